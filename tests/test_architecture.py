@@ -1,0 +1,108 @@
+"""The floors of the package: who may import whom. Read from the source by ast; nothing is imported."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "minires"
+FLOORS = [
+    ["layer", "kernels"],
+    ["layers", "losses", "optim", "data"],
+    ["networks", "probe", "gradcheck"],
+    ["train", "checkpoint", "weights"],
+    ["lab", "plots", "summary"],
+    ["cli", "course"],
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+DAILY = {"__init__", "__main__"}  # the top of the package gathers names from everywhere; nobody imports them from there
+ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "matplotlib": "plots"}
+CORE = ["layer.py", "layers", "losses.py", "optim.py", "networks", "train.py", "kernels/reference.py"]
+
+FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name, source):
+    """Yield every module that a file imports, anywhere in it, as a dotted name, ``a.b.c`` for ``from a.b import c``."""
+    package = ["minires", *name.split("/")[:-1]]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def faults(name, source):
+    """What is wrong with the imports of file ``name`` (``layers/conv``), one sentence each."""
+    own, *inside = name.split("/")
+    if own in DAILY:
+        return
+    if own not in FLOOR:
+        yield f"{name} stands on no floor: give it one in this test and in docs/architecture"
+        return
+    for imported in imports(name, source):
+        top, *below = imported.split(".")
+        if top == "torch":
+            yield f"{name} imports torch"
+        if ONLY_IMPORTER.get(top, own) != own:
+            yield f"{name} imports {top}; only {ONLY_IMPORTER[top]} may"
+        if top != "minires":
+            continue
+        target = below[0] if below else ""
+        if target == own:
+            sideways = own == "layers" and inside != ["__init__"] and below[1:2] != ["compose"]
+            if sideways:
+                yield f"{name} imports {imported} sideways; layers share only layers/compose"
+        elif target not in FLOOR:
+            yield f"{name} imports {imported} from the top of the package; import it from where it lives"
+        elif FLOOR[target] >= FLOOR[own]:
+            yield f"{name} (floor {FLOOR[own]}) imports {imported} (floor {FLOOR[target]})"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_point_down(name):
+    assert list(faults(name, FILES[name].read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "name, line, fault",
+    [
+        ("layers/conv", "from minires.networks import cifar_resnet", "floor 1"),
+        ("layers/conv", "from ..networks.cifar import cifar_resnet", "floor 1"),
+        ("layers/conv", "from minires.layers.norm import BatchNorm2d", "sideways"),
+        ("layers/conv", "from .norm import BatchNorm2d", "sideways"),
+        ("layers/conv", "def f():\n    import numba", "only kernels may"),
+        ("lab/paths", "import matplotlib.pyplot as plt", "only plots may"),
+        ("train", "import torch", "imports torch"),
+        ("optim", "from minires.losses import mean_squared_error", "floor 1"),
+        ("probe", "from minires import Conv2d", "top of the package"),
+        ("helpers", "import math", "no floor"),
+    ],
+)
+def test_a_forbidden_import_is_seen(name, line, fault):
+    assert any(fault in found for found in faults(name, line))
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("layers/conv", "from minires import kernels"),
+        ("layers/shortcut", "from .compose import Sequential"),
+        ("networks/cifar", "from minires.networks.blocks import basic_block"),
+        ("kernels/conv", "import numba"),
+    ],
+)
+def test_an_allowed_import_passes(name, line):
+    assert list(faults(name, line)) == []
+
+
+def test_nothing_is_called_utils():
+    assert not [name for name in FILES if {"util", "utils", "helpers", "common", "misc"} & set(name.split("/"))]
+
+
+def test_the_core_can_be_read_in_one_sitting():
+    files = [f for part in CORE for f in ([PACKAGE / part] if part.endswith(".py") else (PACKAGE / part).glob("*.py"))]
+    lines = {f.name: len(f.read_text(encoding="utf-8").splitlines()) for f in files if f.exists()}
+    assert sum(lines.values()) <= 2000, lines
