@@ -1,0 +1,70 @@
+"""Where a moving window stands: the arithmetic that convolution and pooling share.
+
+A kernel of k taps, d pixels apart, spans d*(k-1) + 1 pixels. On a row of ``size`` pixels with ``before`` and
+``after`` more of padding it can stand at every s-th place where it still fits, which gives
+
+    floor((size + before + after - d*(k-1) - 1) / s) + 1     places.
+"""
+
+
+def pair(name, value, least=1):
+    """Return ``value``, an int or a pair of ints, as the pair (vertical, horizontal).
+
+    >>> pair("stride", 2)
+    (2, 2)
+    """
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(sizes) != 2 or not all(hasattr(size, "__index__") and size >= least for size in sizes):
+        raise ValueError(f"{name}: expected an int of at least {least}, or a pair of them, got {value!r}.")
+    return int(sizes[0]), int(sizes[1])
+
+
+def span(kernel, dilation=1):
+    """Pixels from the first tap of a kernel to its last, both included."""
+    return dilation * (kernel - 1) + 1
+
+
+def output_size(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mode=False):
+    """Number of places along one axis at which the window stands; less than 1 where it does not fit.
+
+    With ``ceil_mode`` (pooling) a last window may hang over the end, so the division rounds up; but a window that
+    would start beyond the image, in the padding after it, is left out. ``padding`` is the pair (before, after).
+
+    >>> output_size(32, kernel=3, stride=2, padding=(1, 1))
+    16
+    """
+    room = size + sum(padding) - span(kernel, dilation)
+    if not ceil_mode:
+        return room // stride + 1
+    places = -(-room // stride) + 1
+    starts_beyond_the_image = (places - 1) * stride >= size + padding[0]
+    return places - 1 if starts_beyond_the_image else places
+
+
+def output_size_text(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mode=False):
+    """The arithmetic of :func:`output_size`, written out.
+
+    >>> output_size_text(32, kernel=3, stride=2, padding=(1, 1))
+    'floor((32 + 2*1 - 1*(3-1) - 1)/2) + 1 = 16'
+    """
+    before, after = padding
+    padded = f"{size} + 2*{before}" if before == after else f"{size} + {before} + {after}"
+    arguments = size, kernel, stride, padding, dilation
+    text = f"{'ceil' if ceil_mode else 'floor'}(({padded} - {dilation}*({kernel}-1) - 1)/{stride}) + 1"
+    if ceil_mode and output_size(*arguments, ceil_mode=True) <= (size + sum(padding) - span(kernel, dilation)) / stride:
+        text += " - 1 (starts in the padding)"
+    return f"{text} = {output_size(*arguments, ceil_mode)}"
+
+
+def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=False):
+    """Return (Ho, Wo) for images of size (H, W); where the kernel does not fit, an error in the name of ``who``."""
+    axes = list(zip(image_size, kernel_size, stride, pad, dilation))
+    places = tuple(output_size(*axis, ceil_mode) for axis in axes)
+    if min(places) < 1:
+        kernel = " x ".join(str(span(kernel, dilation)) for _, kernel, _, _, dilation in axes)
+        padded = " x ".join(str(size + sum(padding)) for size, _, _, padding, _ in axes)
+        raise ValueError(
+            f"{who}: the kernel spans {kernel} pixels, but the padded image has only {padded}. "
+            "Use a smaller kernel (or dilation), more padding, or larger images."
+        )
+    return places
