@@ -1,0 +1,122 @@
+"""A vector of numbers as a Numba type, so that a kernel can say what stays in registers.
+
+The compiler vectorises simple inner loops by itself, but it never keeps a block of sums in registers over an outer
+loop, and that is what makes a matrix product fast. With these few operations a kernel says so:
+
+    total = zeros(a)                              # a vector of zeros, for the elements of array a
+    for k in range(K):
+        total = multiply_add(w[k], load(a, k * n), total)       # total += w[k] * a[k*n : k*n + lanes]
+    store(out, 0, total)
+
+A vector is 64 bytes wide where the processor has such registers (AVX-512), else 32: 16 or 8 floats. Indices are
+counted in elements, need no alignment, and are not checked: whoever calls these has allocated enough.
+"""
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, overload, register_model
+
+BYTES = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
+
+
+class Vector(types.Type):
+    """The Numba type of a vector of floats."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.lanes = BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype} x {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        element = ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
+        super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
+
+
+def lanes(array):
+    """Number of elements of ``array`` that make a vector."""
+    return BYTES // array.itemsize
+
+
+@overload(lanes, inline="always")
+def _lanes(array):
+    count = Vector(array.dtype).lanes
+    return lambda array: count
+
+
+def _pointer(context, builder, array_type, array, index, vector):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), context.get_value_type(vector).as_pointer())
+
+
+def _spread(builder, scalar, vector):
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
+
+
+@intrinsic
+def zeros(typingctx, array):
+    """A vector of zeros, for elements of ``array``."""
+    vector = Vector(array.dtype)
+    return vector(array), lambda context, builder, signature, args: ir.Constant(context.get_value_type(vector), None)
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """array[index : index + lanes] of a contiguous array, counted from its first element."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args, vector)
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """array[index : index + lanes] = value."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args[:2], value)
+        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
+def multiply_add(typingctx, a, b, total):
+    """total + a * b, rounded once, where a is a number or a vector."""
+    contract = ("contract",)
+
+    def codegen(context, builder, signature, args):
+        first, second, third = args
+        if not isinstance(a, Vector):
+            first = _spread(builder, first, context.get_value_type(total))
+        return builder.fadd(builder.fmul(first, second, flags=contract), third, flags=contract)
+
+    return total(a if isinstance(a, Vector) else total.dtype, b, total), codegen
+
+
+@intrinsic
+def total_of(typingctx, vector):
+    """Sum of the lanes, pair by pair."""
+
+    def codegen(context, builder, signature, args):
+        value = args[0]
+        while value.type.count > 1:
+            half = value.type.count // 2
+            index = ir.VectorType(ir.IntType(32), half)
+            lower, upper = (
+                builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), ir.Constant(index, list(part)))
+                for part in (range(half), range(half, 2 * half))
+            )
+            value = builder.fadd(lower, upper)
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return vector.dtype(vector), codegen
