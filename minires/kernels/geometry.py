@@ -68,3 +68,24 @@ def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=
             "Use a smaller kernel (or dilation), more padding, or larger images."
         )
     return places
+
+
+def half_at_most(layer):
+    """The padding of a pooling layer as ((top, bottom), (left, right)), at most half its kernel."""
+    if any(p > k // 2 for p, k in zip(layer.padding, layer.kernel_size)):
+        raise ValueError(
+            f"{type(layer).__name__}: expected padding of at most half the kernel, "
+            f"got padding={layer.padding} with kernel_size={layer.kernel_size}. A window would see nothing but padding."
+        )
+    return tuple((p, p) for p in layer.padding)
+
+
+def options(layer, **defaults):
+    """The arguments of a layer that differ from their defaults, as its repr shows them, each after a comma."""
+    text = ""
+    for name, default in defaults.items():
+        value = getattr(layer, name)
+        if isinstance(value, tuple) and value[0] == value[1]:
+            value = value[0]
+        text += "" if value == default else f", {name}={value!r}"
+    return text
