@@ -59,18 +59,15 @@ class Sequential(Layer):
         return x
 
     def backward(self, dy):
-        for layer in reversed(list(self)):
+        for layer in reversed(self):
             dy = layer.backward(dy)
         return dy
 
-    def __iter__(self):
-        return (member for _, member in self._members() if isinstance(member, Layer))
+    def __getitem__(self, index):
+        return [member for _, member in self._members() if isinstance(member, Layer)][index]
 
     def __len__(self):
-        return len(list(self))
-
-    def __getitem__(self, index):
-        return list(self)[index]
+        return len(self[:])
 
     def __repr__(self):
         return tree(self)
