@@ -30,6 +30,7 @@ if chosen == "reference":
         relu_backward,
     )
 elif chosen == "compiled":
+    from minires.kernels.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
     from minires.kernels.reference import (
         add,
         augment,
@@ -39,9 +40,6 @@ elif chosen == "compiled":
         batchnorm_normalise,
         batchnorm_reductions,
         batchnorm_statistics,
-        conv2d,
-        conv2d_input_gradient,
-        conv2d_weight_gradient,
         maxpool2d,
         maxpool2d_backward,
         relu,

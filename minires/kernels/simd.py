@@ -15,6 +15,7 @@ counted in elements, need no alignment, and are not checked: whoever calls these
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 BYTES = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
@@ -63,6 +64,23 @@ def zeros(typingctx, array):
     """A vector of zeros, for elements of ``array``."""
     vector = Vector(array.dtype)
     return vector(array), lambda context, builder, signature, args: ir.Constant(context.get_value_type(vector), None)
+
+
+@intrinsic
+def fill(typingctx, array, value):
+    """A vector of copies of ``value``, for elements of ``array``."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        return _spread(builder, args[1], context.get_value_type(vector))
+
+    return vector(array, array.dtype), codegen
+
+
+@intrinsic
+def add(typingctx, a, b):
+    """a + b, lane by lane."""
+    return a(a, b), lambda context, builder, signature, args: builder.fadd(*args)
 
 
 @intrinsic
@@ -120,3 +138,31 @@ def total_of(typingctx, vector):
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
     return vector.dtype(vector), codegen
+
+
+@intrinsic
+def copy(typingctx, target, i, source, j, count):
+    """target[i : i + count] = source[j : j + count] of contiguous arrays; for short runs far faster than slices."""
+
+    def codegen(context, builder, signature, args):
+        arrays = (context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2))
+        to, origin = (builder.gep(array.data, [index]) for array, index in zip(arrays, (args[1], args[3])))
+        cgutils.raw_memcpy(builder, to, origin, args[4], target.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), codegen
+
+
+@intrinsic
+def load_even(typingctx, array, index):
+    """array[index : index + 2 * lanes : 2]."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        low = _pointer(context, builder, signature.args[0], *args, vector)
+        high = builder.gep(low, [ir.Constant(ir.IntType(64), 1)])
+        pair = [builder.load(pointer, align=array.dtype.bitwidth // 8) for pointer in (low, high)]
+        even = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), list(range(0, 2 * vector.lanes, 2)))
+        return builder.shuffle_vector(*pair, even)
+
+    return vector(array, types.intp), codegen
