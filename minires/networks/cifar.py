@@ -1,0 +1,104 @@
+"""The networks of [He2015], section 4.2, for 32x32 images: one table row per stage, depth 6n + 2.
+
+====== ===================== ============ ==========
+layer  built of              maps         channels
+====== ===================== ============ ==========
+conv1  one 3x3 convolution   32 x 32      16
+stage1 n blocks              32 x 32      16
+stage2 n blocks              16 x 16      32
+stage3 n blocks              8 x 8        64
+pool   mean over the image   1 x 1        64
+linear                                    classes
+====== ===================== ============ ==========
+
+Two convolutions a block, 3 * n blocks, the first convolution and the linear layer: 6n + 2 layers with weights.
+
+References
+----------
+.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
+from minires.networks.blocks import basic_block, conv3x3
+
+DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
+WIDTHS = (16, 32, 64)  # channels of the three stages
+
+
+def cifar_plain(depth, classes=10, rng=None):
+    """Return the plain network of ``depth`` = 6n + 2 layers: the one that degrades.
+
+    Parameters
+    ----------
+    depth : int
+        8, 14, 20, 26, ...; the paper's are 20, 32, 44, 56 (and 110).
+    classes : int, default 10
+    rng : numpy.random.Generator or int, optional
+        The same seed gives the convolutions of ``cifar_resnet`` the same weights.
+
+    Shapes
+    ------
+    x : (N, 3, 32, 32), any even H and W will do;  y : (N, classes), the logits
+
+    Examples
+    --------
+    >>> sum(p.data.size for p in cifar_plain(20, rng=0).parameters())
+    269722
+    """
+    return cifar_network(_blocks_a_stage(depth, 2), partial(basic_block, shortcut=None), WIDTHS, classes, rng)
+
+
+def cifar_resnet(depth, shortcut="A", classes=10, rng=None):
+    """Return the residual network of ``depth`` = 6n + 2 layers.
+
+    Parameters
+    ----------
+    depth : int
+        8, 14, 20, 26, ...; the paper's are 20, 32, 44, 56, 110 and 1202.
+    shortcut : "A", "B" or "C", default "A"
+        How x passes a block that changes its shape; A adds no parameters. See ``basic_block``.
+    classes : int, default 10
+    rng : numpy.random.Generator or int, optional
+
+    Shapes
+    ------
+    x : (N, 3, 32, 32), any even H and W will do;  y : (N, classes), the logits
+
+    Examples
+    --------
+    >>> sum(p.data.size for p in cifar_resnet(20, shortcut="B", rng=0).parameters())
+    272474
+    """
+    if shortcut is None:
+        raise ValueError("cifar_resnet: shortcut=None is the plain network. Use cifar_plain(depth).")
+    return cifar_network(_blocks_a_stage(depth, 2), partial(basic_block, shortcut=shortcut), WIDTHS, classes, rng)
+
+
+def cifar_network(blocks, block, widths, classes=10, rng=None):
+    """Return conv1, a stage of ``blocks`` blocks for each width, pooling and a linear layer.
+
+    ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; any function of that form will do.
+    """
+    rng = np.random.default_rng(rng)
+    stem = dict(conv1=conv3x3(3, 16, rng=rng), bn1=BatchNorm2d(16), relu=ReLU())
+    stages, channels = {}, 16
+    for i, width in enumerate(widths, start=1):
+        first = block(channels, width, 1 if i == 1 else 2, rng=rng)
+        others = [block(width, width, 1, rng=rng) for _ in range(blocks - 1)]
+        stages[f"stage{i}"], channels = Sequential(first, *others), width
+    return Sequential(**stem, **stages, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+
+
+def _blocks_a_stage(depth, layers):
+    """Solve depth = 3 * layers * n + 2 for n."""
+    step = 3 * layers
+    n, rest = divmod(depth - 2, step) if isinstance(depth, (int, np.integer)) else (0, 0)
+    if n < 1 or rest:
+        examples = ", ".join(map(str, DEPTHS))
+        near = f" The nearest are {step * n + 2} and {step * (n + 1) + 2}." if n >= 1 else ""
+        raise ValueError(f"depth: expected {step}n + 2 with a whole n >= 1, such as {examples}; got {depth!r}.{near}")
+    return n
