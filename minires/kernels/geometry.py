@@ -15,13 +15,47 @@ def pair(name, value, least=1):
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(sizes) != 2 or not all(hasattr(size, "__index__") and size >= least for size in sizes):
-        raise ValueError(f"{name}: expected an int of at least {least}, or a pair of them, got {value!r}.")
+        raise ValueError(f"{name}: expected a whole number of at least {least}, or a pair of them, got {value!r}.")
     return int(sizes[0]), int(sizes[1])
 
 
 def span(kernel, dilation=1):
     """Pixels from the first tap of a kernel to its last, both included."""
     return dilation * (kernel - 1) + 1
+
+
+def sides(name, padding, kernel_size, stride, dilation):
+    """Return the padding of a convolution, an int, a pair, "valid" or "same", as ((top, bottom), (left, right)).
+
+    "same" makes as many places as there are pixels: span - 1 more pixels in all, an odd one at the end.
+
+    >>> sides("Conv2d", "same", (3, 4), (1, 1), (1, 1))
+    ((1, 1), (1, 2))
+    """
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(
+                f'{name}: padding="same" keeps H and W, which needs stride 1, got stride={stride}. '
+                "Give the padding as a number, kernel_size // 2 for an odd kernel."
+            )
+        both = [span(k, d) - 1 for k, d in zip(kernel_size, dilation)]
+        return tuple((n // 2, n - n // 2) for n in both)
+    if isinstance(padding, str):
+        raise ValueError(f'{name}: expected padding "same", "valid", an int or a pair of ints, got {padding!r}.')
+    return tuple((n, n) for n in pair(f"{name} padding", padding, least=0))
+
+
+def half_at_most(name, padding, kernel_size):
+    """Return the padding of a pooling window as ((top, bottom), (left, right)); an error where it is over half."""
+    pads = pair(f"{name} padding", padding, least=0)
+    if any(p > k // 2 for p, k in zip(pads, kernel_size)):
+        raise ValueError(
+            f"{name}: expected padding of at most half the kernel, got padding={padding} "
+            f"with kernel_size={kernel_size}. A window would see nothing but padding."
+        )
+    return tuple((p, p) for p in pads)
 
 
 def output_size(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mode=False):
@@ -37,8 +71,8 @@ def output_size(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mode=Fa
     if not ceil_mode:
         return room // stride + 1
     places = -(-room // stride) + 1
-    starts_beyond_the_image = (places - 1) * stride >= size + padding[0]
-    return places - 1 if starts_beyond_the_image else places
+    starts_beyond = (places - 1) * stride >= size + padding[0]
+    return places - 1 if starts_beyond else places
 
 
 def output_size_text(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mode=False):
@@ -49,11 +83,12 @@ def output_size_text(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mo
     """
     before, after = padding
     padded = f"{size} + 2*{before}" if before == after else f"{size} + {before} + {after}"
-    arguments = size, kernel, stride, padding, dilation
     text = f"{'ceil' if ceil_mode else 'floor'}(({padded} - {dilation}*({kernel}-1) - 1)/{stride}) + 1"
-    if ceil_mode and output_size(*arguments, ceil_mode=True) <= (size + sum(padding) - span(kernel, dilation)) / stride:
-        text += " - 1 (starts in the padding)"
-    return f"{text} = {output_size(*arguments, ceil_mode)}"
+    places = output_size(size, kernel, stride, padding, dilation, ceil_mode)
+    room = size + before + after - span(kernel, dilation)
+    if ceil_mode and places < -(-room // stride) + 1:
+        text += " - 1 (it would start in the padding)"
+    return f"{text} = {places}"
 
 
 def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=False):
@@ -61,23 +96,13 @@ def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=
     axes = list(zip(image_size, kernel_size, stride, pad, dilation))
     places = tuple(output_size(*axis, ceil_mode) for axis in axes)
     if min(places) < 1:
-        kernel = " x ".join(str(span(kernel, dilation)) for _, kernel, _, _, dilation in axes)
+        kernel = " x ".join(str(span(k, d)) for _, k, _, _, d in axes)
         padded = " x ".join(str(size + sum(padding)) for size, _, _, padding, _ in axes)
         raise ValueError(
             f"{who}: the kernel spans {kernel} pixels, but the padded image has only {padded}. "
             "Use a smaller kernel (or dilation), more padding, or larger images."
         )
     return places
-
-
-def half_at_most(layer):
-    """The padding of a pooling layer as ((top, bottom), (left, right)), at most half its kernel."""
-    if any(p > k // 2 for p, k in zip(layer.padding, layer.kernel_size)):
-        raise ValueError(
-            f"{type(layer).__name__}: expected padding of at most half the kernel, "
-            f"got padding={layer.padding} with kernel_size={layer.kernel_size}. A window would see nothing but padding."
-        )
-    return tuple((p, p) for p in layer.padding)
 
 
 def options(layer, **defaults):

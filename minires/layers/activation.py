@@ -1,4 +1,4 @@
-"""Nonlinearities, applied to each number by itself; x of any shape."""
+"""Nonlinearities: functions of each number by itself."""
 
 import numpy as np
 
@@ -15,12 +15,17 @@ class ReLU(Layer):
 
     Backward
     --------
-    The slope of y is 1 where x > 0 and 0 where x < 0; at the kink, x = 0, it is taken as 0. Since y > 0 exactly
-    where x > 0, the output alone is kept: dx = dy where y > 0, else 0.
+    The slope is 1 where x > 0 and 0 where x < 0; at the kink, x = 0, we take 0. Since y > 0 exactly where x > 0, it
+    is enough to keep y: dx = dy where y > 0, else 0.
 
     References
     ----------
-    .. [Nair2010] Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML 2010.
+    .. [Nair2010] Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML 2010, 2.1.
+
+    Examples
+    --------
+    >>> ReLU().forward(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
     """
 
     def forward(self, x):
@@ -36,7 +41,7 @@ class ReLU(Layer):
 class Sigmoid(Layer):
     r"""Squash into (0, 1): y = 1 / (1 + exp(-x)).
 
-    With e = exp(-\|x\|), which cannot overflow, y = 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0.
+    Computed with e = exp(-\|x\|), which cannot overflow: 1 / (1 + e) for x >= 0, and e / (1 + e) for x < 0.
 
     Shapes
     ------
@@ -44,11 +49,17 @@ class Sigmoid(Layer):
 
     Backward
     --------
-    From y = (1 + e^{-x})^{-1}, the slope is e^{-x} (1 + e^{-x})^{-2} = y (1 - y), so dx = dy y (1 - y).
+    The slope of 1 / (1 + exp(-x)) is exp(-x) / (1 + exp(-x))^2, and exp(-x) / (1 + exp(-x)) is 1 - y. So the slope
+    is y (1 - y), at most 1/4, and dx = dy y (1 - y).
 
     References
     ----------
-    .. [Srivastava2015] Srivastava, Greff and Schmidhuber, "Highway Networks", arXiv:1505.00387: the gate T.
+    .. [Srivastava2015] Srivastava, Greff and Schmidhuber, "Highway Networks", arXiv:1505.00387, section 2: the gate.
+
+    Examples
+    --------
+    >>> Sigmoid().forward(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
     """
 
     def forward(self, x):

@@ -1,11 +1,11 @@
-"""Layers made of layers: one after another, and side by side. They keep nothing; their children do."""
+"""Layers made of layers: one after another, and side by side. They keep nothing themselves; their parts do."""
 
 from minires import kernels
 from minires.layer import Layer
 
 
 class Identity(Layer):
-    """Hand x on: y = x, and so dx = dy. The shortcut of a residual block whose shape does not change."""
+    """Hand x on: y = x, and so dx = dy. The shortcut wherever a residual block keeps the shape of x."""
 
     def forward(self, x):
         self._check_floats("x", x)
@@ -17,23 +17,29 @@ class Identity(Layer):
 
 
 class Sequential(Layer):
-    r"""Apply layers one after another: y = f_k(... f_2(f_1(x))).
+    r"""Layers one after another: y = f_k(... f_2(f_1(x))).
 
     Parameters
     ----------
     *layers : Layer
         Named "0", "1", ...
     **named : Layer
-        Named by their keywords, ``Sequential(conv1=..., bn1=...)``, and reached as attributes, ``net.conv1``.
+        Named as given: ``Sequential(conv1=..., bn1=...)`` has the attributes ``conv1`` and ``bn1``.
+
+    Both kinds can be reached by index. A layer stored as a further attribute comes after the others.
 
     Shapes
     ------
-    x, dx : as the first layer takes it;  y, dy : as the last one returns it
+    x, dx : as the first layer takes them;  y, dy : as the last one gives them
 
     Backward
     --------
-    By the chain rule, dL/dx = J_1^T (J_2^T ... (J_k^T dy)), J_i the derivative of f_i: the last layer first, so that
-    each step is a product with a vector and no matrix of derivatives is ever formed.
+    With J_i the matrix of derivatives of f_i, the chain rule gives J_k ... J_2 J_1 for the whole, and
+
+    .. math::
+        dx = J_1^T (J_2^T \cdots (J_k^T \, dy))
+
+    From the inside out that is one ``backward`` after another, the last layer first, and never a product of matrices.
 
     Examples
     --------
@@ -43,11 +49,12 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers, **named):
-        for name, layer in [*((str(i), layer) for i, layer in enumerate(layers)), *named.items()]:
+        named = {str(i): layer for i, layer in enumerate(layers)} | named
+        for name, layer in named.items():
             if not isinstance(layer, Layer):
                 raise TypeError(
                     f"Sequential: expected layer {name!r} to be a Layer, got {layer!r}. "
-                    "Is a list missing its star, Sequential(*layers), or a class its parentheses?"
+                    "Is a star missing, Sequential(*layers), or are the parentheses after a class?"
                 )
             if hasattr(self, name):
                 raise ValueError(f"Sequential: no layer can be named {name!r}, an attribute that every layer has.")
@@ -78,31 +85,41 @@ class Residual(Layer):
 
     ::
 
-            x ----+---- branch -----+---> y
-                  |                 |
-                  +--- shortcut ----+
+        x ---+---- branch ----(+)---> y
+             |                 |
+             '--- shortcut ----'
 
     Parameters
     ----------
     branch : Layer
-        F, what is learned on top of the shortcut.
+        What is learned, F.
     shortcut : Layer, default Identity()
-        Where the branch changes the shape of x, a SubsampleShortcut or a projection.
+        What carries x past it: where the branch changes the shape, a SubsampleShortcut or a 1x1 convolution.
 
     Shapes
     ------
-    x, dx : (N, C, H, W);  y, dy : as both paths return it
+    x, dx : as both paths take them;  y, dy : as both paths give them
 
     Backward
     --------
-    x feeds both paths, and y takes both with weight 1, so dx = J_branch^T dy + J_shortcut^T dy. With the identity as
-    shortcut, dx = J_branch^T dy + dy: whatever the branch does to dy, dy itself arrives undiminished, through every
-    such block one after another ([He2016], equation 5).
+    A small change of x changes y by J_branch delta x + J_shortcut delta x, so
+
+    .. math::
+        dx = J_{branch}^T \, dy + J_{shortcut}^T \, dy
+
+    An identity has J = I: then dx = J_branch^T dy + dy. Through L such blocks, whatever their branches do, one term
+    of dx is the dy of the last, multiplied by nothing ([He2016], equation 5).
 
     References
     ----------
-    .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.2.
+    .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.
     .. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Residual(branch=Identity()).forward(np.array([1.0, 2.0]))
+    array([2., 4.])
     """
 
     def __init__(self, branch, shortcut=None):
@@ -121,17 +138,17 @@ class Residual(Layer):
 
 
 def add(a, b):
-    """a + b, for two arrays of one shape and dtype; nothing is broadcast."""
+    """a + b, for arrays of one shape: nothing is broadcast."""
     if a.shape != b.shape:
         raise ValueError(
-            f"Residual: expected branch and shortcut to give one shape, got {a.shape} and {b.shape}. "
-            "Where the branch changes channels or stride, use SubsampleShortcut or a 1x1 Conv2d with its stride."
+            f"add: expected two arrays of one shape, got {a.shape} and {b.shape}. Are they branch and shortcut of a "
+            "Residual? Where the branch changes channels or size, use SubsampleShortcut or a 1x1 Conv2d as shortcut."
         )
     return kernels.add(a, b)
 
 
 def tree(layer):
-    """The layer and those below it, one a line, each with its name."""
+    """The text of a layer and of the layers in it, one a line, each with its name."""
     lines = [f"{type(layer).__name__}("]
     for name, member in layer._members():
         if isinstance(member, Layer):

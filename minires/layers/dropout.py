@@ -6,18 +6,18 @@ from minires.layer import Layer
 
 
 class Dropout(Layer):
-    r"""In training, set each number to 0 with probability p, and scale up the others; in evaluation do nothing.
+    r"""In training set each number to 0 with probability p and enlarge the others; in evaluation hand x on.
 
     .. math::
-        y = m \, x, \qquad m = 0 \text{ with probability } p, \text{ else } 1 / (1 - p)
+        y = mask \cdot x, \qquad mask = 0 \text{ with probability } p, \text{ else } 1 / (1 - p)
 
-    The scale makes the mean of m equal to 1, so evaluation needs no correction ("inverted" dropout).
+    The mean of the mask is 1, so that y is the same in both modes on average ("inverted" dropout).
 
     Parameters
     ----------
     p : float from 0 to 1, default 0.5
     rng : numpy.random.Generator or int, optional
-        Source of the masks; each forward in training draws a new one.
+        Draws the masks, a new one for each forward in training.
 
     Shapes
     ------
@@ -25,11 +25,16 @@ class Dropout(Layer):
 
     Backward
     --------
-    For the mask that was drawn, y is linear in x: dx = m dy, with the *same* mask.
+    Once the mask is drawn, each number of y is one of x times a constant: dx = mask dy, with the *same* mask.
 
     References
     ----------
-    .. [Srivastava2014] Srivastava et al., "Dropout", JMLR 15 (2014), section 4.
+    .. [Srivastava2014] Srivastava et al., "Dropout", JMLR 15 (2014), sections 4 and 10.
+
+    Examples
+    --------
+    >>> Dropout(p=0.5, rng=1).forward(np.ones(8))
+    array([0., 2., 2., 2., 0., 0., 2., 2.])
     """
 
     def __init__(self, p=0.5, rng=None):
@@ -44,11 +49,11 @@ class Dropout(Layer):
             return self._remember(x, None)
         kept = self.rng.random(x.shape, np.float32) >= self.p
         mask = kept * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
-        return self._remember(x * mask, mask)
+        return self._remember(mask * x, mask)
 
     def backward(self, dy):
         (mask,) = self._recall(dy)
-        return dy if mask is None else dy * mask
+        return dy if mask is None else mask * dy
 
     def __repr__(self):
         return f"{type(self).__name__}(p={self.p})"

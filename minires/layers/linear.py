@@ -1,20 +1,25 @@
-"""The fully connected layer, and what makes vectors of images."""
+"""The fully connected layer, and what turns images into its vectors."""
 
 import numpy as np
 
+from minires.kernels.geometry import pair
 from minires.layer import Layer, Parameter
 
 
 class Linear(Layer):
-    r"""Multiply by a matrix and add a vector: y = x W^T + b, one example a row.
+    r"""Multiply by a matrix and add a vector, each example a row.
+
+    .. math::
+        y = x \, w^T + b, \qquad y[n, k] = \sum_j x[n, j] \, w[k, j] + b[k]
 
     Parameters
     ----------
     in_features, out_features : int
         D and K.
     bias : bool, default True
+        Whether there is a b.
     rng : numpy.random.Generator or int, optional
-        Source of the initial weights, normal with sigma = sqrt(2 / D) [He2015]. The bias starts at 0.
+        Draws w from a normal distribution with sigma = sqrt(2 / D) [He2015]. b starts at 0.
 
     Shapes
     ------
@@ -22,25 +27,27 @@ class Linear(Layer):
 
     Backward
     --------
-    y[n, k] = sum_d x[n, d] W[k, d] + b[k]. Each entry of W meets every example once, each entry of x every
-    output, hence the sums over n and over k:
+    w[k, j] meets every example once, with the factor x[n, j]; b[k] with the factor 1; x[n, j] meets every output once,
+    with the factor w[k, j]. By the chain rule each adds up dy times its factor:
 
     .. math::
-        dW[k, d] = \sum_n dy[n, k] \, x[n, d], \qquad db[k] = \sum_n dy[n, k],
-        \qquad dx[n, d] = \sum_k dy[n, k] \, W[k, d]
+        dw[k, j] = \sum_n dy[n, k] \, x[n, j], \qquad db[k] = \sum_n dy[n, k],
+        \qquad dx[n, j] = \sum_k dy[n, k] \, w[k, j]
 
-    that is dW = dy^T x and dx = dy W: the only products whose shapes fit.
+    that is dw = dy^T x and dx = dy w. No other order of the factors fits the shapes.
 
     References
     ----------
     .. [He2015] He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", arXiv:1502.01852, section 2.2.
+
+    Examples
+    --------
+    >>> Linear(64, 10, rng=0).forward(np.zeros((2, 64), np.float32)).shape
+    (2, 10)
     """
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
-        if min(in_features, out_features) < 1:
-            raise ValueError(
-                f"Linear: expected in_features and out_features of at least 1, got {in_features} and {out_features}."
-            )
+        pair("Linear in_features, out_features", (in_features, out_features))
         self.in_features, self.out_features = in_features, out_features
         weight = np.random.default_rng(rng).normal(0, np.sqrt(2 / in_features), (out_features, in_features))
         self.weight = Parameter(weight.astype(np.float32))
@@ -48,17 +55,18 @@ class Linear(Layer):
 
     def forward(self, x):
         self._check_input(x, "N", self.in_features)
-        y = x @ self.weight.data.astype(x.dtype, copy=False).T
-        if self.bias is not None:
-            y = y + self.bias.data.astype(x.dtype, copy=False)
-        return self._remember(y, x)
+        weight = self.weight.data.astype(x.dtype, copy=False)
+        y = x @ weight.T
+        if self.bias:
+            y += self.bias.data.astype(x.dtype, copy=False)
+        return self._remember(y, x, weight)
 
     def backward(self, dy):
-        (x,) = self._recall(dy)
+        x, weight = self._recall(dy)
         self.weight.grad += dy.T @ x
-        if self.bias is not None:
+        if self.bias:
             self.bias.grad += dy.sum(axis=0)
-        return dy @ self.weight.data.astype(x.dtype, copy=False)
+        return dy @ weight
 
     def __repr__(self):
         return f"{type(self).__name__}({self.in_features}, {self.out_features}{'' if self.bias else ', bias=False'})"
@@ -69,15 +77,20 @@ class Flatten(Layer):
 
     Shapes
     ------
-    x, dx : (N, ...);  y, dy : (N, product of the rest)
+    x, dx : (N, ...);  y, dy : (N, product of the others)
 
     Backward
     --------
-    Each number only moves to another place; dy moves back: dx = dy in the shape of x.
+    No number changes, each only gets another index; so does its gradient: dx is dy in the shape of x.
+
+    Examples
+    --------
+    >>> Flatten().forward(np.zeros((8, 3, 4, 4), np.float32)).shape
+    (8, 48)
     """
 
     def forward(self, x):
-        self._check_floats("x", x)
+        self._check_input(x, "N", *np.shape(x)[1:])
         return self._remember(x.reshape(len(x), -1), x.shape)
 
     def backward(self, dy):

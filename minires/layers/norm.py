@@ -31,14 +31,17 @@ class BatchNorm2d(Layer):
 
     Backward
     --------
-    dgamma = sum(dy xhat) and dbeta = sum(dy) over the channel. For dx, let g = gamma dy = dL/dxhat and
-    s = sqrt(sigma^2 + eps). A change of x moves xhat directly, through mu, and through sigma:
+    gamma and beta act on every value of the channel: dgamma = sum(dy xhat), dbeta = sum(dy). And dxhat = gamma dy.
+
+    mu and s = sqrt(sigma^2 + eps) depend on x, so every pixel of a channel moves every other. A small change of x by
+    delta x moves mu by mean(delta x) and, since sigma^2 is the mean of (x - mu)^2, s by mean(xhat delta x). Then
 
     .. math::
-        d\hat x_i = \left(dx_i - \mathrm{mean}(dx) - \hat x_i \, \mathrm{mean}(\hat x \, dx)\right) / s
+        \delta \hat x = \frac{\delta x - \delta \mu - \hat x \, \delta s}{s}
+                      = \frac{\delta x - \mathrm{mean}(\delta x) - \hat x \, \mathrm{mean}(\hat x \, \delta x)}{s}
 
-    (here d is a small change). That matrix, I - 1 1'/m - xhat xhat'/m over s, is symmetric, so the gradient passes
-    back through it unchanged ([Ioffe2015], section 3):
+    As a matrix this map is symmetric, (I - 1 1'/m - xhat xhat'/m) / s; so dxhat goes back through the same map, and
+    its three terms are the three paths of [Ioffe2015], section 3, collected:
 
     .. math::
         dx = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}
@@ -53,15 +56,14 @@ class BatchNorm2d(Layer):
 
     Examples
     --------
-    >>> x = np.random.default_rng(0).normal(5, 3, (8, 2, 4, 4))
-    >>> y = BatchNorm2d(2).forward(x)
-    >>> bool(np.allclose(y.mean(axis=(0, 2, 3)), 0)), bool(np.allclose(y.var(axis=(0, 2, 3)), 1, atol=1e-5))
+    >>> y = BatchNorm2d(3).forward(np.random.default_rng(0).normal(5, 2, (8, 3, 4, 4)))
+    >>> bool(np.allclose(y.mean(axis=(0, 2, 3)), 0)), bool(np.allclose(y.std(axis=(0, 2, 3)), 1, atol=1e-4))
     (True, True)
     """
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
-        if num_features < 1:
-            raise ValueError(f"BatchNorm2d: expected num_features of at least 1, got {num_features}.")
+        if not hasattr(num_features, "__index__") or num_features < 1:
+            raise ValueError(f"BatchNorm2d: expected num_features, a whole number of at least 1, got {num_features}.")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
@@ -70,33 +72,34 @@ class BatchNorm2d(Layer):
 
     def forward(self, x):
         self._check_input(x, "N", self.num_features, "H", "W")
-        gamma, beta = (p.data.astype(x.dtype, copy=False) for p in (self.weight, self.bias))
         if self.training:
             mean, var = kernels.batchnorm_statistics(x)
-            self._update_running_statistics(mean, var, m=x.size // self.num_features, shape=x.shape)
+            self._move_running_statistics(mean, var, x.shape)
         else:
-            mean, var = (b.data.astype(x.dtype, copy=False) for b in (self.running_mean, self.running_var))
+            mean, var = (running.data.astype(x.dtype) for running in (self.running_mean, self.running_var))
         invstd = 1 / np.sqrt(var + self.eps)
+        gamma, beta = (p.data.astype(x.dtype, copy=False) for p in (self.weight, self.bias))
         y = kernels.batchnorm_normalise(x, mean, invstd, gamma, beta)
-        return self._remember(y, x, mean, invstd, self.training)
+        return self._remember(y, x, mean, invstd, gamma, self.training)
 
     def backward(self, dy):
-        x, mean, invstd, training = self._recall(dy)
-        gamma = self.weight.data.astype(x.dtype, copy=False)
+        x, mean, invstd, gamma, training = self._recall(dy)
         if training:
             dx, dgamma, dbeta = kernels.batchnorm_backward(dy, x, mean, invstd, gamma)
         else:
-            dx = dy * (gamma * invstd)[:, None, None]
             dgamma, dbeta = kernels.batchnorm_reductions(dy, x, mean, invstd)
+            dx = dy * (gamma * invstd)[:, None, None]
         self.weight.grad += dgamma
         self.bias.grad += dbeta
         return dx
 
-    def _update_running_statistics(self, mean, var, m, shape):
+    def _move_running_statistics(self, mean, var, x_shape):
+        N, _, H, W = x_shape
+        m = N * H * W
         if m == 1:
             raise ValueError(
-                f"{self!r}: expected more than one value per channel in training, got x of shape {shape}, which has "
-                "no variance. Use a larger batch, or eval()."
+                f"{self!r}: expected more than one value per channel in training, got x of shape {x_shape}. "
+                "One value has no variance. Use a larger batch, or eval()."
             )
         for running, batch in ((self.running_mean.data, mean), (self.running_var.data, var * (m / (m - 1)))):
             running *= 1 - self.momentum

@@ -1,4 +1,4 @@
-"""Pooling: one number for each window, or for each map."""
+"""Pooling: one number for each window of a channel, or for all of it."""
 
 import numpy as np
 
@@ -11,44 +11,53 @@ class MaxPool2d(Layer):
     r"""The largest pixel of each window.
 
     .. math::
-        y[n, c, p, q] = \max_{i, j} \; x[n,\; c,\; p s + i d - pad,\; q s + j d - pad]
+        y[n, c, p, q] = \max_{i, j} \; x[n,\; c,\; s p + d i - pad,\; s q + d j - pad]
 
-    The padding counts as minus infinity, so it never wins.
+    The padding counts as minus infinity: it never wins.
 
     Parameters
     ----------
     kernel_size : int or pair (vertical, horizontal)
     stride : int or pair, default kernel_size
+        Step s from window to window.
     padding : int or pair, default 0
-        At most half the kernel, so that every window sees the image.
+        On each side; at most half the kernel.
     dilation : int or pair, default 1
+        Distance d of neighbouring pixels of a window.
     ceil_mode : bool, default False
-        Whether a last window may hang over the edge, as long as it starts inside the image (or its left padding).
+        Whether a last window may hang over the edge. It must start in the image, or in the padding before it.
 
     Shapes
     ------
-    x, dx : (N, C, H, W);  y, dy : (N, C, Ho, Wo), Ho as for Conv2d, or rounded up in ceil_mode
+    x, dx : (N, C, H, W);  y, dy : (N, C, Ho, Wo), with Ho, Wo as for Conv2d, or rounded up in ceil_mode
 
     Backward
     --------
-    y is one of the pixels of its window, and a small change of any other leaves it as it is. So dy goes to the pixel
-    that was the largest, the first of equals; where windows overlap, a pixel adds up what it gets from several.
+    y is a copy of one pixel of its window, and small changes of the others leave it alone. So dy goes to that pixel
+    (the first of equals); where windows overlap, a pixel adds up what it gets from several.
 
     References
     ----------
     .. [Dumoulin2016] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, 3.
+
+    Examples
+    --------
+    >>> MaxPool2d(2).forward(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[ 5.,  7.],
+             [13., 15.]]]])
     """
 
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
         self.kernel_size = pair("MaxPool2d kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair("MaxPool2d stride", stride)
-        self.padding = pair("MaxPool2d padding", padding, least=0)
         self.dilation = pair("MaxPool2d dilation", dilation)
-        self.ceil_mode = ceil_mode
-        self.pad = half_at_most(self)
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.pad = half_at_most("MaxPool2d", padding, self.kernel_size)
 
     def forward(self, x):
         self._check_input(x, "N", "C", "H", "W")
+        if any(before and d > size for (before, _), d, size in zip(self.pad, self.dilation, x.shape[2:])):
+            raise ValueError(f"{self!r}: a window steps over the whole image of {x.shape[2:]}. Use a smaller dilation.")
         window = self.kernel_size, self.stride, self.pad, self.dilation
         out_size = output_sizes(self, x.shape[2:], *window, self.ceil_mode)
         y, argmax = kernels.maxpool2d(x, *window, out_size)
@@ -59,43 +68,45 @@ class MaxPool2d(Layer):
         return kernels.maxpool2d_backward(dy, argmax, x_shape)
 
     def __repr__(self):
-        shown = options(self, stride=self.kernel_size, padding=0, dilation=1, ceil_mode=False)
-        return f"{type(self).__name__}({options(self, kernel_size=None)[2:]}{shown})"
+        shown = options(self, kernel_size=None, stride=self.kernel_size, padding=0, dilation=1, ceil_mode=False)
+        return f"{type(self).__name__}({shown[2:]})"
 
 
 class AvgPool2d(Layer):
     r"""The mean of each window.
 
     .. math::
-        y[n, c, p, q] = \frac{1}{a[p, q]} \sum_{i, j} \; x[n,\; c,\; p s + i - pad,\; q s + j - pad]
+        y[n, c, p, q] = \frac{1}{a[p, q]} \sum_{i, j} \; x[n,\; c,\; s p + i - pad,\; s q + j - pad]
 
-    with x = 0 in the padding, and a the number of pixels of the window: its padding counted if
-    ``count_include_pad``, what hangs over beyond the padding (ceil_mode) never.
+    where x is 0 in the padding, and a is the number of pixels of the window. Its padding counts only with
+    ``count_include_pad``; what hangs over beyond the padding (ceil_mode) never does.
 
     Parameters
     ----------
-    kernel_size : int or pair (vertical, horizontal)
-    stride : int or pair, default kernel_size
-    padding : int or pair, default 0
-        At most half the kernel.
-    ceil_mode : bool, default False
-        Whether a last window may hang over the edge, as long as it starts inside the image (or its left padding).
+    kernel_size, stride, padding, ceil_mode
+        As for MaxPool2d.
     count_include_pad : bool, default True
     divisor_override : int, optional
-        Divide by this number in place of a.
+        Takes the place of a.
 
     Shapes
     ------
-    x, dx : (N, C, H, W);  y, dy : (N, C, Ho, Wo), Ho as for Conv2d, or rounded up in ceil_mode
+    x, dx : (N, C, H, W);  y, dy : (N, C, Ho, Wo), with Ho, Wo as for Conv2d, or rounded up in ceil_mode
 
     Backward
     --------
-    dy[p, q]/dx is 1/a[p, q] for every pixel of the window: each gets the share dy / a, and a pixel adds up the
-    shares of all windows that cover it.
+    y[p, q] changes by 1/a[p, q] of the change of any pixel of its window: each gets dy[p, q] / a[p, q], and adds up
+    what it gets from all windows that cover it.
 
     References
     ----------
     .. [Dumoulin2016] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, 3.
+
+    Examples
+    --------
+    >>> AvgPool2d(2).forward(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]])
     """
 
     dilation = (1, 1)
@@ -105,9 +116,11 @@ class AvgPool2d(Layer):
     ):
         self.kernel_size = pair("AvgPool2d kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair("AvgPool2d stride", stride)
-        self.padding = pair("AvgPool2d padding", padding, least=0)
-        self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
-        self.pad = half_at_most(self)
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.pad = half_at_most("AvgPool2d", padding, self.kernel_size)
+        if divisor_override is not None and divisor_override <= 0:
+            raise ValueError(f"AvgPool2d: expected divisor_override above 0, got {divisor_override}.")
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
     def forward(self, x):
         self._check_input(x, "N", "C", "H", "W")
@@ -122,14 +135,16 @@ class AvgPool2d(Layer):
         return kernels.avgpool2d_backward(dy, x_shape, *window, self.count_include_pad, self.divisor_override)
 
     def __repr__(self):
-        shown = options(
-            self, stride=self.kernel_size, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-        )
-        return f"{type(self).__name__}({options(self, kernel_size=None)[2:]}{shown})"
+        shown = options(self, kernel_size=None, stride=self.kernel_size, padding=0, ceil_mode=False)
+        shown += options(self, count_include_pad=True, divisor_override=None)
+        return f"{type(self).__name__}({shown[2:]})"
 
 
 class GlobalAvgPool2d(Layer):
-    r"""The mean of each map, whatever its size: y[n, c] = mean over h, w of x[n, c, h, w].
+    r"""The mean of each channel of an image, whatever its size.
+
+    .. math::
+        y[n, c] = \frac{1}{H W} \sum_{h, w} x[n, c, h, w]
 
     Shapes
     ------
@@ -137,11 +152,16 @@ class GlobalAvgPool2d(Layer):
 
     Backward
     --------
-    Every pixel weighs 1/(H W) in the mean, so dx[n, c, h, w] = dy[n, c] / (H W).
+    Each pixel has the weight 1/(H W) in y, so dx[n, c, h, w] = dy[n, c] / (H W), the same for all h and w.
 
     References
     ----------
     .. [Lin2013] Lin, Chen and Yan, "Network In Network", arXiv:1312.4400, section 3.2.
+
+    Examples
+    --------
+    >>> GlobalAvgPool2d().forward(np.arange(8.0).reshape(1, 2, 2, 2))
+    array([[1.5, 5.5]])
     """
 
     def forward(self, x):

@@ -1,61 +1,73 @@
-"""The parameter-free shortcut where a residual block changes the shape of its input."""
+"""The shortcut without parameters, for blocks that change the shape of x."""
 
 import numpy as np
 
+from minires.kernels.geometry import pair
 from minires.layer import Layer
 
 
 class SubsampleShortcut(Layer):
-    r"""Option A: take every s-th pixel, and add channels of zeros, half before and half after.
+    r"""Option A: keep every s-th pixel of every s-th row, and add channels of zeros, half before and half after.
 
     .. math::
-        y[n,\; before + c,\; p,\; q] = x[n,\; c,\; p s,\; q s], \qquad before = \lfloor (O - C) / 2 \rfloor
+        y[n,\; before + c,\; p, \; q] = x[n,\; c,\; s p,\; s q], \qquad before = \lfloor (O - C) / 2 \rfloor
 
-    and 0 in the other channels. It has no parameters, so the residual net has exactly those of the plain net.
+    and y = 0 in the other channels. Without parameters, it leaves a residual net as large as its plain twin.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        C and O >= C.
+        C, and O >= C.
     stride : int, default 2
+        s.
 
     Shapes
     ------
-    x, dx : (N, C, H, W);  y, dy : (N, O, ceil(H/s), ceil(W/s))
+    x, dx : (N, C, H, W);  y, dy : (N, O, ceil(H / s), ceil(W / s))
 
     Backward
     --------
-    y copies some numbers of x; so dx takes their dy from the same places, and is 0 at every pixel passed over.
-    The dy of the zero channels goes nowhere.
+    Some numbers of x are copied, each once: dx takes their dy from where they went. The pixels stepped over go
+    nowhere, so their dx is 0; the new channels come from nowhere, so their dy is dropped.
 
     References
     ----------
     .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.3.
+
+    Examples
+    --------
+    >>> SubsampleShortcut(1, 3).forward(np.arange(16.0).reshape(1, 1, 4, 4))[0, :, 0]     # the first row
+    array([[0., 0.],
+           [0., 2.],
+           [0., 0.]])
     """
 
     def __init__(self, in_channels, out_channels, stride=2):
-        if not 1 <= in_channels <= out_channels or stride < 1:
+        pair("SubsampleShortcut in_channels, out_channels", (in_channels, out_channels))
+        if out_channels < in_channels:
             raise ValueError(
-                f"SubsampleShortcut: expected out_channels >= in_channels >= 1 and stride >= 1, "
-                f"got {in_channels}, {out_channels} and stride={stride}. It can add channels, not take any away."
+                f"SubsampleShortcut: expected out_channels of at least in_channels={in_channels}, got {out_channels}. "
+                "It adds channels of zeros and cannot take any away; a 1x1 Conv2d can."
             )
-        self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
-        before = (out_channels - in_channels) // 2
-        self._copied = slice(before, before + in_channels)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.stride, _ = pair("SubsampleShortcut stride", stride)
+
+    def _copied(self):
+        before = (self.out_channels - self.in_channels) // 2
+        return slice(before, before + self.in_channels)
 
     def forward(self, x):
         self._check_input(x, "N", self.in_channels, "H", "W")
-        s = self.stride
-        N, _, H, W = x[:, :, ::s, ::s].shape
-        y = np.zeros((N, self.out_channels, H, W), x.dtype)
-        y[:, self._copied] = x[:, :, ::s, ::s]
+        kept = x[:, :, :: self.stride, :: self.stride]
+        N, _, Ho, Wo = kept.shape
+        y = np.zeros((N, self.out_channels, Ho, Wo), x.dtype)
+        y[:, self._copied()] = kept
         return self._remember(y, x.shape)
 
     def backward(self, dy):
         (x_shape,) = self._recall(dy)
-        s = self.stride
         dx = np.zeros(x_shape, dy.dtype)
-        dx[:, :, ::s, ::s] = dy[:, self._copied]
+        dx[:, :, :: self.stride, :: self.stride] = dy[:, self._copied()]
         return dx
 
     def __repr__(self):
