@@ -121,20 +121,46 @@ def multiply_add(typingctx, a, b, total):
     return total(a if isinstance(a, Vector) else total.dtype, b, total), codegen
 
 
+def _neighbours_added(builder, a, b):
+    """Lanes a0+a1, a2+a3, ..., b0+b1, b2+b3, ..."""
+    count = a.type.count
+    index = ir.VectorType(ir.IntType(32), count)
+    even, odd = (
+        builder.shuffle_vector(a, b, ir.Constant(index, list(range(first, 2 * count, 2)))) for first in (0, 1)
+    )
+    return builder.fadd(even, odd)
+
+
+@intrinsic
+def add_totals(typingctx, array, index, vectors):
+    """array[index + i] += sum of the lanes of vectors[i], for a tuple of as many vectors as lanes, or a multiple.
+
+    Adding neighbours of two vectors at a time gives all the sums in order, in as many steps as one vector needs.
+    """
+    count = vectors.dtype.lanes
+
+    def codegen(context, builder, signature, args):
+        partial = cgutils.unpack_tuple(builder, args[2])
+        for _ in range(count.bit_length() - 1):
+            partial = [_neighbours_added(builder, a, b) for a, b in zip(partial[::2], partial[1::2])]
+        for i, sums in enumerate(partial):
+            at = builder.add(args[1], ir.Constant(ir.IntType(64), i * count))
+            pointer = _pointer(context, builder, signature.args[0], args[0], at, vectors.dtype)
+            before = builder.load(pointer, align=array.dtype.bitwidth // 8)
+            builder.store(builder.fadd(before, sums), pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vectors), codegen
+
+
 @intrinsic
 def total_of(typingctx, vector):
-    """Sum of the lanes, pair by pair."""
+    """Sum of the lanes."""
 
     def codegen(context, builder, signature, args):
         value = args[0]
-        while value.type.count > 1:
-            half = value.type.count // 2
-            index = ir.VectorType(ir.IntType(32), half)
-            lower, upper = (
-                builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), ir.Constant(index, list(part)))
-                for part in (range(half), range(half, 2 * half))
-            )
-            value = builder.fadd(lower, upper)
+        for _ in range(vector.lanes.bit_length() - 1):
+            value = _neighbours_added(builder, value, value)
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
     return vector.dtype(vector), codegen
