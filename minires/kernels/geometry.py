@@ -110,7 +110,6 @@ def options(layer, **defaults):
     text = ""
     for name, default in defaults.items():
         value = getattr(layer, name)
-        if isinstance(value, tuple) and value[0] == value[1]:
-            value = value[0]
-        text += "" if value == default else f", {name}={value!r}"
+        short = value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+        text += "" if default in (value, short) else f", {name}={short!r}"
     return text
