@@ -8,13 +8,14 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 DEPTH_COLOURS = {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D0342C", 110: "#222222"}  # as in the paper's Fig. 6
 OTHER_COLOURS = ["#CC79A7", "#0072B2", "#7F7F7F", "#8C6D31"]
 PANELS = {"plain": "plain networks", "resnet": "residual networks"}
 TRAINING, TEST = {"lw": 1.1, "ls": (0, (4, 1.5))}, {"lw": 2.4, "solid_capstyle": "round"}
 INK, FAINT = "#333333", "#8A8A8A"
+SHORTCUT, BRANCH = "#0072B2", "#D55E00"
 
 
 def degradation_figure(logs, note=""):
@@ -74,6 +75,84 @@ def degradation_figure(logs, note=""):
     return figure
 
 
+def gradient_flow_figure(flows, note=""):
+    """Where the gradient of each block went, one column a net: through the shortcut, through the branch.
+
+    Below the norms: the cosine between the two parts (0: they add like the sides of a right angle), the spread of
+    the activations, and the size of the weights' gradient against the weights.
+
+    Parameters
+    ----------
+    flows : dict
+        ``{"plain-56": gradient_flow(...), "resnet-56": gradient_flow(...)}``
+    note : str
+        What was run, for the foot of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not flows or not all(flows.values()):
+        raise ValueError('gradient_flow_figure: expected {"name of a net": gradient_flow(...), ...} with rows in each.')
+    foot = 0.16 * (note.count("\n") + 1) + 0.1 if note else 0.0  # inches
+    figure = Figure(figsize=(4.7 * len(flows) + 1.15, 7.6 + foot), dpi=160, facecolor="white")
+    axes = figure.subplots(4, len(flows), sharex="col", sharey="row", squeeze=False, height_ratios=[2.6, 1, 1, 1])
+    for (norms, angles, spreads, ratios), (name, flow) in zip(axes.T, flows.items()):
+        block = np.arange(1, len(flow) + 1)
+        field = {key: np.array([getattr(row, key) for row in flow]) for key in flow[0]._fields}
+        parts = [("entering", INK, "entering the block"), ("branch", BRANCH, "leaving through the branch")]
+        if np.any(field["shortcut"]):
+            parts.append(("shortcut", SHORTCUT, "leaving through the shortcut"))
+            angles.plot(block, field["cosine"], "o-", color=INK, ms=3, lw=1)
+        else:
+            angles.text(0.5, 0.62, "no shortcut", color=FAINT, fontsize=9, ha="center", transform=angles.transAxes)
+        for key, colour, label in parts:
+            norms.plot(block, field[key], "o-", color=colour, ms=3.2, lw=1.6, label=label)
+        spreads.plot(block, field["activation_std"], "o-", color=INK, ms=3, lw=1)
+        ratios.plot(block, field["weight_ratio"], "o-", color=INK, ms=3, lw=1)
+        angles.axhline(0, color=FAINT, lw=0.8)
+        norms.set_title(name, fontsize=11, color=INK, pad=20)
+        ratios.set_xlabel("block, from the input to the loss", color=INK)
+        stages = [row.path.rpartition(".")[0] for row in flow]
+        for axis in (norms, angles, spreads, ratios):
+            _clean(axis)
+            for i in range(1, len(flow)):
+                if stages[i] != stages[i - 1]:
+                    axis.axvline(i + 0.5, color="#CCCCCC", lw=0.8, ls=(0, (2, 2)))
+        for stage in dict.fromkeys(stages):
+            middle = np.mean([i for i, s in zip(block, stages) if s == stage])
+            above = norms.get_xaxis_transform()
+            norms.text(middle, 1.02, stage, color=FAINT, fontsize=8.5, ha="center", transform=above)
+        norms.text(0.02, 0.03, "← backward", color=FAINT, fontsize=8.5, transform=norms.transAxes)
+        ratios.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ratios.set_xlim(0.5, len(flow) + 0.5)
+    for row, label in zip(axes, ("norm of the gradient", "cosine of\nthe two parts", "std of y", "|dW| / |W|")):
+        row[0].set_ylabel(label, color=INK)
+        for axis in row[1:]:
+            axis.tick_params(labelleft=False)
+    rows = [row for flow in flows.values() for row in flow]
+    _whole_decades(axes[0, 0], [norm for row in rows for norm in (row.entering, row.shortcut, row.branch)])
+    _whole_decades(axes[3, 0], [row.weight_ratio for row in rows])
+    axes[1, 0].set_ylim(-1.1, 1.1)
+    axes[1, 0].set_yticks([-1, 0, 1])
+    axes[2, 0].set_ylim(0, 1.1 * axes[2, 0].get_ylim()[1])
+    most_parts = max(axes[0], key=lambda axis: len(axis.get_legend_handles_labels()[0]))
+    most_parts.legend(loc="upper right", frameon=False, fontsize=9, labelcolor="linecolor")
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.95 / width,
+        right=1 - 0.2 / width,
+        bottom=(0.55 + foot) / height,
+        top=1 - 0.55 / height,
+        wspace=0.1,
+        hspace=0.16,
+    )
+    figure.align_ylabels()
+    if note:
+        figure.text(0.12 / width, 0.08 / height, note, fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
+    return figure
+
+
 def _training_curve(lines, points=60):
     """(iterations, errors in %): the mean over the images of each of up to ``points`` stretches, at their middle."""
     lines = [line for line in lines if line["kind"] == "train"]
@@ -125,3 +204,12 @@ def _clean(axis):
     axis.spines[["left", "bottom"]].set_color(FAINT)
     axis.tick_params(colors=INK, labelsize=9, color=FAINT, labelleft=True)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}".replace(",", " ")))
+
+
+def _whole_decades(axis, numbers):
+    """A logarithmic axis that begins and ends at powers of ten."""
+    exponents = np.log10([number for number in numbers if 0 < number < np.inf])
+    axis.set_yscale("log")
+    if len(exponents):
+        axis.set_ylim(10 ** np.floor(exponents.min()), 10 ** (np.floor(exponents.max()) + 1))
+    axis.minorticks_off()

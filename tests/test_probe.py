@@ -8,6 +8,7 @@ import pytest
 from minires.layers import Dropout, Identity, Linear, ReLU, Residual, Sequential
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_plain, cifar_resnet
+from minires.plots import gradient_flow_figure
 from minires.probe import Probe, gradient_flow
 
 
@@ -264,3 +265,23 @@ def test_the_table_fits_a_narrow_terminal(batch):
     table = str(gradient_flow(cifar_plain(8, rng=0), *batch))
     assert table.splitlines()[0].split()[:3] == ["block", "|dy|", "shortcut"]
     assert max(map(len, table.splitlines())) <= 80 and "nan" not in table
+
+
+def test_the_figure_shows_the_numbers_side_by_side(batch, tmp_path):
+    nets = {"plain-14": cifar_plain(14, rng=0), "resnet-14": cifar_resnet(14, rng=0)}
+    flows = {name: gradient_flow(net, *batch) for name, net in nets.items()}
+    figure = gradient_flow_figure(flows, "what was run")
+    norms = figure.axes[:2]
+    assert [axis.get_title() for axis in norms] == list(flows)
+    for axis, (name, flow) in zip(norms, flows.items()):
+        drawn = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
+        assert drawn["leaving through the branch"] == [row.branch for row in flow]
+        assert ("leaving through the shortcut" in drawn) == (name == "resnet-14")
+    assert drawn["leaving through the shortcut"] == [row.shortcut for row in flows["resnet-14"]]
+    assert norms[0].get_ylim() == norms[1].get_ylim()
+    figure.savefig(tmp_path / "flow.png")
+
+
+def test_a_figure_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="expected .* gradient_flow"):
+        gradient_flow_figure({"plain": []})
