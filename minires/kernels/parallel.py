@@ -136,6 +136,12 @@ def compiled(function):
     return kernel
 
 
+def as_compiled(x):
+    """x as kernels are compiled for it: C-contiguous and writable. (Numba compiles anew for every kind of array.)"""
+    x = np.ascontiguousarray(x)
+    return x if x.flags.writeable else x.copy()
+
+
 class _SayOnce(event.Listener):
     """One line when kernels compile for the first time, so that nobody wonders what takes so long."""
 
@@ -255,18 +261,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)
 
 
-def over_threads(kernel, size, *arguments):
-    """Call ``kernel(*arguments, start, stop)`` on contiguous parts of range(size), one per thread."""
-    _run(kernel, size, arguments, with_part=False)
+SMALL = 16_384  # numbers: what one thread handles before a second has woken up
+
+
+def over_threads(kernel, size, *arguments, work=SMALL):
+    """Call ``kernel(*arguments, start, stop)`` on contiguous parts of range(size), one per thread.
+
+    ``work``, where given, says how many numbers the whole call goes through: a small call stays on this thread.
+    """
+    _run(kernel, size, arguments, _THREADS if work >= SMALL else 1, with_part=False)
 
 
 def over_parts(kernel, size, *arguments):
     """Call ``kernel(*arguments, part, start, stop)``: for sums, of which each thread keeps its own in row ``part``."""
-    _run(kernel, size, arguments, with_part=True)
+    _run(kernel, size, arguments, _THREADS, with_part=True)
 
 
-def _run(kernel, size, arguments, with_part):
-    parts = max(1, min(_THREADS, size))
+def _run(kernel, size, arguments, threads, with_part):
+    parts = max(1, min(threads, size))
     calls = []
     for part in range(parts):
         ends = (size * part // parts, size * (part + 1) // parts)

@@ -1,0 +1,54 @@
+"""ReLU and addition: one pass over memory each, on all cores. (A NumPy ufunc does the same pass on one.)"""
+
+import numpy as np
+
+from minires.kernels.parallel import as_compiled, compiled, over_threads
+
+
+def relu(x):
+    """max(x, 0); NaN stays NaN."""
+    x = as_compiled(x)
+    y = np.empty_like(x)
+    over_threads(_relu, x.size, x.reshape(-1), y.reshape(-1), work=x.size)
+    return y
+
+
+def relu_backward(dy, y):
+    """dy where y > 0, else 0."""
+    dy, y = as_compiled(dy), as_compiled(y)
+    dx = np.empty_like(dy)
+    over_threads(_relu_backward, dy.size, dy.reshape(-1), y.reshape(-1), dx.reshape(-1), work=dy.size)
+    return dx
+
+
+def add(a, b):
+    """a + b."""
+    a, b = as_compiled(a), as_compiled(b)
+    y = np.empty_like(a)
+    over_threads(_add, a.size, a.reshape(-1), b.reshape(-1), y.reshape(-1), work=a.size)
+    return y
+
+
+# Each kernel first cuts out its part, and then counts from 0: of an index that starts anywhere the compiler would have
+# to check the sign, pixel by pixel, because x[-1] is the last.
+
+
+@compiled
+def _relu(x, y, start, stop):
+    x, y = x[start:stop], y[start:stop]
+    for i in range(x.size):
+        y[i] = 0 if x[i] < 0 else x[i]  # not "x if x > 0 else 0": that would turn a NaN into 0
+
+
+@compiled
+def _relu_backward(dy, y, dx, start, stop):
+    dy, y, dx = dy[start:stop], y[start:stop], dx[start:stop]
+    for i in range(dy.size):
+        dx[i] = dy[i] if y[i] > 0 else 0
+
+
+@compiled
+def _add(a, b, y, start, stop):
+    a, b, y = a[start:stop], b[start:stop], y[start:stop]
+    for i in range(a.size):
+        y[i] = a[i] + b[i]

@@ -1,0 +1,104 @@
+"""Batch normalisation in the fewest passes over memory: x is read once for its statistics and once to be normalised.
+
+The unit of work is a plane, the H*W pixels of one channel of one image. Sums are taken plane by plane and then, in
+float64, over the images, so that no result depends on how many threads share the planes. A plane fits into the
+processor's nearest cache: a second loop over it is cheap, a second loop over x is not. The mean is always subtracted
+first, for where it is large against the deviation, x * scale + shift would cancel.
+"""
+
+import numpy as np
+
+from minires.kernels.parallel import as_compiled, compiled, over_threads
+
+
+def batchnorm_statistics(x):
+    """Mean and biased variance of each channel: two arrays (C,)."""
+    x = as_compiled(x)
+    N, C, H, W = x.shape
+    means, squares = np.empty((2, N, C))
+    over_threads(_plane_statistics, N * C, _planes(x), means.reshape(-1), squares.reshape(-1), work=x.size)
+    # The squares about the common mean: those about each plane's own mean, and those of the planes' means about it.
+    mean = means.mean(axis=0)
+    var = squares.sum(axis=0) / (N * H * W) + np.square(means - mean).mean(axis=0)
+    return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batchnorm_normalise(x, mean, invstd, weight, bias):
+    """y = weight * xhat + bias, where xhat = (x - mean) * invstd."""
+    x = as_compiled(x)
+    y = np.empty_like(x)
+    rows = [v.astype(x.dtype) for v in (mean, weight * invstd, bias)]
+    over_threads(_normalise, len(_planes(x)), _planes(x), *rows, _planes(y), work=x.size)
+    return y
+
+
+def batchnorm_reductions(dy, x, mean, invstd):
+    """(sum of dy * xhat, sum of dy): dweight and dbias, two arrays (C,)."""
+    dy, x = as_compiled(dy), as_compiled(x)
+    products, sums = np.empty((2, *x.shape[:2]))
+    mean = mean.astype(x.dtype)
+    arguments = _planes(dy), _planes(x), mean, products.reshape(-1), sums.reshape(-1)
+    over_threads(_plane_reductions, sums.size, *arguments, work=x.size)
+    return (products.sum(axis=0) * invstd).astype(x.dtype), sums.sum(axis=0).astype(x.dtype)
+
+
+def batchnorm_backward(dy, x, mean, invstd, weight):
+    """(dx, dweight, dbias) where mean and invstd are those of x itself, and move with it."""
+    dy, x = as_compiled(dy), as_compiled(x)
+    dweight, dbias = batchnorm_reductions(dy, x, mean, invstd)
+    dx = np.empty_like(x)
+    m = x.size // x.shape[1]
+    # xhat * mean(dy * xhat) = (x - mean) * slope
+    rows = [v.astype(x.dtype) for v in (mean, weight * invstd, dbias / m, invstd * dweight / m)]
+    over_threads(_input_gradient, len(_planes(x)), _planes(dy), _planes(x), *rows, _planes(dx), work=x.size)
+    return dx, dweight, dbias
+
+
+def _planes(x):
+    """(N, C, H, W) seen as (N*C, H*W): row p holds a plane of channel p % C."""
+    N, C, H, W = x.shape
+    return x.reshape(N * C, H * W)
+
+
+@compiled
+def _plane_statistics(x, means, squares, start, stop):
+    for p in range(start, stop):
+        plane = x[p]
+        total = 0.0
+        for i in range(plane.size):
+            total += plane[i]
+        means[p] = total / plane.size
+        mean, square = x.dtype.type(means[p]), x.dtype.type(0)
+        for i in range(plane.size):
+            square += (plane[i] - mean) ** 2
+        squares[p] = square
+
+
+@compiled
+def _normalise(x, mean, scale, bias, y, start, stop):
+    for p in range(start, stop):
+        c = p % mean.size
+        x_plane, y_plane, m, s, b = x[p], y[p], mean[c], scale[c], bias[c]
+        for i in range(x_plane.size):
+            y_plane[i] = (x_plane[i] - m) * s + b
+
+
+@compiled
+def _plane_reductions(dy, x, mean, products, sums, start, stop):
+    for p in range(start, stop):
+        dy_plane, x_plane, m = dy[p], x[p], mean[p % mean.size]
+        product, total = 0.0, 0.0
+        for i in range(x_plane.size):
+            product += dy_plane[i] * (x_plane[i] - m)
+            total += dy_plane[i]
+        products[p], sums[p] = product, total
+
+
+@compiled
+def _input_gradient(dy, x, mean, scale, mean_dy, slope, dx, start, stop):
+    for p in range(start, stop):
+        c = p % mean.size
+        dy_plane, x_plane, dx_plane = dy[p], x[p], dx[p]
+        m, s, g, k = mean[c], scale[c], mean_dy[c], slope[c]
+        for i in range(x_plane.size):
+            dx_plane[i] = s * (dy_plane[i] - g - k * (x_plane[i] - m))

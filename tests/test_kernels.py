@@ -1,0 +1,241 @@
+"""The compiled kernels against their definitions in NumPy, over random geometry. (Convolution has its own file.)"""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from minires.kernels import elementwise, norm, parallel, pool, reference
+from minires.kernels.geometry import output_sizes, pair, span
+
+DTYPES = [np.float32, np.float64]
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
+
+# name -> (module of the compiled kernel, names of its arguments)
+BY_CHANNEL = {
+    "batchnorm_statistics": (norm, "x"),
+    "batchnorm_normalise": (norm, "x mean invstd weight bias"),
+    "batchnorm_reductions": (norm, "y x mean invstd"),
+    "batchnorm_backward": (norm, "y x mean invstd weight"),
+}
+BY_PIXEL = {"relu": (elementwise, "x"), "relu_backward": (elementwise, "y x"), "add": (elementwise, "x y")}
+KERNELS = {**BY_PIXEL, **BY_CHANNEL}
+
+
+def arrays(shape, dtype, seed=0):
+    """Arguments for every kernel without windows: two of images, and four of one number per channel."""
+    rng = np.random.default_rng(seed)
+    draw = {name: rng.standard_normal(shape) for name in ("x", "y")}
+    draw |= {name: rng.standard_normal(shape[1]) for name in ("mean", "weight", "bias")}
+    draw["invstd"] = rng.uniform(0.5, 2, shape[1])
+    return {name: values.astype(dtype) for name, values in draw.items()}
+
+
+def call(module, name, draw):
+    """The results of one kernel, as a tuple."""
+    results = getattr(module, name)(*(draw[argument] for argument in KERNELS[name][1].split()))
+    return results if isinstance(results, tuple) else (results,)
+
+
+def assert_close(got, wanted, dtype):
+    assert len(got) == len(wanted)
+    for g, w in zip(got, wanted):
+        assert g.dtype == dtype and g.shape == w.shape and g.flags.c_contiguous
+        assert np.max(np.abs(g - w), initial=0) <= TOLERANCE[dtype] * np.max(np.abs(w), initial=1)
+
+
+shapes = st.tuples(*(st.integers(1, most) for most in (4, 5, 9, 9)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", KERNELS)
+@given(shape=shapes, seed=st.integers(0, 9))
+def test_kernel_is_its_definition(name, dtype, shape, seed):
+    draw = arrays(shape, dtype, seed)
+    exact = {argument: values.astype(np.float64) for argument, values in draw.items()}
+    assert_close(call(KERNELS[name][0], name, draw), call(reference, name, exact), dtype)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernel_takes_strided_and_read_only_arrays_and_writes_into_none(name):
+    draw = arrays((3, 4, 5, 6), np.float32)
+    plain = call(KERNELS[name][0], name, draw)
+    strided = {argument: np.repeat(values, 2, axis=-1)[..., ::2] for argument, values in draw.items()}
+    for changed in (draw, strided):
+        for values in changed.values():
+            values.flags.writeable = False  # writing into it would raise, in compiled code too
+        for got, wanted in zip(call(KERNELS[name][0], name, changed), plain):
+            np.testing.assert_array_equal(got, wanted)
+            assert got.flags.writeable
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_two_threads_and_every_run_give_the_same_bits(name, monkeypatch):
+    draw = arrays((8, 7, 32, 33), np.float32)  # large enough to be shared out
+    results = []
+    for threads in (1, 2, 2, 3):
+        monkeypatch.setattr(parallel, "_THREADS", threads)
+        results.append(call(KERNELS[name][0], name, draw))
+    for other in results[1:]:
+        for got, wanted in zip(other, results[0]):
+            np.testing.assert_array_equal(got.view(np.int32), wanted.view(np.int32))
+
+
+def test_a_small_call_wakes_no_other_thread(monkeypatch):
+    monkeypatch.setattr(parallel, "_THREADS", 2)
+    parts = []
+
+    def kernel(start, stop):
+        parts.append((start, stop))
+
+    parallel.over_threads(kernel, 10, work=parallel.SMALL - 1)
+    assert parts == [(0, 10)]
+    parallel.over_threads(kernel, 10, work=parallel.SMALL)
+    assert sorted(parts[1:]) == [(0, 5), (5, 10)]
+
+
+# -- NaN and infinity -----------------------------------------------------------------------------------------------
+
+SPECIAL = [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+@pytest.mark.parametrize("name, argument", [(k, a) for k in KERNELS for a in "xy" if a in KERNELS[k][1].split()])
+def test_nan_and_infinity_pass_as_in_the_definition(name, argument, special):
+    for place in range(0, 70, 3):  # in the vector lanes and in what is left over after them
+        draw = arrays((2, 2, 7, 11), np.float32)
+        draw[argument][0, 1].reshape(-1)[place] = special
+        with np.errstate(invalid="ignore"):
+            wanted = call(reference, name, draw)
+            got = call(KERNELS[name][0], name, draw)
+        for g, w in zip(got, wanted):
+            np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-5)
+
+
+def test_relu_of_both_zeros_is_zero_and_their_gradient_too():
+    x = np.array([0.0, -0.0], np.float32).reshape(1, 1, 1, 2)
+    np.testing.assert_array_equal(elementwise.relu(x), 0)
+    np.testing.assert_array_equal(elementwise.relu_backward(np.ones_like(x), x), 0)
+
+
+# -- batch normalisation of numbers far from zero -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mean", [1e2, 1e4])
+def test_batchnorm_keeps_its_digits_where_the_mean_is_large_against_the_deviation(mean):
+    draw = arrays((8, 3, 16, 16), np.float32)
+    x = draw["x"] = draw["x"] + np.float32(mean)  # what is rounded off here is part of x
+    exact = {name: values.astype(np.float64) for name, values in draw.items()}
+    got, wanted = norm.batchnorm_statistics(x), reference.batchnorm_statistics(exact["x"])
+    np.testing.assert_allclose(got[0], wanted[0], rtol=2e-7)
+    np.testing.assert_allclose(got[1], wanted[1], rtol=1e-5)
+    draw["mean"], draw["invstd"] = got[0], 1 / np.sqrt(got[1])
+    exact |= {name: draw[name].astype(np.float64) for name in ("mean", "invstd")}
+    for name in ("batchnorm_normalise", "batchnorm_backward"):
+        assert_close(call(norm, name, draw), call(reference, name, exact), np.float32)
+
+
+def test_statistics_of_constant_channels_have_variance_zero():
+    x = np.full((3, 2, 5, 7), 0.1, np.float32)
+    mean, var = norm.batchnorm_statistics(x)
+    np.testing.assert_array_equal(mean, np.float32(0.1))
+    np.testing.assert_allclose(var, 0, atol=1e-15)
+
+
+# -- pooling --------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def windows(draw, dilated):
+    """(shape of x, kernel size, stride, pad, dilation, output size) of a window that fits, in any of its forms."""
+    shape = draw(shapes)
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 7)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+    dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 3))) if dilated else pair("dilation", 1)
+    pad = tuple((draw(st.integers(0, k // 2)), draw(st.integers(0, k // 2))) for k in kernel)
+    # Images that are too small grow until the window fits once, with its padding.
+    sizes = [max(size, span(k, d) - sum(p)) for size, k, d, p in zip(shape[2:], kernel, dilation, pad)]
+    ceil_mode = draw(st.booleans())
+    out_size = output_sizes("window", sizes, kernel, stride, pad, dilation, ceil_mode)
+    return (*shape[:2], *sizes), kernel, stride, pad, dilation, out_size
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@example(((1, 2, 3, 2), (1, 7), (1, 1), ((0, 0), (3, 3)), (1, 1), (3, 2)), 0, 1000, False)  # taps beyond both edges
+@given(window=windows(dilated=True), seed=st.integers(0, 9), levels=st.sampled_from([3, 1000]), nan=st.booleans())
+def test_maxpool_is_its_definition(dtype, window, seed, levels, nan):
+    x_shape, *geometry = window
+    rng = np.random.default_rng(seed)
+    x = rng.integers(levels, size=x_shape).astype(dtype)  # few levels: many equal maxima
+    if nan:
+        x[rng.random(x_shape) < 0.1] = np.nan
+        x[rng.random(x_shape) < 0.2] = -np.inf
+    y, argmax = pool.maxpool2d(x, *geometry)
+    wanted_y, wanted_argmax = reference.maxpool2d(x, *geometry)
+    np.testing.assert_array_equal(y, wanted_y)
+    np.testing.assert_array_equal(argmax, wanted_argmax)
+    assert y.dtype == dtype and argmax.dtype == np.int32
+    dy = rng.standard_normal(y.shape).astype(dtype) * (argmax >= 0)  # -1: the window steps over the image, y = -inf
+    dx = pool.maxpool2d_backward(dy, argmax, x_shape)
+    assert_close((dx,), (reference.maxpool2d_backward(dy, argmax, x_shape),), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(
+    window=windows(dilated=False),
+    seed=st.integers(0, 9),
+    count_include_pad=st.booleans(),
+    divisor=st.sampled_from([None, 1, 5]),
+)
+def test_avgpool_is_its_definition(dtype, window, seed, count_include_pad, divisor):
+    x_shape, kernel_size, stride, pad, _, out_size = window
+    rng = np.random.default_rng(seed)
+    x, dy = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal((*x_shape[:2], *out_size)).astype(dtype)
+    rest = count_include_pad, divisor
+    y = pool.avgpool2d(x, kernel_size, stride, pad, out_size, *rest)
+    assert_close((y,), (reference.avgpool2d(x, kernel_size, stride, pad, out_size, *rest),), dtype)
+    dx = pool.avgpool2d_backward(dy, x_shape, kernel_size, stride, pad, *rest)
+    wanted = reference.avgpool2d_backward(dy, x_shape, kernel_size, stride, pad, *rest)
+    assert_close((dx,), (wanted,), dtype)
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+def test_nan_and_infinity_pass_through_pooling_as_in_the_definition(special):
+    geometry = (3, 2), (2, 1), ((1, 1), (1, 0))
+    out_size = output_sizes("window", (7, 6), *geometry, (1, 1))
+    for place in range(42):
+        x = np.random.default_rng(0).standard_normal((1, 2, 7, 6)).astype(np.float32)
+        x[0, 1].reshape(-1)[place] = special
+        with np.errstate(invalid="ignore"):
+            wanted = reference.avgpool2d(x, *geometry, out_size, True, None)
+        np.testing.assert_allclose(pool.avgpool2d(x, *geometry, out_size, True, None), wanted, rtol=1e-5, atol=1e-6)
+        for got, wanted in zip(
+            pool.maxpool2d(x, *geometry, (1, 1), out_size), reference.maxpool2d(x, *geometry, (1, 1), out_size)
+        ):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_pooling_gives_the_same_bits_for_any_number_of_threads_and_takes_any_layout(monkeypatch):
+    geometry = (3, 3), (2, 2), ((1, 1), (1, 1))
+    x = np.random.default_rng(0).standard_normal((4, 5, 31, 33)).astype(np.float32)
+    out_size = output_sizes("window", x.shape[2:], *geometry, (1, 1))
+    strided = x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    strided.flags.writeable = False
+    results = []
+    for threads, image in [(1, x), (2, x), (2, strided)]:
+        monkeypatch.setattr(parallel, "_THREADS", threads)
+        y, argmax = pool.maxpool2d(image, *geometry, (1, 1), out_size)
+        dy = image[:, :, : out_size[0], : out_size[1]]
+        average = pool.avgpool2d(image, *geometry, out_size, False, None)
+        results.append(
+            (y, argmax, average, pool.maxpool2d_backward(dy, argmax, x.shape))
+            + (pool.avgpool2d_backward(dy, x.shape, *geometry, False, None),)
+        )
+    for other in results[1:]:
+        for got, wanted in zip(other, results[0]):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_window_that_sees_only_padding_hands_no_gradient_on():
+    dx = pool.maxpool2d_backward(np.ones((1, 1, 1, 2), np.float32), np.array([[[[-1, 3]]]], np.int32), (1, 1, 2, 3))
+    np.testing.assert_array_equal(dx.reshape(-1), [0, 0, 0, 1, 0, 0])
