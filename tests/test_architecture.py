@@ -1,6 +1,9 @@
 """The floors of the package: who may import whom. Read from the source by ast; nothing is imported."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,12 @@ def test_the_core_can_be_read_in_one_sitting():
     texts = {f.name: f.read_text(encoding="utf-8") for f in files if f.exists()}
     lines = {name: sum(bool(line.strip()) for line in text.splitlines()) for name, text in texts.items()}
     assert sum(lines.values()) <= 2000, lines
+
+
+def test_importing_minires_loads_no_more_than_it_needs():
+    ask = "import minires, sys; print(*({'numba', 'matplotlib', 'tqdm', 'torch', 'urllib.request'} & set(sys.modules)))"
+    for mode, loaded in (("compiled", "numba"), ("reference", "")):
+        done = subprocess.run(
+            [sys.executable, "-c", ask], env={**os.environ, "MINIRES_KERNELS": mode}, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == loaded, done.stderr
