@@ -127,8 +127,10 @@ class GradientFlow(list):
     """The rows of ``gradient_flow``; prints as a table."""
 
     def __str__(self):
+        width = max([len("block"), *(len(row.path) for row in self)]) + 1
+
         def line(path, *cells):
-            return f"{path:<10}" + "".join(f"{cell:>11}" for cell in cells)
+            return f"{path:<{width}}" + "".join(f"{cell:>11}" for cell in cells)
 
         def number(value, form):
             return "-" if np.isnan(value) else format(value, form)

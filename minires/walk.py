@@ -12,7 +12,7 @@ import numpy as np
 
 from minires.kernels.geometry import output_size_text
 from minires.layer import Layer, Parameter
-from minires.layers import Conv2d, Linear
+from minires.layers import AvgPool2d, Conv2d, Linear, MaxPool2d
 from minires.probe import Probe
 
 
@@ -102,7 +102,7 @@ def _only_holds_others(layer):
 
 
 def _arithmetic(layer, x_shape):
-    if not hasattr(layer, "kernel_size"):
+    if not isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)):
         return ()
     dilation, ceil_mode = getattr(layer, "dilation", (1, 1)), getattr(layer, "ceil_mode", False)
     axes = zip(x_shape[2:], layer.kernel_size, layer.stride, layer.pad, dilation)
