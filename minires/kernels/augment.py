@@ -1,0 +1,36 @@
+"""Normalise, pad, crop and mirror a batch of images in one pass from their bytes to the x of the first layer."""
+
+import numpy as np
+
+from minires.kernels.parallel import as_compiled, compiled, over_threads
+
+
+def augment(images, index, top, left, flip, pad, shift, scale):
+    """Normalise the chosen images, pad them with zeros, cut an H x W piece at (top, left), and mirror some.
+
+    images (M, C, H, W) of uint8, index, top, left, flip (N,), shift (C, H, W), scale (C,); x float32 (N, C, H, W).
+    """
+    x = np.empty((len(index), *images.shape[1:]), np.float32)
+    arguments = [as_compiled(a) for a in (images, index, top, left, flip)]
+    over_threads(_augment, len(x), *arguments, pad, as_compiled(shift), as_compiled(scale), x, work=x.size)
+    return x
+
+
+@compiled
+def _augment(images, index, top, left, flip, pad, shift, scale, x, start, stop):
+    _, C, H, W = images.shape
+    for n in range(start, stop):
+        down, right = top[n] - pad, left[n] - pad  # pixel (h, w) of the piece is (h + down, w + right) of the image
+        begin, end = max(0, -right), max(0, min(W, W - right))  # the w that lie in the image
+        for c in range(C):
+            for h in range(H):
+                piece = x[n, c, h]
+                piece[:] = 0
+                if 0 <= h + down < H:
+                    image = images[index[n], c, h + down, begin + right : end + right]
+                    mean = shift[c, h + down, begin + right : end + right]
+                    for w in range(image.size):
+                        piece[begin + w] = (np.float32(image[w]) - mean[w]) * scale[c]
+                    if flip[n]:
+                        for w in range(W // 2):
+                            piece[w], piece[W - 1 - w] = piece[W - 1 - w], piece[w]
