@@ -66,12 +66,15 @@ class Sequential(Layer):
         return x
 
     def backward(self, dy):
-        for layer in reversed(self):
+        for layer in reversed([*self]):
             dy = layer.backward(dy)
         return dy
 
     def __getitem__(self, index):
         return [member for _, member in self._members() if isinstance(member, Layer)][index]
+
+    def __iter__(self):
+        return iter(self[:])
 
     def __len__(self):
         return len(self[:])
