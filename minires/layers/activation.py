@@ -20,7 +20,7 @@ class ReLU(Layer):
 
     References
     ----------
-    .. [Nair2010] Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML 2010, 2.1.
+    .. [Glorot2011] Glorot, Bordes and Bengio, "Deep Sparse Rectifier Neural Networks", AISTATS 2011, section 3.
 
     Examples
     --------
