@@ -1,5 +1,4 @@
-"""Convolution, compiled: one product for all geometries (kernels/planes.py), and a faster one for 3x3.
-"""
+"""Convolution, compiled: one product for all geometries (kernels/planes.py), and a faster one for 3x3."""
 
 import numpy as np
 
@@ -73,20 +72,33 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
     N, C, H, W = x.shape
     O, _, kh, kw = weight.shape
     out_size = output_sizes("conv2d", (H, W), (kh, kw), stride, pad, dilation)
+    filters = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw)
     if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, out_size):
-        y, doubt = winograd.conv2d_rows(x, weight, bias, out_size, pad, groups)
-        return reference.conv2d(x, weight, bias, stride, pad, dilation, groups) if doubt else y
-    taps, phases = find_taps((kh, kw), stride, dilation)
-    (top, _), (left, _) = pad
-    plan, offset, phases, pieces = make_plan(N, C // groups, taps, phases, out_size, W, stride, left, O // groups)
-    y = np.empty((N, O, *out_size), x.dtype)
-    shift = in_blocks(np.zeros((O, 1), x.dtype) if bias is None else bias[:, None], groups)[:, :, 0]
-    doubts = np.zeros(num_threads(), x.dtype)
-    blocks = in_blocks(weight.reshape(O, -1), groups)
-    over_parts(correlate, pieces, x, blocks, shift, y, offset, phases, plan, (*stride, top, left), (1, 1, 0, 0), doubts)
-    if doubts.any():  # zeros times infinity, in the padding or between rows: let the definition decide
+        y, doubt = winograd.conv2d_rows(x, filters, bias, out_size, pad)
+    else:
+        y = np.empty((N, O, *out_size), x.dtype)
+        taps, phases = find_taps((kh, kw), stride, dilation)
+        (top, _), (left, _) = pad
+        source, target = (*stride, top, left), (1, 1, 0, 0)
+        plan = make_plan(N, C // groups, taps, phases, out_size, W, stride, left, O // groups)
+        doubt = correlated(x, filters.reshape(*filters.shape[:3], kh * kw), bias, y, plan, source, target)
+    if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide
         return reference.conv2d(x, weight, bias, stride, pad, dilation, groups)
     return y
+
+
+def correlated(x, filters, bias, y, plan, source, target):
+    """Fill y, and return whether anything in it is in doubt, not being finite."""
+    plan, offset, phases, pieces = plan
+    doubts = np.zeros(num_threads(), x.dtype)
+    blocks = in_blocks(filters)
+    shift = (
+        np.zeros_like(blocks[:, :, 0]) if bias is None else in_blocks(bias.reshape(*filters.shape[:2], 1, 1))[:, :, 0]
+    )
+    over_parts(
+        correlate, pieces, x, blocks, np.ascontiguousarray(shift), y, offset, phases, plan, source, target, doubts
+    )
+    return doubts.any()
 
 
 def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
@@ -94,31 +106,28 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
     N, C, H, W = x_shape
     O, _, kh, kw = weight.shape
     (top, bottom), (left, right) = pad
-    if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, (H, W)):
-        turned = weight.reshape(groups, O // groups, C // groups, kh, kw)[..., ::-1, ::-1].swapaxes(1, 2)
+    # (groups, C, O, kh, kw): a filter for each channel of x
+    turned = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw).swapaxes(1, 2)
+    if winograd.fits((kh, kw), stride, dilation, O // groups, C // groups, (H, W)):
         around = (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
-        dx, doubt = winograd.conv2d_rows(dy, turned.reshape(C, O // groups, kh, kw), None, (H, W), around, groups)
-        return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups) if doubt else dx
-    taps, phases = find_taps((kh, kw), stride, dilation)
-    dx = np.empty(x_shape, dy.dtype) if len(phases) == stride[0] * stride[1] else np.zeros(x_shape, dy.dtype)
-    # (groups*C, O, kh*kw): a filter for each channel of x
-    turned = weight.reshape(groups, O // groups, C // groups, kh * kw).swapaxes(1, 2).reshape(C, O // groups, kh * kw)
-    doubts = np.zeros(num_threads(), dy.dtype)
-    for phase, (a, b) in enumerate(phases):
-        mine = [t for t, tap in enumerate(taps) if tap[0] == phase]
-        down, right = max(taps[t][1] for t in mine), max(taps[t][2] for t in mine)
-        backwards = tuple((0, down - taps[t][1], right - taps[t][2]) for t in mine)
-        size = ceil_div(top + H - a, stride[0]), ceil_div(left + W - b, stride[1])
-        if min(size) < 1:
-            continue
-        plan, offset, itself, pieces = make_plan(
-            N, O // groups, backwards, ((0, 0),), size, dy.shape[3], (1, 1), right, C // groups
-        )
-        blocks = in_blocks(turned[:, :, mine].reshape(C, -1), groups)
-        source, target = (1, 1, down, right), (*stride, top - a, left - b)
-        shift = np.zeros_like(blocks[:, :, 0])
-        over_parts(correlate, pieces, dy, blocks, shift, dx, offset, itself, plan, source, target, doubts)
-    if doubts.any():
+        dx, doubt = winograd.conv2d_rows(dy, turned[..., ::-1, ::-1], None, (H, W), around)
+    else:
+        taps, phases = find_taps((kh, kw), stride, dilation)
+        dx = np.empty(x_shape, dy.dtype) if len(phases) == stride[0] * stride[1] else np.zeros(x_shape, dy.dtype)
+        doubt = False
+        for phase, (a, b) in enumerate(
+            phases
+        ):  # the pixels of x that leave these remainders, and the taps that reach them
+            mine = [t for t, tap in enumerate(taps) if tap[0] == phase]
+            down, across = max(taps[t][1] for t in mine), max(taps[t][2] for t in mine)
+            backwards = tuple((0, down - taps[t][1], across - taps[t][2]) for t in mine)
+            size = ceil_div(top + H - a, stride[0]), ceil_div(left + W - b, stride[1])
+            if min(size) > 0:
+                plan = make_plan(N, O // groups, backwards, ((0, 0),), size, dy.shape[3], (1, 1), across, C // groups)
+                filters = turned.reshape(*turned.shape[:3], kh * kw)[..., mine]
+                source, target = (1, 1, down, across), (*stride, top - a, left - b)
+                doubt |= correlated(dy, filters, None, dx, plan, source, target)
+    if doubt:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
     return dx
 
@@ -127,17 +136,18 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     x, dy = as_compiled(x), as_compiled(dy)
     N, C, H, W = x.shape
     O, _, kh, kw = weight_shape
+    shape = groups, O // groups, C // groups, kh, kw
     if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, dy.shape[2:]):
-        dweight = winograd.conv2d_rows_weight_gradient(dy, x, weight_shape, pad, groups)
-        if np.isfinite(dweight).all():
-            return dweight
-        return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
-    taps, phases = find_taps((kh, kw), stride, dilation)
-    (top, _), (left, _) = pad
-    plan, offset, phases, pieces = make_plan(N, C // groups, taps, phases, dy.shape[2:], W, stride, left, O // groups)
-    parts = np.zeros((num_threads(), groups, ceil_div(O // groups, 4), offset.size, 4), x.dtype)
-    over_parts(correlate_transposed, pieces, x, dy, parts, offset, phases, plan, (*stride, top, left))
-    dweight = out_of_blocks(parts.sum(axis=0), O // groups, C // groups * kh * kw).reshape(weight_shape)
+        dweight = winograd.conv2d_rows_weight_gradient(dy, x, shape, pad)
+    else:
+        taps, phases = find_taps((kh, kw), stride, dilation)
+        (top, _), (left, _) = pad
+        plan, offset, phases, pieces = make_plan(
+            N, C // groups, taps, phases, dy.shape[2:], W, stride, left, O // groups
+        )
+        parts = np.zeros((num_threads(), groups, ceil_div(O // groups, 4), offset.size, 4), x.dtype)
+        over_parts(correlate_transposed, pieces, x, dy, parts, offset, phases, plan, (*stride, top, left))
+        dweight = out_of_blocks(parts, O // groups, C // groups * kh * kw)
     if not np.isfinite(dweight).all():
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
-    return dweight
+    return dweight.reshape(weight_shape)

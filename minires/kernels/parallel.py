@@ -125,7 +125,8 @@ def compiled(function):
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE_FOLDER or "")
     try:
-        kernel = numba.njit(nogil=True, cache=CACHE_FOLDER is not None, error_model="numpy", fastmath=FASTMATH)(function)
+        cache = CACHE_FOLDER is not None
+        kernel = numba.njit(nogil=True, cache=cache, error_model="numpy", fastmath=FASTMATH)(function)
     finally:
         numba.config.CACHE_DIR = before
     if CACHE_FOLDER is not None:

@@ -26,17 +26,19 @@ import functools
 
 import numpy as np
 
-from minires.kernels.parallel import compiled, num_threads
+from minires.kernels.parallel import compiled, num_threads, over_threads
 from minires.kernels.simd import (
     add,
     add_totals,
     copy,
+    every_other,
     fill,
     lanes,
     load,
-    load_even,
+    load_some,
     multiply_add,
     store,
+    store_some,
     total_of,
     zeros,
 )
@@ -133,8 +135,7 @@ def gather(x, planes, channels, phases, image, first_row, layout, source):
     images, rows, pitch = layout
     step_h, step_w, top, left = source
     N, C, H, W = x.shape
-    flat = x.ravel()
-    n = lanes(x)
+    flat, n = x.ravel(), lanes(x)
     position = 0
     for c in range(channels[0], channels[1]):
         for phase in range(phases.shape[0]):
@@ -149,13 +150,18 @@ def gather(x, planes, channels, phases, image, first_row, layout, source):
                         planes[position + begin : position + end] = 0
                     elif step_w == 1:
                         copy(planes, position + begin, flat, line + begin, end - begin)
+                    elif step_w == 2:
+                        for column in range(begin, end - n, n):
+                            low, high = load(flat, line + 2 * column), load(flat, line + 2 * column + n)
+                            store(planes, position + column, every_other(low, high))
+                        column = begin + (end - begin - 1) // n * n  # the last vectors: nothing beyond the row is read
+                        more = 2 * (end - column) - 1
+                        low = load_some(flat, line + 2 * column, more)
+                        high = load_some(flat, line + 2 * column + n, more - n)
+                        store_some(planes, position + column, every_other(low, high), end - column)
                     else:
-                        column = begin
-                        while step_w == 2 and line + 2 * (column + n) <= flat.size and column + n <= end:
-                            store(planes, position + column, load_even(flat, line + 2 * column))
-                            column += n
-                        for last in range(column, end):
-                            planes[position + last] = flat[line + step_w * last]
+                        for column in range(begin, end):
+                            planes[position + column] = flat[line + step_w * column]
                     position += pitch
 
 
@@ -169,6 +175,7 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
     begin = max(0, (left + step_w - 1) // step_w)
     end = min(columns, (W - 1 + left) // step_w + 1)
     for o in range(channels):
+        results = out[o]
         for row in range(first_row, last_row):
             h = step_h * row - top
             if 0 <= h < H:
@@ -176,10 +183,10 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
                     position = ((row - first_row) * images + g) * pitch
                     line = ((image + g) * C + channel + o) * H * W + h * W - left
                     if step_w == 1:
-                        copy(flat, line + begin, out[o], position + begin, end - begin)
+                        copy(flat, line + begin, results, position + begin, end - begin)
                     else:
                         for column in range(begin, end):
-                            flat[line + step_w * column] = out[o, position + column]
+                            flat[line + step_w * column] = results[position + column]
 
 
 # -- the plan: which pieces, which offsets ----------------------------------------------------------------------------
@@ -249,18 +256,41 @@ def find_taps(kernel_size, stride, dilation):
     return tuple((phases.index((a, b)), row, column) for (row, a), (column, b) in steps), tuple(phases)
 
 
-def in_blocks(weight, groups):
-    """weight (groups*O, K) as (groups, blocks, K, 4): four filters side by side, as ``multiply`` reads them.
+@compiled
+def fill_blocks(weight, blocks, start, stop):
+    """blocks[g, b, k, f] = weight[g, 4*b + f, k], four filters side by side as ``multiply`` reads them."""
+    groups, O, C, taps = weight.shape
+    for job in range(start, stop):
+        g, b = job // blocks.shape[1], job % blocks.shape[1]
+        for f in range(min(4, O - 4 * b)):
+            for c in range(C):
+                for tap in range(taps):
+                    blocks[g, b, c * taps + tap, f] = weight[g, 4 * b + f, c, tap]
 
-    Zeros fill up the last block, and K to a multiple of 4.
-    """
-    O, K = weight.shape[0] // groups, weight.shape[1]
-    padded = np.zeros((groups, ceil_div(O, 4) * 4, ceil_div(K, 4) * 4), weight.dtype)
-    padded[:, :O, :K] = weight.reshape(groups, O, K)
-    return np.ascontiguousarray(padded.reshape(groups, -1, 4, padded.shape[2]).swapaxes(2, 3))
+
+def in_blocks(weight):
+    """weight (groups, O, C, taps) as (groups, blocks, K, 4); zeros fill up the last block, and K to a multiple of 4."""
+    groups, O, C, taps = weight.shape
+    blocks = np.zeros((groups, ceil_div(O, 4), ceil_div(C * taps, 4) * 4, 4), weight.dtype)
+    over_threads(fill_blocks, groups * blocks.shape[1], weight, blocks, work=weight.size)
+    return blocks
+
+
+@compiled
+def empty_blocks(blocks, weight, start, stop):
+    """weight[g, 4*b + f, k] = sum over parts of blocks[part, g, b, k, f]"""
+    _, O, K = weight.shape
+    for job in range(start, stop):
+        g, o = job // O, job % O
+        for k in range(K):
+            total = blocks[0, g, o // 4, k, o % 4]
+            for part in range(1, blocks.shape[0]):
+                total += blocks[part, g, o // 4, k, o % 4]
+            weight[g, o, k] = total
 
 
 def out_of_blocks(blocks, O, K):
-    """The (groups*O, K) weights from which :func:`in_blocks` made these blocks."""
-    groups = blocks.shape[0]
-    return blocks.swapaxes(2, 3).reshape(groups, -1, blocks.shape[2])[:, :O, :K].reshape(groups * O, K)
+    """(groups, O, K): the sum over the parts (one for each thread) of (parts, groups, blocks, K, 4)."""
+    weight = np.empty((blocks.shape[1], O, K), blocks.dtype)
+    over_threads(empty_blocks, blocks.shape[1] * O, blocks, weight, work=blocks.size)
+    return weight

@@ -166,9 +166,64 @@ def total_of(typingctx, vector):
     return vector.dtype(vector), codegen
 
 
+def _mask(context, builder, vector, count):
+    """Lanes 0 to count - 1."""
+    lane = ir.Constant(ir.VectorType(ir.IntType(64), vector.count), list(range(vector.count)))
+    return builder.icmp_signed("<", lane, _spread(builder, count, lane.type))
+
+
+def _masked(builder, name, result, arguments):
+    vector = arguments[0].type if name == "store" else result
+    kind = f"v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    declared = cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.{name}.{kind}.p0")
+    return builder.call(declared, arguments)
+
+
+@intrinsic
+def load_some(typingctx, array, index, count):
+    """array[index : index + min(count, lanes)], then zeros; nothing beyond is read."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args[:2], vector)
+        kind = context.get_value_type(vector)
+        alignment = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        mask = _mask(context, builder, kind, args[2])
+        return _masked(builder, "load", kind, [pointer, alignment, mask, ir.Constant(kind, None)])
+
+    return vector(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_some(typingctx, array, index, value, count):
+    """array[index : index + min(count, lanes)] = value; nothing beyond is written."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args[:2], value)
+        alignment = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        mask = _mask(context, builder, context.get_value_type(value), args[3])
+        _masked(builder, "store", ir.VoidType(), [args[2], pointer, alignment, mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value, types.intp), codegen
+
+
+@intrinsic
+def every_other(typingctx, a, b):
+    """Lanes 0, 2, 4, ... of a and then of b."""
+
+    def codegen(context, builder, signature, args):
+        count = context.get_value_type(a).count
+        even = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(0, 2 * count, 2)))
+        return builder.shuffle_vector(*args, even)
+
+    return a(a, b), codegen
+
+
 @intrinsic
 def copy(typingctx, target, i, source, j, count):
-    """target[i : i + count] = source[j : j + count] of contiguous arrays; for short runs far faster than slices."""
+    """target[i : i + count] = source[j : j + count]; for short runs much faster than slices."""
 
     def codegen(context, builder, signature, args):
         arrays = (context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2))
@@ -177,18 +232,3 @@ def copy(typingctx, target, i, source, j, count):
         return context.get_dummy_value()
 
     return types.void(target, types.intp, source, types.intp, types.intp), codegen
-
-
-@intrinsic
-def load_even(typingctx, array, index):
-    """array[index : index + 2 * lanes : 2]."""
-    vector = Vector(array.dtype)
-
-    def codegen(context, builder, signature, args):
-        low = _pointer(context, builder, signature.args[0], *args, vector)
-        high = builder.gep(low, [ir.Constant(ir.IntType(64), 1)])
-        pair = [builder.load(pointer, align=array.dtype.bitwidth // 8) for pointer in (low, high)]
-        even = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), list(range(0, 2 * vector.lanes, 2)))
-        return builder.shuffle_vector(*pair, even)
-
-    return vector(array, types.intp), codegen

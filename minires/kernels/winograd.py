@@ -7,7 +7,16 @@ point by point, interpolate:
 .. math::
     y = A^T \left[ (G w) \odot (B^T x) \right]
 
-with x six rows of the padded image, w the three rows of the kernel, y four rows of output. B^T and A^T need additions
+with x six rows of the padded image, w the three rows of the kernel, y four rows of output, and
+
+.. math::
+    A^T = \begin{bmatrix} 1&1&1&1&1&0 \\ 0&1&-1&2&-2&0 \\ 0&1&1&4&4&0 \\ 0&1&-1&8&-8&1 \end{bmatrix}, \quad
+    B^T = \begin{bmatrix} 4&0&-5&0&1&0 \\ 0&-4&-4&1&1&0 \\ 0&4&-4&-1&1&0 \\
+          0&-2&-1&2&1&0 \\ 0&2&-1&-2&1&0 \\ 0&4&0&-5&0&1 \end{bmatrix}, \quad
+    G = \begin{bmatrix} 1/4&0&0 \\ -1/6&-1/6&-1/6 \\ -1/6&1/6&-1/6 \\
+        1/24&1/12&1/6 \\ 1/24&-1/12&1/6 \\ 0&0&1 \end{bmatrix}.
+
+B^T and A^T need additions
 and a few multiplications by 4, 5 and 8, once for each channel and not for each pair of channels; G w is computed once
 for all images. The sum over channels and over the columns of the kernel stays what it was: for each of the six
 points one product with shifted rows, as in kernels/planes.py, but with rows that hold a quarter of the pixels.
@@ -30,7 +39,7 @@ import functools
 
 import numpy as np
 
-from minires.kernels.parallel import compiled, num_threads, over_parts
+from minires.kernels.parallel import compiled, num_threads, over_parts, over_threads
 from minires.kernels.planes import (
     BLOCK,
     ceil_div,
@@ -38,7 +47,6 @@ from minires.kernels.planes import (
     in_blocks,
     multiply,
     multiply_transposed,
-    out_of_blocks,
     plan_pieces,
     row_pitch,
     scatter,
@@ -48,17 +56,6 @@ from minires.kernels.simd import add, lanes, load, multiply_add, store
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 OUT_BLOCKS = 8  # blocks of 4 filters whose products are kept before they are interpolated
 ITSELF = np.zeros((1, 2), np.int64)  # the only phase: the stride is 1
-
-G = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
 
 
 # -- to the six points and back; a row here is a row of the piece, images side by side ------------------------------
@@ -220,35 +217,73 @@ def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_cha
     return (images, tiles, pitch, length, region, out_channels), np.array(offset), pieces
 
 
-def at_points(weight, groups):
-    """G w, for weight (groups*O, C, 3, kw): (6, groups, blocks, C*kw, 4)"""
-    O, C, _, kw = weight.shape
-    points = np.einsum("ai,ocij->aocj", G.astype(weight.dtype), weight)
-    return np.stack([in_blocks(point.reshape(O, C * kw), groups) for point in points])
+@compiled
+def fill_points(weight, blocks, start, stop):
+    """blocks[:, g, b, (c, j), f] = G weight[g, 4*b + f, c, :, j]"""
+    groups, O, C, _, kw = weight.shape
+    for job in range(start, stop):
+        g, b = job // blocks.shape[2], job % blocks.shape[2]
+        for f in range(min(4, O - 4 * b)):
+            for c in range(C):
+                for j in range(kw):
+                    w, k = weight[g, 4 * b + f, c, :, j], c * kw + j
+                    w0, w1, w2 = w[0], w[1], w[2]
+                    blocks[0, g, b, k, f] = w0 / 4
+                    blocks[1, g, b, k, f] = -(w0 + w1 + w2) / 6
+                    blocks[2, g, b, k, f] = -(w0 - w1 + w2) / 6
+                    blocks[3, g, b, k, f] = (w0 + 2 * w1 + 4 * w2) / 24
+                    blocks[4, g, b, k, f] = (w0 - 2 * w1 + 4 * w2) / 24
+                    blocks[5, g, b, k, f] = w2
 
 
-def conv2d_rows(x, weight, bias, out_size, pad, groups):
-    """(y, whether any of it is in doubt, not being finite)"""
-    N, C, _, W = x.shape
-    O, _, _, kw = weight.shape
+@compiled
+def empty_points(blocks, weight, start, stop):
+    """weight[g, o, c, :, j] = sum over parts of G^T blocks[part, :, g, o // 4, (c, j), o % 4]"""
+    _, O, C, _, kw = weight.shape
+    for job in range(start, stop):
+        g, o = job // O, job % O
+        for c in range(C):
+            for j in range(kw):
+                w0 = w1 = w2 = weight.dtype.type(0)
+                for part in range(blocks.shape[0]):
+                    point = blocks[part, :, g, o // 4, c * kw + j, o % 4]
+                    w0 += point[0] / 4 - (point[1] + point[2]) / 6 + (point[3] + point[4]) / 24
+                    w1 += (point[2] - point[1]) / 6 + (point[3] - point[4]) / 12
+                    w2 += (point[3] + point[4] - point[1] - point[2]) / 6 + point[5]
+                weight[g, o, c, 0, j], weight[g, o, c, 1, j], weight[g, o, c, 2, j] = w0, w1, w2
+
+
+def at_points(weight):
+    """G w, for weight (groups, O, C, 3, kw): (6, groups, blocks, C*kw, 4)"""
+    groups, O, C, _, kw = weight.shape
+    blocks = np.zeros((POINTS, groups, ceil_div(O, 4), ceil_div(C * kw, 4) * 4, 4), weight.dtype)
+    over_threads(fill_points, groups * blocks.shape[2], weight, blocks, work=weight.size)
+    return blocks
+
+
+def conv2d_rows(x, weight, bias, out_size, pad):
+    """(y, whether any of it is in doubt, not being finite), for weight (groups, O, C, 3, kw)"""
+    N, _, _, W = x.shape
+    groups, O, C, _, kw = weight.shape
     (top, _), (left, _) = pad
-    plan, offset, pieces = make_plan(N, C // groups, kw, out_size, W, left, O // groups)
-    y = np.empty((N, O, *out_size), x.dtype)
-    blocks = at_points(weight, groups)
+    plan, offset, pieces = make_plan(N, C, kw, out_size, W, left, O)
+    y = np.empty((N, groups * O, *out_size), x.dtype)
+    blocks = at_points(weight)
     shift = np.zeros((POINTS, *blocks.shape[1:3], 4), x.dtype)
     if bias is not None:
-        shift[1] = in_blocks(bias[:, None], groups)[:, :, 0]  # the point 1 enters all four rows with the factor 1
+        shift[1] = in_blocks(bias.reshape(groups, O, 1, 1))[:, :, 0]  # enters all four rows with the factor 1
     doubts = np.zeros(num_threads(), x.dtype)
     over_parts(correlate_rows, pieces, x, blocks, shift, y, offset, plan, (1, 1, top, left), doubts)
     return y, doubts.any()
 
 
-def conv2d_rows_weight_gradient(dy, x, weight_shape, pad, groups):
-    N, C, _, W = x.shape
-    O, _, _, kw = weight_shape
+def conv2d_rows_weight_gradient(dy, x, weight_shape, pad):
+    """dweight, of shape (groups, O, C, 3, kw)"""
+    groups, O, C, _, kw = weight_shape
     (top, _), (left, _) = pad
-    plan, offset, pieces = make_plan(N, C // groups, kw, dy.shape[2:], W, left, O // groups)
-    parts = np.zeros((num_threads(), POINTS, groups, ceil_div(O // groups, 4), offset.size, 4), x.dtype)
+    plan, offset, pieces = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
+    parts = np.zeros((num_threads(), POINTS, groups, ceil_div(O, 4), offset.size, 4), x.dtype)
     over_parts(correlate_rows_transposed, pieces, x, dy, parts, offset, plan, (1, 1, top, left))
-    dpoints = np.stack([out_of_blocks(point, O // groups, C // groups * kw) for point in parts.sum(axis=0)])
-    return np.einsum("ai,aocj->ocij", G.astype(x.dtype), dpoints.reshape(POINTS, O, C // groups, kw))
+    dweight = np.empty(weight_shape, x.dtype)
+    over_threads(empty_points, groups * O, parts, dweight, work=parts.size)
+    return dweight
