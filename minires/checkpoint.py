@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires import kernels
+from minires import __version__, kernels
 from minires.kernels.parallel import num_threads
 
 FORMAT = 1
@@ -393,8 +393,6 @@ def _locked(folder):
 
 def machine():
     """What results and times may depend on: processor, threads, kernels and versions."""
-    from minires import __version__  # here, for minires itself imports this file
-
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),

@@ -69,7 +69,7 @@ def degradation_figure(logs, note=""):
         _name_ends(axis, names[axis], 1.02 * last, gap=0.052 * top)
     axes[0].set_ylabel("error (%)", color=INK)
     styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
-    axes[-1].legend(styles, ["training", "test"], loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
+    axes[-1].legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
     figure.subplots_adjust(0.62 / width, (0.55 + foot) / height, 1 - 0.95 / width, 1 - 0.4 / height, wspace=0.24)
     figure.text(0.12 / width, 0.1 / height, "\n".join(note), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
     return figure
@@ -137,7 +137,7 @@ def gradient_flow_figure(flows, note=""):
     axes[1, 0].set_yticks([-1, 0, 1])
     axes[2, 0].set_ylim(0, 1.1 * axes[2, 0].get_ylim()[1])
     most_parts = max(axes[0], key=lambda axis: len(axis.get_legend_handles_labels()[0]))
-    most_parts.legend(loc="upper right", frameon=False, fontsize=9, labelcolor="linecolor")
+    most_parts.legend(loc="lower left", frameon=False, fontsize=9, labelcolor="linecolor")
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=0.95 / width,
