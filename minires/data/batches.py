@@ -1,0 +1,100 @@
+"""From a Dataset to the batches of one epoch: shuffled, cropped, mirrored, normalised."""
+
+import numpy as np
+
+from minires import kernels
+from minires.data.dataset import Dataset
+
+PAD = 4  # pixels on every side, from which a crop of the original size is cut
+
+
+def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", start=0, drop_last=False):
+    """Yield one epoch of (x, labels).
+
+    With ``rng`` the images come in random order and, as in the papers, each padded with 4 zero pixels on all sides,
+    cut back to its size at a random place, and mirrored with probability 1/2. Without ``rng`` nothing is random: the
+    images come in order and as they are, for a test.
+
+    An epoch draws the same numbers from ``rng`` whatever the size of a batch, all of them before the first batch. So
+    one generator, handed in again for each epoch, gives the same training in every run; and an epoch can be entered in
+    the middle: with the generator in the state it had before the epoch, ``start=k`` gives batches k, k + 1, ...
+
+    Parameters
+    ----------
+    dataset : Dataset
+    size : int
+        Images in a batch. The last batch of an epoch is smaller where the images do not come out even.
+    rng : numpy.random.Generator or int, optional
+    augment : bool, default True
+        False: shuffle only.
+    normalise : "pixel_mean" or "channel"
+        With the statistics of the training set (``dataset.train``). "pixel_mean", as He et al.: the mean image is
+        subtracted; values of 0 to 255 are then divided by 255. "channel", as wide residual networks: of each colour
+        the mean is subtracted, and the result divided by the standard deviation.
+    start : int, default 0
+        Number of batches to leave out.
+    drop_last : bool, default False
+        Leave out a smaller last batch.
+
+    Shapes
+    ------
+    x : float32 (N, 3, H, W);  labels : int64 (N,)
+
+    References
+    ----------
+    He et al. 2015, section 4.2; Zagoruyko and Komodakis 2016, section 3.
+
+    Examples
+    --------
+    >>> from minires.data import synthetic
+    >>> train_set, test_set = synthetic(train_size=200, test_size=50)
+    >>> [len(labels) for x, labels in batches(train_set, size=128, rng=1)]
+    [128, 72]
+    """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            f"batches: expected a Dataset, got {type(dataset).__name__}. Use Dataset(images, labels, classes), or "
+            "train_set and test_set of load_cifar10() and synthetic()."
+        )
+    size, start = _whole("size", size, least=1), _whole("start", start, least=0)
+    N = len(dataset)
+    if drop_last and size > N:
+        raise ValueError(f"batches: expected a size up to {N}, the images of {dataset!r}, with drop_last, got {size}.")
+    shift, scale = _normalisation(dataset, normalise)
+
+    order, top, left, flip = np.arange(N), np.full(N, PAD), np.full(N, PAD), np.zeros(N, bool)
+    if rng is not None:
+        rng = np.random.default_rng(rng)
+        order = rng.permutation(N)
+        if augment:
+            top, left = rng.integers(0, 2 * PAD + 1, size=(2, N))
+            flip = rng.integers(0, 2, size=N).astype(bool)
+    end = N - N % size if drop_last else N
+
+    def stream():
+        for first in range(start * size, end, size):
+            now = slice(first, first + size)
+            index = order[now]
+            x = kernels.augment(dataset.images, index, top[now], left[now], flip[now], PAD, shift, scale)
+            yield x, dataset.labels[index]
+
+    return stream()
+
+
+def _normalisation(dataset, normalise):
+    """(shift (3, H, W), scale (3,)) of x = (image - shift) * scale."""
+    train = dataset.train or dataset
+    if normalise == "pixel_mean":
+        return train.pixel_mean, np.full(3, 1 / 255, np.float32)
+    if normalise == "channel":
+        mean, std = train.channel_mean_std
+        if not std.all():
+            raise ValueError(f"batches: a colour of {train!r} is the same everywhere; use normalise='pixel_mean'.")
+        return np.broadcast_to(mean[:, None, None], train.images.shape[1:]), 1 / std
+    raise ValueError(f"batches: expected normalise='pixel_mean' or 'channel', got {normalise!r}.")
+
+
+def _whole(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"batches: expected {name} to be a whole number >= {least}, got {value!r}.")
+    return int(value)

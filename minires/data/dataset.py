@@ -1,0 +1,111 @@
+"""A set of labelled images, checked once when it is made."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images with their labels.
+
+    Parameters
+    ----------
+    images : uint8 array (N, 3, H, W)
+        Red, green and blue planes of 0 to 255; 32 x 32 pixels in CIFAR-10 and the synthetic set.
+    labels : integer array (N,)
+        Numbers of classes, 0 to len(classes) - 1; kept as int64.
+    classes : sequence of str
+        Their names.
+    name : str
+        For titles, logs and messages.
+    train : Dataset, optional
+        The set whose statistics normalise these images: for a test set its training set, for a training set itself
+        (the default). A part, ``dataset[:45000]``, goes by the statistics of the whole.
+
+    Examples
+    --------
+    >>> from minires.data import synthetic
+    >>> train_set, test_set = synthetic(train_size=200, test_size=50)
+    >>> train_set[:150]
+    Dataset('synthetic, training': 150 images of 3x32x32, 10 classes)
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple
+    name: str = "images"
+    train: "Dataset | None" = None
+
+    def __post_init__(self):
+        images, labels, classes = np.asarray(self.images), np.asarray(self.labels), tuple(self.classes)
+        if images.dtype != np.uint8:
+            raise TypeError(
+                f"Dataset {self.name!r}: expected images of uint8, 0 to 255, got {images.dtype}. "
+                "Are they 0 to 1? Use (255 * images).round().astype(np.uint8); batches() normalises them."
+            )
+        if images.ndim != 4 or images.shape[1] != 3 or images.size == 0:
+            hint = " Is it NHWC? Use images.transpose(0, 3, 1, 2)." if images.shape[-1:] == (3,) else ""
+            raise ValueError(f"Dataset {self.name!r}: expected images of shape (N, 3, H, W), got {images.shape}.{hint}")
+        if labels.dtype.kind not in "iu":
+            raise TypeError(
+                f"Dataset {self.name!r}: expected labels that are whole numbers, got {labels.dtype}. "
+                "Use the number of the class, such as labels.astype(np.int64)."
+            )
+        if labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"Dataset {self.name!r}: expected {len(images)} labels, one for each image, got shape {labels.shape}."
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+        if wrong.size:
+            raise ValueError(
+                f"Dataset {self.name!r}: expected labels 0 to {len(classes) - 1} (there are {len(classes)} classes), "
+                f"got {labels[wrong[0]]} for image {wrong[0]}. Labels count from 0."
+            )
+        if self.train is not None and self.train.images.shape[1:] != images.shape[1:]:
+            raise ValueError(
+                f"Dataset {self.name!r}: expected images of {_size(self.train.images)} as in train, {self.train!r}, "
+                f"got {_size(images)}."
+            )
+        object.__setattr__(self, "images", np.require(images, requirements="CW"))
+        object.__setattr__(self, "labels", labels.astype(np.int64))
+        object.__setattr__(self, "classes", classes)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, part):
+        """The images of a slice, or of an array of indices."""
+        if not isinstance(part, slice | list | np.ndarray):
+            raise TypeError(f"{self!r}: expected a slice or an array of indices, got {part!r}. See .images, .labels.")
+        return replace(self, images=self.images[part], labels=self.labels[part], train=self.train or self)
+
+    @cached_property
+    def pixel_mean(self):
+        """Mean image, float32 (3, H, W), 0 to 255."""
+        total = np.zeros(self.images.shape[1:], np.int64)
+        for part in self._parts():
+            total += part.sum(axis=0, dtype=np.uint16)  # exact: 256 * 255 < 2**16
+        return (total / len(self)).astype(np.float32)
+
+    @cached_property
+    def channel_mean_std(self):
+        """Mean and standard deviation of each colour over all images and pixels, float32 (3,) each, 0 to 255."""
+        total = squares = np.zeros(3, np.int64)
+        for part in self._parts():
+            total = total + part.sum(axis=(0, 2, 3), dtype=np.int64)
+            squares = squares + np.square(part, dtype=np.uint16).sum(axis=(0, 2, 3), dtype=np.int64)
+        count = self.images[:, 0].size
+        mean = total / count
+        return mean.astype(np.float32), np.sqrt(squares / count - mean**2).astype(np.float32)
+
+    def _parts(self, size=256):
+        return (self.images[start : start + size] for start in range(0, len(self), size))
+
+    def __repr__(self):
+        return f"Dataset({self.name!r}: {len(self)} images of {_size(self.images)}, {len(self.classes)} classes)"
+
+
+def _size(images):
+    return "x".join(map(str, images.shape[1:]))
