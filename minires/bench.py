@@ -1,0 +1,372 @@
+"""How long a network takes: training step, inference, every operator; and the same in PyTorch, side by side.
+
+Each engine works in a process of its own, so that neither shares threads, caches or memory with the other, and they
+take turns: a few steps of one, a few of the next, and so on. A ratio is taken within each turn and then the median
+over the turns, so that a machine that slows down meanwhile slows both.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from minires import bench_torch, kernels
+from minires.bench_torch import LR, MOMENTUM, WEIGHT_DECAY, peak_memory, random_batch, seconds, serve
+from minires.checkpoint import machine
+from minires.losses import softmax_cross_entropy
+from minires.networks import network
+from minires.optim import SGD
+
+STEPS = 3  # a turn; the first is not counted: it finds caches and threads as the other engine left them
+
+
+def bench(name, batch=128, input_shape=(3, 32, 32), classes=10, repeat=10, against=None, cold=False):
+    """Time the network called ``name`` and return the report, a dict of numbers and strings.
+
+    Parameters
+    ----------
+    name : str
+        As ``minires.networks.network`` takes it.
+    batch, input_shape, classes : int, tuple (C, H, W), int
+    repeat : int, default 10
+        Turns. Each counts two training steps and two inferences.
+    against : "torch", optional
+        PyTorch does the same work, in both memory formats.
+    cold : bool, default False
+        Measure also the start of a process that has no compiled kernels yet.
+    """
+    if against not in (None, "torch"):
+        raise ValueError(f"bench: expected against='torch' or None, got {against!r}.")
+    if against == "torch" and find_spec("torch") is None:
+        raise ValueError("bench: --against torch needs PyTorch, which is not installed. Use  pip install torch")
+    for what, value in (("batch", batch), ("repeat", repeat), ("classes", classes)):
+        if value < 1:
+            raise ValueError(f"bench: expected {what} of at least 1, got {value}.")
+    net = network(name, classes=classes, rng=0)
+    work = batch, list(input_shape), classes
+    about = machine()
+    report = {"net": name, "batch": batch, "input": list(input_shape), "classes": classes, "machine": about}
+    with tempfile.TemporaryDirectory() as folder:
+        if cold:
+            with _Engine("minires", _MINIRES, (name, *work), {"NUMBA_CACHE_DIR": folder}) as engine:
+                report["cold_start_s"] = engine.start
+        engines = [_Engine("minires", _MINIRES, (name, *work))]
+        try:
+            if against == "torch":
+                weights = str(Path(folder) / "weights.npz")
+                np.savez(weights, **net.state_dict())
+                for channels_last in (False, True):
+                    title = "torch channels_last" if channels_last else "torch"
+                    arguments = described(net), weights, *work, about["threads"], channels_last
+                    engines.append(_Engine(title, _TORCH, arguments))
+                report["torch"] = engines[-1].answer["version"]
+                _same_work(engines, net)
+            report["engines"] = {engine.title: {"start_s": engine.start} for engine in engines}
+            for mode in ("train", "infer"):
+                turns = _alternate(engines, mode, repeat)
+                for engine in engines:
+                    report["engines"][engine.title] |= _summary(engine, mode, turns)
+                    if mode == "train":
+                        report["engines"][engine.title]["peak_bytes"] = engine.ask("peak")
+            report["operators"] = engines[0].ask("operators", max(repeat, 3))
+        finally:
+            for engine in engines:
+                engine.close()
+    return report
+
+
+def _alternate(engines, mode, repeat):
+    """{title: array (repeat, STEPS - 1) of seconds}, the engines taking turns."""
+    turns = {engine.title: [] for engine in engines}
+    for _ in range(repeat):
+        for engine in engines:
+            turns[engine.title].append(engine.ask(mode, STEPS)[1:])
+    return {title: np.array(taken) for title, taken in turns.items()}
+
+
+def _summary(engine, mode, turns):
+    """Median and quartiles in ms, and the ratios of minires to this engine."""
+    taken = turns[engine.title]
+    low, median, high = np.percentile(taken * 1e3, [25, 50, 75])
+    summary = {f"{mode}_ms": median, f"{mode}_quartiles_ms": [low, high], f"{mode}_all_s": taken.tolist()}
+    if engine.title != "minires":
+        ratios = np.median(turns["minires"], axis=1) / np.median(taken, axis=1)
+        summary[f"{mode}_ratio"] = float(np.median(ratios))
+    return summary
+
+
+def _same_work(engines, net):
+    """The losses of the first two steps must agree: the same net, batch, gradients and update."""
+    ours = engines[0].answer["losses"]
+    random = any(type(layer).__name__ == "Dropout" for _, layer in net.named_layers())
+    for engine in engines[1:]:
+        theirs = engine.answer["losses"]
+        if not random and not np.allclose(ours, theirs, rtol=1e-3):
+            raise ArithmeticError(
+                f"bench: minires and {engine.title} do not do the same work; the losses of their first two steps "
+                f"are {ours} and {theirs}."
+            )
+
+
+# -- a process for each engine --------------------------------------------------------------------------------
+
+_MINIRES = ["-m", "minires.bench"]
+_TORCH = ["-P", bench_torch.__file__]
+_HERE = str(Path(__file__).parents[1])  # where the package lies, installed or not
+
+
+class _Engine:
+    """A process that answers requests of a line each; see ``bench_torch.serve``."""
+
+    def __init__(self, title, command, arguments, environment=None):
+        self.title = title
+        begin = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | (environment or {}) | {"PYTHONPATH": os.pathsep.join([_HERE, *sys.path])},
+        )
+        self.answer = self.ask("begin", *arguments)
+        self.start = time.perf_counter() - begin
+
+    def ask(self, method, *arguments):
+        try:
+            print(json.dumps([method, *arguments]), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self.close()
+            status = self.process.returncode
+            why = "killed: out of memory? Try a smaller --batch" if status == -9 else f"exit status {status}, see above"
+            raise ChildProcessError(f"bench: the process of {self.title} ended ({why}).")
+        return json.loads(line)
+
+    def close(self):
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()  # it has no more to read, and ends
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class MiniresWork:
+    """What the process of minires does: the training step as in the README, and forward alone."""
+
+    def __init__(self, name, batch, input_shape, classes):
+        self.net = network(name, classes=classes, rng=0)
+        self.optimizer = SGD(self.net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+        self.x, self.labels = random_batch(batch, input_shape, classes)
+
+    def step(self):
+        logits = self.net.forward(self.x)
+        loss, dlogits = softmax_cross_entropy(logits, self.labels)
+        self.net.zero_grad()
+        self.net.backward(dlogits)
+        self.optimizer.step()
+        return float(loss)
+
+    def forward(self):
+        with self.net.without_caches():
+            self.net.forward(self.x)
+
+    def begin(self):
+        return {"losses": [self.step(), self.step()]}
+
+    def train(self, steps):
+        self.net.train()
+        return seconds(self.step, steps)
+
+    def infer(self, steps):
+        self.net.eval()
+        return seconds(self.forward, steps)
+
+    def peak(self):
+        return peak_memory()
+
+    def operators(self, steps):
+        """Time every kernel call of so many training steps; return a row for each operator and shape."""
+        self.train(1)
+        taken, work = {}, {}
+        with _timed_kernels(taken, work):
+            totals = np.array(seconds(partial(self._step_apart, taken), steps))
+        per_step = {key: np.reshape(calls, (steps, -1)) for key, calls in taken.items()}
+        rest = totals - sum(calls.sum(axis=1) for calls in per_step.values())
+        per_step["all else", "linear, pooling, shortcuts, Python"] = rest[:, None]
+        rows = []
+        for (operator, shape), calls in per_step.items():
+            ms = float(np.median(calls.sum(axis=1)) * 1e3)
+            row = {"operator": operator, "shape": shape, "calls": calls.shape[1], "ms": ms}
+            row["share"] = ms / float(np.median(totals) * 1e3)
+            for unit, amount in work.get((operator, shape), {}).items():
+                row |= {unit: amount, f"g{unit}_per_s": amount * row["calls"] / ms / 1e6}
+            rows.append(row)
+        return sorted(rows, key=lambda row: -row["ms"])
+
+    def _step_apart(self, taken):
+        """``step``, its loss and its update timed as if they were kernels."""
+        logits = self.net.forward(self.x)
+        begin = time.perf_counter()
+        _, dlogits = softmax_cross_entropy(logits, self.labels)
+        taken.setdefault(("loss", ""), []).append(time.perf_counter() - begin)
+        self.net.zero_grad()
+        self.net.backward(dlogits)
+        begin = time.perf_counter()
+        self.optimizer.step()
+        taken.setdefault(("SGD step", ""), []).append(time.perf_counter() - begin)
+
+
+# -- every operator by shape ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _timed_kernels(taken, work):
+    """Within the ``with``, every kernel notes its seconds in taken[operator, shape], and once what it does in work."""
+    originals = {name: getattr(kernels, name) for name in kernels.__all__ if callable(getattr(kernels, name))}
+
+    def timed(name, kernel, *arguments):
+        begin = time.perf_counter()
+        result = kernel(*arguments)
+        end = time.perf_counter()
+        shape, amount = amount_of_work(name, arguments, result)
+        taken.setdefault((name, shape), []).append(end - begin)
+        work.setdefault((name, shape), amount)
+        return result
+
+    for name, kernel in originals.items():
+        setattr(kernels, name, partial(timed, name, kernel))
+    try:
+        yield
+    finally:
+        for name, kernel in originals.items():
+            setattr(kernels, name, kernel)
+
+
+def amount_of_work(name, arguments, result):
+    """(shape in words, {"flops": n} or {"bytes": n}) of one kernel call.
+
+    Of a convolution the multiply-adds of its definition count, two operations each, however few are really done.
+    Of anything else the images it must at least read and write once.
+    """
+    images = [a for a in (*arguments, *(result if isinstance(result, tuple) else (result,))) if np.ndim(a) == 4]
+    if not name.startswith("conv2d"):
+        return "x".join(map(str, images[0].shape[1:])), {"bytes": sum(image.nbytes for image in images)}
+    if name == "conv2d":
+        x, weight, _, stride, *_ = arguments
+        y_shape, weight_shape, x_shape = result.shape, weight.shape, x.shape
+    elif name == "conv2d_input_gradient":
+        dy, weight, x_shape, stride, *_ = arguments
+        y_shape, weight_shape = dy.shape, weight.shape
+    else:
+        dy, x, weight_shape, stride, *_ = arguments
+        y_shape, x_shape = dy.shape, x.shape
+    out_channels, _, kh, kw = weight_shape
+    step = "" if stride == (1, 1) else f"/{stride[0]}" if stride[0] == stride[1] else f"/{stride[0]}x{stride[1]}"
+    shape = f"{kh}x{kw}{step}, {x_shape[1]} to {out_channels} channels, {x_shape[2]}x{x_shape[3]}"
+    return shape, {"flops": 2 * math.prod(y_shape) * math.prod(weight_shape[1:])}
+
+
+# -- the same network elsewhere ---------------------------------------------------------------------------------
+
+ARGUMENTS = {  # constructor arguments, which have PyTorch's names
+    "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias",
+    "BatchNorm2d": "num_features eps momentum",
+    "MaxPool2d": "kernel_size stride padding dilation ceil_mode",
+    "AvgPool2d": "kernel_size stride padding ceil_mode count_include_pad divisor_override",
+    "Linear": "in_features out_features bias",
+    "Dropout": "p",
+    "SubsampleShortcut": "in_channels out_channels stride",
+    **dict.fromkeys(["ReLU", "Sigmoid", "GlobalAvgPool2d", "Flatten", "Identity", "Sequential", "Residual"], ""),
+}
+
+
+def described(layer):
+    """A layer as (kind, constructor arguments, its parts by name): enough to build it again in PyTorch."""
+    kind = type(layer).__name__
+    if kind not in ARGUMENTS:
+        raise ValueError(f"bench: --against torch does not know what {kind} is in PyTorch.")
+    arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind].split()}
+    if "bias" in arguments:
+        arguments["bias"] = layer.bias is not None
+    prefixes = [(path, child) for path, child in layer.named_layers() if path and "." not in path]
+    return kind, arguments, [(path, described(child)) for path, child in prefixes]
+
+
+# -- in words ---------------------------------------------------------------------------------------------------
+
+
+def report_text(report):
+    """The report as a page for people."""
+    about, engines = report["machine"], report["engines"]
+    versions = dict(about["versions"]) | ({"torch": report["torch"]} if "torch" in report else {})
+    spread = "{:.1f} ({:.1f} to {:.1f})"
+    rows = {
+        "": engines,
+        "training step, ms": [spread.format(e["train_ms"], *e["train_quartiles_ms"]) for e in engines.values()],
+        "inference, ms": [spread.format(e["infer_ms"], *e["infer_quartiles_ms"]) for e in engines.values()],
+        "peak memory, MiB": [_mib(e["peak_bytes"]) for e in engines.values()],
+        "start, s": [f"{e['start_s']:.1f}" for e in engines.values()],
+    }
+    lines = [
+        f"{report['net']}, batch of {report['batch']} x {'x'.join(map(str, report['input']))}, float32",
+        f"{about['cpu']}, {about['threads']} threads of {about['cores']} cores, {about['kernels']} kernels",
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "",
+        *(f"{title:<20}" + "".join(f"{cell:>26}" for cell in cells) for title, cells in rows.items()),
+        "",
+        "Times are medians (and quartiles). Peak memory is that of the whole process after training. The start is that",
+        "of the process to the end of its second step: kernels are read from the disk, or compiled if not there yet.",
+    ]
+    if "cold_start_s" in report:
+        lines.append(f"Without any compiled kernels minires starts in {report['cold_start_s']:.1f} s.")
+    lines += _ratios(engines)
+    lines += ["", f"{'a training step':<24}{'of':<40}{'calls':>6}{'ms':>9}{'share':>8}  rate"]
+    for row in report["operators"]:
+        cells = f"{row['operator']:<24}{row['shape']:<40}{row['calls']:>6}{row['ms']:>9.2f}{row['share']:>8.1%}"
+        for rate, unit in (("gflops_per_s", "GFLOP/s"), ("gbytes_per_s", "GB/s")):
+            cells += f"  {row[rate]:.0f} {unit}" if rate in row else ""
+        lines.append(cells)
+    return "\n".join(lines)
+
+
+def _mib(size):
+    return "unknown" if size is None else f"{size / 2**20:,.0f}"
+
+
+def _ratios(engines):
+    """minires over the fastest of the others: below 1, minires is faster, or smaller."""
+    others = [e for title, e in engines.items() if title != "minires"]
+    if not others:
+        return []
+    words = [
+        f"{what} {min(others, key=lambda e: e[f'{mode}_ms'])[f'{mode}_ratio']:.2f}"
+        for mode, what in (("train", "training step"), ("infer", "inference"))
+    ]
+    peaks = [e["peak_bytes"] for e in others]
+    if None not in peaks:
+        words.append(f"peak memory {engines['minires']['peak_bytes'] / min(peaks):.2f}")
+    return ["", f"minires / fastest (smallest) torch: {', '.join(words)}"]
+
+
+if __name__ == "__main__":
+    serve(MiniresWork)

@@ -1,0 +1,155 @@
+"""The other side of ``minires bench --against torch``: the same network, batch and step in PyTorch.
+
+It runs as a script in a process of its own, which then holds what a user of PyTorch would have in memory, and nothing
+of minires. Hence it imports nothing from the package; the package never imports torch.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections import OrderedDict
+
+import numpy as np
+
+LR, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 1e-4
+
+
+def random_batch(batch, input_shape, classes):
+    """Return (x, labels), the same in every process."""
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((batch, *input_shape), np.float32), rng.integers(classes, size=batch)
+
+
+def seconds(step, steps):
+    """Run ``step`` so many times; return how long each took."""
+    taken = []
+    for _ in range(steps):
+        begin = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - begin)
+    return taken
+
+
+def peak_memory():
+    """The most memory this process has held so far, in bytes; None where the system does not say."""
+    try:  # first choice: getrusage also counts what the parent held before this process was born
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def serve(work_class):
+    """Answer requests, a line of JSON each: ``[method, *arguments]``; the first constructs the object to ask.
+
+    What anybody prints meanwhile goes to stderr: only answers go to stdout. On Ctrl-C the one who asks decides.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    work = None
+    for line in sys.stdin:
+        method, *arguments = json.loads(line)
+        if work is None:
+            work = work_class(*arguments)
+        answer = getattr(work, method)(*([] if method == "begin" else arguments))
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def main():
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Residual(nn.Module):
+        def __init__(self, branch, shortcut):
+            super().__init__()
+            self.branch, self.shortcut = branch, shortcut
+
+        def forward(self, x):
+            return self.branch(x) + self.shortcut(x)
+
+    class SubsampleShortcut(nn.Module):
+        def __init__(self, in_channels, out_channels, stride):
+            super().__init__()
+            before = (out_channels - in_channels) // 2
+            self.stride, self.around = stride, (0, 0, 0, 0, before, out_channels - in_channels - before)
+
+        def forward(self, x):
+            return F.pad(x[:, :, :: self.stride, :: self.stride], self.around)
+
+    class GlobalAvgPool2d(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3))
+
+    own = {kind.__name__: kind for kind in (Residual, SubsampleShortcut, GlobalAvgPool2d)}
+
+    def built(kind, arguments, parts):
+        """The module for a description made by ``minires.bench.described``."""
+        parts = {name: built(*part) for name, part in parts}
+        if kind == "Sequential":
+            return nn.Sequential(OrderedDict(in_place(parts)))
+        return own.get(kind, getattr(nn, kind, None))(**arguments, **parts)
+
+    def in_place(parts):
+        """ReLUs may overwrite what nobody else keeps: the output of a convolution, batch norm or sum before them."""
+        before = None
+        for module in parts.values():
+            if isinstance(module, nn.ReLU):
+                module.inplace = isinstance(before, (nn.Conv2d, nn.BatchNorm2d, Residual))
+            before = module
+        return parts
+
+    class TorchWork:
+        def __init__(self, net, weights, batch, input_shape, classes, threads, channels_last):
+            torch.set_num_threads(threads)
+            memory_format = torch.channels_last if channels_last else torch.contiguous_format
+            self.net = built(*net).to(memory_format=memory_format)
+            state = {name: torch.from_numpy(array) for name, array in np.load(weights).items()}
+            missing, unexpected = self.net.load_state_dict(state, strict=False)
+            if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+                raise KeyError(f"the networks differ: missing {missing}, unexpected {unexpected}")
+            x, labels = random_batch(batch, input_shape, classes)
+            self.x = torch.from_numpy(x).contiguous(memory_format=memory_format)
+            self.labels = torch.from_numpy(labels)
+            self.optimizer = torch.optim.SGD(
+                self.net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True
+            )
+
+        def step(self):
+            loss = F.cross_entropy(self.net(self.x), self.labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return loss.item()
+
+        def forward(self):
+            with torch.inference_mode():
+                self.net(self.x)
+
+        def begin(self):
+            return {"losses": [self.step(), self.step()], "version": torch.__version__}
+
+        def train(self, steps):
+            self.net.train()
+            return seconds(self.step, steps)
+
+        def infer(self, steps):
+            self.net.eval()
+            return seconds(self.forward, steps)
+
+        def peak(self):
+            return peak_memory()
+
+    serve(TorchWork)
+
+
+if __name__ == "__main__":
+    main()
