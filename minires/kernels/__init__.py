@@ -30,11 +30,14 @@ if chosen == "reference":
         relu_backward,
     )
 elif chosen == "compiled":
+    from minires.kernels import memory
     from minires.kernels.augmentation import augment
     from minires.kernels.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
     from minires.kernels.elementwise import add, relu, relu_backward
     from minires.kernels.norm import batchnorm_backward, batchnorm_normalise, batchnorm_reductions, batchnorm_statistics
     from minires.kernels.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
+
+    memory.keep_freed_memory()
 else:
     raise ValueError(f"MINIRES_KERNELS: expected 'reference' or 'compiled', got {chosen!r}.")
 
