@@ -27,6 +27,7 @@ from minires.networks import network
 from minires.optim import SGD
 
 STEPS = 3  # a turn; the first is not counted: it finds caches and threads as the other engine left them
+SETTLE = 0.2  # s between turns of different engines: as long as idle OpenMP threads may go on watching for work
 
 
 def bench(name, batch=128, input_shape=(3, 32, 32), classes=10, repeat=10, against=None, cold=False):
@@ -89,6 +90,7 @@ def _alternate(engines, mode, repeat):
     turns = {engine.title: [] for engine in engines}
     for _ in range(repeat):
         for engine in engines:
+            time.sleep(SETTLE if len(engines) > 1 else 0)
             turns[engine.title].append(engine.ask(mode, STEPS)[1:])
     return {title: np.array(taken) for title, taken in turns.items()}
 
@@ -151,7 +153,11 @@ class _Engine:
             status = self.process.returncode
             why = "killed: out of memory? Try a smaller --batch" if status == -9 else f"exit status {status}, see above"
             raise ChildProcessError(f"bench: the process of {self.title} ended ({why}).")
-        return json.loads(line)
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "error" in answer:
+            self.close()
+            raise ValueError(f"bench: {answer['error']}")
+        return answer
 
     def close(self):
         with suppress(BrokenPipeError):

@@ -47,7 +47,7 @@ def peak_memory():
 
 
 def serve(work_class):
-    """Answer requests, a line of JSON each: ``[method, *arguments]``; the first constructs the object to ask.
+    """Answer requests, a line of JSON each: ``[method, *arguments]``; "begin" constructs the object to ask.
 
     What anybody prints meanwhile goes to stderr: only answers go to stdout. On Ctrl-C the one who asks decides.
     """
@@ -57,9 +57,13 @@ def serve(work_class):
     work = None
     for line in sys.stdin:
         method, *arguments = json.loads(line)
-        if work is None:
-            work = work_class(*arguments)
-        answer = getattr(work, method)(*([] if method == "begin" else arguments))
+        try:
+            if method == "begin":
+                work = work_class(*arguments)
+                arguments = ()
+            answer = getattr(work, method)(*arguments)
+        except ValueError as error:  # of a person's making, such as images with too few channels
+            answer = {"error": str(error)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -121,6 +121,11 @@ def test_a_process_that_dies_says_how():
             _Engine("torch", ["-c", "import os; os.kill(os.getpid(), 9)"], ())
 
 
+def test_an_error_of_a_layer_comes_through_as_one_line():
+    with pytest.raises(ValueError, match=r"Conv2d.* expected x of shape .N, 3, H, W., got .4, 2, 8, 8."):
+        bench("resnet-8", batch=4, input_shape=(2, 8, 8))
+
+
 def test_engines_that_do_different_work_are_not_compared():
     class Fake:
         def __init__(self, title, losses):
