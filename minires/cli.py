@@ -1,0 +1,309 @@
+"""The command ``minires``: thin, one function a subcommand; the work is done elsewhere in the package."""
+
+import argparse
+import ast
+import importlib.util
+import inspect
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from minires import __version__, kernels
+from minires.bench import bench, report_text
+from minires.checkpoint import machine
+from minires.data import find_cifar10, load_cifar10
+from minires.gradcheck import GradientError, check_layer
+from minires.kernels.parallel import CACHE_FOLDER
+from minires.layers import Conv2d
+from minires.losses import softmax_cross_entropy
+from minires.networks import cifar_resnet, network
+from minires.optim import SGD
+from minires.walk import summary
+
+
+class UsageError(Exception):
+    """Something the person at the keyboard can put right; printed as one line."""
+
+
+def main(arguments=None):
+    """Run one command; return the exit status: 0 fine, 1 a check failed, 2 wrong use."""
+    try:
+        options = _parser().parse_args(arguments)
+        status = options.command(options)
+        sys.stdout.flush()
+        return status
+    except (UsageError, ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"minires: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("minires: interrupted", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(f"{message}. See {self.prog} --help")
+
+
+def _parser():
+    parser = _Parser(
+        prog="minires",
+        description="A small deep-learning engine written to be read.",
+        epilog="examples:\n  minires summary resnet-20\n  minires check scale.py:Scale --input 2,3,8,8",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"minires {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(function, name, help):
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command(data_command, "data", "fetch CIFAR-10 unless it is there, and check it")
+    sub.add_argument("--data-dir", metavar="DIR", help="where it lies or shall lie (default: MINIRES_DATA, the cache)")
+    sub.add_argument("--data-file", metavar="FILE", help="an archive that you have already")
+
+    sub = command(summary_command, "summary", "walk through a network: shapes, parameters, multiply-adds")
+    sub.add_argument("net", metavar="NET", help="plain-20, resnet-56, resnet-20-B, ...")
+    sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
+    sub.add_argument("--classes", type=int, default=10)
+
+    sub = command(bench_command, "bench", "time a network: training step, inference, memory, each operator")
+    sub.add_argument("nets", metavar="NET", nargs="*", default=["resnet-20"], help="names as above (default resnet-20)")
+    sub.add_argument("--batch", type=int, default=128, metavar="N", help="images a step (default 128)")
+    sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
+    sub.add_argument("--classes", type=int, default=10)
+    sub.add_argument("--repeat", type=int, default=10, metavar="N", help="turns of two counted steps (default 10)")
+    sub.add_argument("--against", choices=["torch"], help="PyTorch does the same work in turn, if it is installed")
+    sub.add_argument("--cold", action="store_true", help="measure also a start without compiled kernels")
+    sub.add_argument("--json", metavar="FILE", help="write all numbers there, a list with a report for each NET")
+
+    sub = command(check_command, "check", "check the gradients of a layer of your own")
+    sub.add_argument("target", metavar="FILE.py:CLASS")
+    sub.add_argument("--input", required=True, metavar="N,C,H,W", help="shape of x, such as 2,3,8,8")
+    sub.add_argument("--args", default="", help='arguments of the constructor, such as --args "4, 6, stride=2"')
+
+    command(doctor_command, "doctor", "say what is installed, and whether it works")
+    return parser
+
+
+def _shape(text, least=1):
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) < least or min(shape, default=0) < 1:
+        raise UsageError(f"--input: expected sizes with commas between them, such as 2,3,8,8; got {text!r}")
+    return shape
+
+
+def _image_shape(text):
+    shape = _shape(text)
+    if len(shape) != 3:
+        raise UsageError(f"--input: expected C,H,W of one image, such as 3,32,32; got {text!r}")
+    return shape
+
+
+# -- data -----------------------------------------------------------------------------------------------------
+
+
+def data_command(options):
+    train_set, test_set = load_cifar10(options.data_dir, options.data_file, download=True)
+    place = find_cifar10(options.data_dir, options.data_file)
+    print(f"CIFAR-10 is in {place}, whole: {len(train_set):,} training and {len(test_set):,} test images of")
+    print(", ".join(train_set.classes))
+    return 0
+
+
+# -- summary --------------------------------------------------------------------------------------------------
+
+
+def summary_command(options):
+    shape = _image_shape(options.input)
+    net = network(options.net, classes=options.classes, rng=0)
+    walk = summary(net, shape)
+    print(f"{options.net} on an image of {'x'.join(map(str, shape))}\n\n{walk}\n")
+    print("Multiply-adds are those of one image, forward; the papers call them FLOPs.")
+    return 0
+
+
+# -- bench ----------------------------------------------------------------------------------------------------
+
+
+def bench_command(options):
+    shape = _image_shape(options.input)
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        raise UsageError(f"--json: no folder {Path(options.json).parent} to write {options.json} to")
+    reports = []
+    for name in options.nets:
+        wanted = options.batch, shape, options.classes, options.repeat, options.against, options.cold
+        reports.append(bench(name, *wanted))
+        print("\n" * (len(reports) > 1) + report_text(reports[-1]), flush=True)
+        if options.json:  # after each: a long list of networks may be interrupted
+            Path(options.json).write_text(json.dumps(reports, indent=1), encoding="utf-8")
+    return 0
+
+
+# -- check ----------------------------------------------------------------------------------------------------
+
+
+def check_command(options):
+    file, name = _split(options.target)
+    layer_class = _layer_class(file, name)
+    layer = _construct(layer_class, options.args, file)
+    x = np.random.default_rng(0).standard_normal(_shape(options.input))
+    try:
+        print(check_layer(layer, x))
+    except GradientError as error:
+        print(error)
+        return 1
+    except Exception as error:  # raised by the student's code, or by a layer on seeing what it was given
+        print(f"minires: {_where(error, file)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _split(target):
+    file, _, name = target.rpartition(":")
+    if not file.endswith(".py") or not name.isidentifier():
+        raise UsageError(f"check: expected FILE.py:CLASS, such as scale.py:Scale; got {target!r}")
+    return Path(file), name
+
+
+def _layer_class(file, name):
+    """Run the file as a module, as ``import`` would, and return the class ``name`` of it."""
+    if not file.is_file():
+        near = get_close_matches(file.name, [path.name for path in file.parent.glob("*.py")], n=1)
+        raise UsageError(f"check: no file {file}." + (f" Did you mean {file.with_name(near[0])}?" if near else ""))
+    spec = importlib.util.spec_from_file_location(f"checked_{file.stem}", file)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent))  # as for python FILE.py: it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UsageError(f"check: {error.filename}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:
+        raise UsageError(f"check: {_where(error, file)}") from None
+    finally:
+        sys.path.remove(str(file.parent))
+    own = [key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == spec.name]
+    found = getattr(module, name, None)
+    if found is None:
+        raise UsageError(f"check: no class {name} in {file}. It has: {', '.join(own) or 'no class at all'}.")
+    if not inspect.isclass(found):
+        raise UsageError(f"check: {name} of {file} is not a class but of type {type(found).__name__}.")
+    if not (hasattr(found, "forward") and hasattr(found, "backward")):
+        raise UsageError(f"check: {name} of {file} has no forward and backward. Write  class {name}(minires.Layer):")
+    return found
+
+
+def _construct(layer_class, text, file):
+    """Call the class with the arguments written in ``text``: constants only."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        args = [ast.literal_eval(value) for value in call.args]
+        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AttributeError, TypeError):
+        raise UsageError(f'--args: expected constants such as "4, 6, stride=2", got {text!r}') from None
+    try:
+        return layer_class(*args, **kwargs)
+    except Exception as error:
+        signature = f"{layer_class.__name__}{inspect.signature(layer_class)}"
+        raise UsageError(f'check: {_where(error, file)}. Its constructor is {signature}: give --args "..."') from None
+
+
+def _where(error, file):
+    """``scale.py, line 7: ValueError: message``, the line being the last one in the student's file."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
+    return f"{file}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}"
+
+
+# -- doctor ---------------------------------------------------------------------------------------------------
+
+
+def doctor_command(options):
+    about = machine()
+    blas = np.show_config(mode="dicts")["Build Dependencies"].get("blas", {})
+    _say("minires", f"{__version__} in {Path(__file__).parent}")
+    _say("python", f"{platform.python_version()} in {sys.prefix}")
+    for name in ("numpy", "numba", "matplotlib", "tqdm"):
+        _say(name, _version(name))
+    _say("BLAS", f"{blas.get('name', 'unknown')} {blas.get('version', '')}")
+    _say("system", f"{platform.platform()}, {about['cores']} cores")
+    _say("processor", about["cpu"])
+    _say("threads", f"{about['threads']}  (set by MINIRES_NUM_THREADS)")
+    _say("kernels", f"{kernels.chosen}  (set by MINIRES_KERNELS: compiled or reference)")
+    _say("cache", _cache())
+    _say("data", _data())
+    fine = [_tries("gradients", _try_gradients), _tries("training", _try_training)]
+    print("Everything works." if all(fine) else "Something is wrong: see FAILED above.")
+    return 0 if all(fine) else 1
+
+
+def _say(name, text):
+    print(f"{name:<12}{text}", flush=True)
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"missing: pip install {name}"
+
+
+def _cache():
+    if CACHE_FOLDER is None:
+        return "none: no folder is writable, so kernels compile anew in every process. Set NUMBA_CACHE_DIR"
+    size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
+    return f"{CACHE_FOLDER}, {size / 1e6:.1f} MB of compiled kernels"
+
+
+def _data():
+    try:
+        place = find_cifar10()
+    except (OSError, ValueError) as error:
+        return str(error)
+    return f"CIFAR-10 in {place}" if place else "no CIFAR-10: minires data fetches it; the synthetic set needs none"
+
+
+def _tries(name, attempt):
+    begin = time.perf_counter()
+    try:
+        _say(name, f"{attempt()}, {time.perf_counter() - begin:.1f} s")
+    except Exception as error:
+        _say(name, f"FAILED: {type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def _try_gradients():
+    check_layer(Conv2d(3, 4, 3, stride=2, padding=1, rng=0), np.random.default_rng(0).standard_normal((2, 3, 7, 6)))
+    return "backward of a convolution is the derivative of its forward"
+
+
+def _try_training():
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((16, 3, 32, 32), np.float32), np.arange(16) % 10
+    net, losses = cifar_resnet(8, rng=0), []
+    optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(8):
+        loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
+        net.zero_grad()
+        net.backward(dlogits)
+        optimizer.step()
+        losses.append(loss)
+    if not losses[-1] < losses[0]:
+        raise ArithmeticError(f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f} in 8 steps on one batch")
+    return f"8 steps of a small net, loss {losses[0]:.2f} to {losses[-1]:.2f}"
