@@ -6,6 +6,7 @@ imported from here; the rest from where it lives (``minires.networks``, ``minire
 
 __version__ = "0.1.0"  # first: files below ask for it
 
+from minires.gradcheck import GradientError, check_layer, check_loss
 from minires.layer import Buffer, Layer, Parameter
 from minires.layers import (
     AvgPool2d,
@@ -38,6 +39,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
+    "GradientError",
     "Identity",
     "Layer",
     "Linear",
@@ -50,6 +52,8 @@ __all__ = [
     "Sigmoid",
     "SubsampleShortcut",
     "basic_block",
+    "check_layer",
+    "check_loss",
     "cifar_plain",
     "cifar_resnet",
     "gradient_flow",
