@@ -1,12 +1,13 @@
 """The stopwatch: what it counts is known beforehand, and the other engine does the same work or is not compared."""
 
+import json
 import sys
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from minires import Conv2d, Layer, Sequential, bench_torch, kernels
+from minires import Conv2d, Layer, Sequential, bench_torch, cli, kernels
 from minires import bench as bench_module
 from minires.bench import _Engine, _same_work, _timed_kernels, amount_of_work, bench, described, report_text
 from minires.networks import network
@@ -164,3 +165,18 @@ def test_pytorch_does_the_same_work(name):
 
 def test_neither_side_of_the_benchmark_imports_torch_into_this_process():
     assert bench_torch.serve and "torch" not in sys.modules
+
+
+def test_the_command_prints_a_page_and_writes_the_numbers(report, monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(cli, "bench", lambda *arguments: asked.append(arguments) or report)
+    file = tmp_path / "times.json"
+    assert cli.main(["bench", "resnet-8", "plain-8", "--input", "3,16,16", "--cold", "--json", str(file)]) == 0
+    assert asked == [(name, 128, (3, 16, 16), 10, 10, None, True) for name in ("resnet-8", "plain-8")]
+    assert capsys.readouterr().out.count(report_text(report)) == 2
+    assert json.loads(file.read_text()) == [report, report]
+
+
+def test_the_command_finds_out_early_that_it_cannot_write(capsys):
+    assert cli.main(["bench", "--json", "no/such/folder/times.json"]) == 2
+    assert "no folder" in capsys.readouterr().err
