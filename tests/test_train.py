@@ -163,6 +163,12 @@ def test_ctrl_c_saves_and_the_run_goes_on_bit_for_bit(tmp_path, straight, number
     assert [session["from_step"] for session in read_run_json(tmp_path)["sessions"]] == [0, at]
 
 
+def test_a_run_leaves_ctrl_c_as_it_was(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    tiny_run(tmp_path)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
 def test_ctrl_c_in_the_last_step_still_stops_what_would_come_next(tmp_path):
     with pytest.raises(Interrupted, match="after the last step"):
         tiny_run(tmp_path, Raise(signal.SIGINT, STEPS))
