@@ -99,12 +99,12 @@ def _parser():
     return parser
 
 
-def _shape(text, least=1):
+def _shape(text):
     try:
         shape = tuple(int(size) for size in text.split(","))
     except ValueError:
         shape = ()
-    if len(shape) < least or min(shape, default=0) < 1:
+    if min(shape, default=0) < 1:
         raise UsageError(f"--input: expected sizes with commas between them, such as 2,3,8,8; got {text!r}")
     return shape
 
