@@ -26,6 +26,8 @@ from minires.losses import softmax_cross_entropy
 from minires.optim import Schedule
 from minires.probe import Probe
 
+BAR = "{desc}: {percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt} [{remaining} left{postfix}]"
+
 
 class Diverged(ArithmeticError):
     """The numbers of a run are not finite any more; the message names the layer."""
@@ -121,8 +123,7 @@ def train(
             return run.lines
         run.begin(at.step)
         net.train()
-        show = tqdm(total=steps, initial=at.step, desc=title, disable=None if bar else True, dynamic_ncols=True)
-        with show:
+        with tqdm(total=steps, initial=at.step, desc=title, bar_format=BAR, disable=None if bar else True) as show:
             while at.step < steps:
                 epoch_start = rng.bit_generator.state  # this and at.batch say where in the data we are
                 epoch = batches(train_set, batch_size, rng, augment=augment, normalise=normalise, start=at.batch)
@@ -140,8 +141,6 @@ def train(
                     wrong = int(np.count_nonzero(logits.argmax(axis=1) != labels))
                     schedule.observe(wrong / len(labels))
                     at.count(loss, wrong, len(labels), time.perf_counter() - clock)
-                    show.set_postfix_str(at.words(len(train_set)), refresh=False)
-                    show.update()
 
                     test_now = at.step % test_every == 0 or at.step == steps
                     if test_now or at.step % log_every == 0:
@@ -149,6 +148,8 @@ def train(
                     if test_now and test_set is not None:
                         at.test_error, test_loss = evaluate(net, test_set, normalise=normalise)
                         run.log(at.test_line(len(train_set), test_loss))
+                    show.set_postfix_str(at.words(len(train_set)), refresh=False)
+                    show.update()
                     if test_now or run.save_due() or run.stop_asked:
                         with _not_finite_explained(net, x, labels, f"After step {at.step}"):
                             _require_finite(net.state_dict().values())
@@ -193,16 +194,19 @@ class _Progress:
     batch: int = 0  # of the current epoch
     seconds: float = 0.0  # in training steps, with their data and without tests
     test_error: float | None = None
-    since_line: dict = field(default_factory=lambda: {"loss": 0.0, "wrong": 0, "images": 0, "seconds": 0.0})
+    sums: dict = field(default_factory=lambda: {"loss": 0.0, "wrong": 0, "images": 0, "seconds": 0.0})
+    logged: bool = False  # whether the sums are in the log, so that the next step begins new ones
 
     def count(self, loss, wrong, images, seconds):
         self.step, self.batch, self.images = self.step + 1, self.batch + 1, self.images + images
         self.seconds += seconds
+        if self.logged:
+            self.sums, self.logged = _Progress().sums, False
         for name, more in {"loss": loss * images, "wrong": wrong, "images": images, "seconds": seconds}.items():
-            self.since_line[name] += more
+            self.sums[name] += more
 
     def train_line(self, epoch_images, lr):
-        sums, self.since_line = self.since_line, _Progress().since_line
+        self.logged, sums = True, self.sums
         return self._line("train", epoch_images, sums["loss"] / sums["images"], sums["wrong"] / sums["images"]) | {
             "images": sums["images"],
             "lr": lr,
@@ -218,11 +222,11 @@ class _Progress:
         return {"kind": kind, "step": self.step, "epoch": epoch, "loss": loss, "error": error}
 
     def words(self, epoch_images):
-        sums = self.since_line
-        words = f"epoch {self.images / epoch_images:.1f}, loss {sums['loss'] / sums['images']:.3f}"
-        words += f", error {sums['wrong'] / sums['images']:.1%}"
+        sums = self.sums
+        words = f"error {sums['wrong'] / sums['images']:.1%}"
         words += f", test {self.test_error:.1%}" if self.test_error is not None else ""
-        return words + f", {sums['images'] / sums['seconds']:.0f} images/s"
+        words += f", loss {sums['loss'] / sums['images']:.3f}, {sums['images'] / sums['seconds']:.0f} images/s"
+        return words + f", epoch {self.images / epoch_images:.1f}"
 
 
 class _Unrecorded:
