@@ -94,7 +94,7 @@ class Layer:
     training = True
     _cache = None  # what backward needs: a tuple, set by forward, taken once by backward
     _keeps_cache = True  # False inside without_caches()
-    _y_shape = None
+    _y_shape = _y_dtype = None
     _forwards = 0  # since the cache was last taken
     _overwritten = False  # whether a cache had been overwritten when it was last taken
 
@@ -217,7 +217,7 @@ class Layer:
         """Last line of forward: keep ``needed`` for backward, and return y."""
         if self._keeps_cache:
             self._cache = needed
-            self._y_shape = y.shape
+            self._y_shape, self._y_dtype = y.shape, y.dtype
             self._forwards += 1
         return y
 
@@ -230,6 +230,11 @@ class Layer:
             raise ValueError(
                 f"{self!r}: expected dy of shape {self._y_shape}, the shape of the y that forward returned, "
                 f"got {dy.shape}."
+            )
+        if dy.dtype != self._y_dtype:
+            raise TypeError(
+                f"{self!r}: expected dy of {self._y_dtype}, the dtype of the y that forward returned, got {dy.dtype}. "
+                f"Use dy.astype(np.{self._y_dtype})."
             )
         needed, self._cache = self._cache, None
         self._overwritten, self._forwards = self._forwards > 1, 0

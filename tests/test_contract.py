@@ -130,6 +130,14 @@ def test_inference_can_run_without_keeping_caches():
     assert net.backward(X).shape == X.shape
 
 
+def test_dy_must_have_the_dtype_of_y():
+    linear = Linear(3, 2, rng=0)
+    y = linear.forward(X)
+    other = np.float32 if y.dtype == np.float64 else np.float64
+    with pytest.raises(TypeError, match=f"expected dy of {y.dtype}, the dtype of the y .* got {np.dtype(other)}"):
+        linear.backward(np.ones(y.shape, other))
+
+
 def test_dy_must_have_the_shape_of_y_and_be_of_floats():
     linear = Linear(3, 2, rng=0)
     linear.forward(X)
