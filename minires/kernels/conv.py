@@ -73,7 +73,7 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
     O, _, kh, kw = weight.shape
     out_size = output_sizes("conv2d", (H, W), (kh, kw), stride, pad, dilation)
     filters = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw)
-    if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, out_size):
+    if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, N, out_size):
         y, doubt = winograd.conv2d_rows(x, filters, bias, out_size, pad)
     else:
         y = np.empty((N, O, *out_size), x.dtype)
@@ -108,7 +108,7 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
     (top, bottom), (left, right) = pad
     # (groups, C, O, kh, kw): a filter for each channel of x
     turned = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw).swapaxes(1, 2)
-    if winograd.fits((kh, kw), stride, dilation, O // groups, C // groups, (H, W)):
+    if winograd.fits((kh, kw), stride, dilation, O // groups, C // groups, N, (H, W)):
         around = (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
         dx, doubt = winograd.conv2d_rows(dy, turned[..., ::-1, ::-1], None, (H, W), around)
     else:
@@ -137,7 +137,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     N, C, H, W = x.shape
     O, _, kh, kw = weight_shape
     shape = groups, O // groups, C // groups, kh, kw
-    if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, dy.shape[2:]):
+    if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, N, dy.shape[2:]):
         dweight = winograd.conv2d_rows_weight_gradient(dy, x, shape, pad)
     else:
         taps, phases = find_taps((kh, kw), stride, dilation)

@@ -44,7 +44,7 @@ from minires.kernels.simd import (
 )
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
-WORKSPACE = 64 * 1024  # numbers that the planes of one piece of work may hold: a quarter of a typical L2 cache
+WORKSPACE = 192 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 
 
 # -- the innermost loops ----------------------------------------------------------------------------------------------
@@ -214,7 +214,9 @@ def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows):
         rounds = ceil_div(ceil_div(N, images), threads)
         return length / (ceil_div(length, BLOCK) * BLOCK) * N / (rounds * threads * images)
 
-    most = max(1, min(WORKSPACE // per_image, ceil_div(N, threads)))
+    # Filters are read again for every block of pixels: where images are small, take several, if need be beyond L2.
+    several = min(ceil_div(4 * BLOCK, out_rows * pitch), 4 * WORKSPACE // per_image)
+    most = max(1, min(max(WORKSPACE // per_image, several), ceil_div(N, threads)))
     return max(range(1, most + 1), key=lambda images: (round(use(images), 2), images)), out_rows
 
 
@@ -262,8 +264,8 @@ def fill_blocks(weight, blocks, start, stop):
     groups, O, C, taps = weight.shape
     for job in range(start, stop):
         g, b = job // blocks.shape[1], job % blocks.shape[1]
-        for f in range(min(4, O - 4 * b)):
-            for c in range(C):
+        for c in range(C):
+            for f in range(min(4, O - 4 * b)):
                 for tap in range(taps):
                     blocks[g, b, c * taps + tap, f] = weight[g, 4 * b + f, c, tap]
 

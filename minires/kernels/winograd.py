@@ -191,14 +191,15 @@ def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start,
 # -- plans and operators ----------------------------------------------------------------------------------------------
 
 
-def fits(kernel_size, stride, dilation, channels, out_channels, out_size):
-    """Whether this way is open (three rows, one apart) and pays (enough channels, and rows to make tiles of)."""
+def fits(kernel_size, stride, dilation, channels, out_channels, N, out_size):
+    """Whether this way is open (three rows, one apart) and pays (channels, rows for tiles, pixels)."""
     return (
         kernel_size[0] == 3
         and stride == (1, 1)
         and dilation == (1, 1)
         and min(channels, out_channels) >= 8
         and out_size[0] >= ROWS
+        and N * out_size[0] * out_size[1] >= 1024
     )
 
 
@@ -223,8 +224,8 @@ def fill_points(weight, blocks, start, stop):
     groups, O, C, _, kw = weight.shape
     for job in range(start, stop):
         g, b = job // blocks.shape[2], job % blocks.shape[2]
-        for f in range(min(4, O - 4 * b)):
-            for c in range(C):
+        for c in range(C):
+            for f in range(min(4, O - 4 * b)):
                 for j in range(kw):
                     w, k = weight[g, 4 * b + f, c, :, j], c * kw + j
                     w0, w1, w2 = w[0], w[1], w[2]
