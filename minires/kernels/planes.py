@@ -150,7 +150,7 @@ def gather(x, planes, channels, phases, image, first_row, layout, source):
                         planes[position + begin : position + end] = 0
                     elif step_w == 1:
                         copy(planes, position + begin, flat, line + begin, end - begin)
-                    elif step_w == 2:
+                    elif step_w == 2 and begin < end:
                         for column in range(begin, end - n, n):
                             low, high = load(flat, line + 2 * column), load(flat, line + 2 * column + n)
                             store(planes, position + column, every_other(low, high))
