@@ -54,7 +54,7 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=400, jitter=Tr
     ----------
     layer : Layer, or any object with ``forward(x)`` and ``backward(dy)``
     x : array of floats
-    modes : tuple of "train" and "eval"
+    modes : "train", "eval", or both
     comparisons : int
         Slopes to measure in each mode, shared among x and the parameters. A tensor with no more entries than its
         share is checked entry by entry; a larger one by a sample, and by directions that together move every entry.
@@ -85,6 +85,7 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=400, jitter=Tr
             got = f"the class {layer.__name__} itself" if isinstance(layer, type) else f"{layer!r} without {method}"
             raise TypeError(f"check_layer: expected a layer, an object with forward(x) and backward(dy), got {got}.")
     _check_floats("check_layer", "x", x)
+    modes = (modes,) if isinstance(modes, str) else modes
     if unknown := set(modes) - {"train", "eval"}:
         raise ValueError(f"check_layer: expected modes out of ('train', 'eval'), got {unknown.pop()!r}.")
     layer = layer if isinstance(layer, Layer) else _Adopted(layer)
@@ -317,11 +318,8 @@ class _Tensor:
 
     def judge(self):
         """Return what is wrong, in a line, or ""."""
-        # Rounding moves a slope about as much as halving the step does; nothing smaller can be judged. (A bias before
-        # batch norm has gradient 0, its slopes nothing but rounding.)
-        halved = [self.slope(*direction, 0.5) for direction in self.directions[-3:]]
-        rounding = np.median(np.abs(halved - self.numeric[-3:]))
-        self.floor = max(np.max(np.abs(self.numeric)) / 10, 10 * rounding / TOLERANCE, np.finfo(float).tiny)
+        # Nothing smaller than rounding can be judged: a bias before batch norm has gradient 0, and slopes of 1e-10.
+        self.floor = max(np.max(np.abs(self.numeric)) / 10, 10 * self.rounding() / TOLERANCE, np.finfo(float).tiny)
         self.errors = self.error(self.numeric, self.claimed)
         for i in np.flatnonzero(self.errors > TOLERANCE):
             self.look_again(i)
@@ -334,6 +332,15 @@ class _Tensor:
                 "too many to say anything. Use x without zeros and equal values, as rng.normal(size=...)."
             )
         return ""
+
+    def rounding(self):
+        """How far rounding moves a slope: y has errors of size eps y, and more after many layers.
+
+        How much more shows when the step is halved, unless by chance, or at a kink: hence between two bounds.
+        """
+        least = np.finfo(float).eps * np.linalg.norm(self.slopes.y() * self.slopes.dy) / self.step
+        halved = [self.slope(*direction, 0.5) for direction in self.directions[-3:]]
+        return np.clip(np.median(np.abs(halved - self.numeric[-3:])), least, 1000 * least)
 
     def error(self, numeric, claimed):
         return np.abs(numeric - claimed) / (np.maximum(np.abs(numeric), np.abs(claimed)) + self.floor)
@@ -447,9 +454,13 @@ class _Loss(Layer):
         self._loss, self._arguments, self._options = loss, arguments, options
 
     def forward(self, x):
+        others = enumerate([*self._arguments, *self._options.values()], 2)
+        watched = _Watched({f"argument {i}": array for i, array in others if isinstance(array, np.ndarray)})
         result = self._loss(x, *self._arguments, **self._options)
+        if changed := watched.changed():
+            raise GradientError(f"the loss writes into its {changed}. Make a new array.")
         if not (isinstance(result, tuple) and len(result) == 2 and np.ndim(result[0]) == 0):
-            raise GradientError("expected the loss to return (value, gradient), its value a single number.")
+            raise GradientError("expected the loss to return (value, gradient), the value a single number.")
         value, gradient = result
         return self._remember(np.full(1, value, x.dtype), gradient)
 
@@ -489,15 +500,17 @@ def _float64_copy(layer, rng):
     layer = copy.deepcopy(layer).astype(np.float64).zero_grad()
     for _, inner in layer.named_layers():
         inner._cache = None
-    for _, member in layer._named((Parameter, Buffer)) if rng else ():
+    for _, member in layer._named((Parameter, Buffer)):
         data = member.data
-        if data.dtype.kind == "f":
-            moved = data + 0.3 * (np.sqrt(np.mean(data**2)) or 1) * rng.normal(size=data.shape)
+        if data.dtype.kind != "f" or not data.size:
+            continue
+        if rng and isinstance(member, Buffer) and np.all(data > 0):
+            data = data * rng.uniform(0.5, 1.5, data.shape)
+        elif rng:
+            data = data + 0.3 * (np.sqrt(np.mean(data**2)) or 1) * rng.normal(size=data.shape)
             if isinstance(member, Parameter):
-                moved *= np.where(rng.permutation(data.size) % 2, -1, 1).reshape(data.shape)
-            elif np.all(data > 0):
-                moved = data * rng.uniform(0.5, 1.5, data.shape)
-            member.data = moved.astype(np.float32).astype(np.float64)
+                data *= np.where(rng.permutation(data.size) % 2, -1, 1).reshape(data.shape)
+        member.data = np.array(data, np.float32, order="C").astype(np.float64)  # contiguous: _Slopes moves entries
     return layer
 
 

@@ -907,6 +907,12 @@ def writes_into_logits(logits, labels):
     return softmax_cross_entropy(logits, labels)
 
 
+def writes_into_labels(logits, labels):
+    """Labels that start at 1, made to start at 0 once more with every call."""
+    labels -= 1
+    return softmax_cross_entropy(logits, labels % logits.shape[1])
+
+
 def no_gradient(prediction, target):
     return mean_squared_error(prediction, target)[0]
 
@@ -936,7 +942,18 @@ LOSS_MUTANTS = {  # name: (mutant, correct, arguments after the prediction, what
         (LABELS, CLASS_WEIGHT),
         "dlogits is wrong.*the same factor everywhere",
     ),
-    "cross-entropy: writes": (writes_into_logits, softmax_cross_entropy, (LABELS,), "forward writes into logits"),
+    "cross-entropy: writes into logits": (
+        writes_into_logits,
+        softmax_cross_entropy,
+        (LABELS,),
+        "forward writes into logits",
+    ),
+    "cross-entropy: writes into labels": (
+        writes_into_labels,
+        softmax_cross_entropy,
+        (LABELS.copy(),),
+        "the loss writes into its argument 2",
+    ),
     "squared error: factor 2": (
         factor_2_missing,
         mean_squared_error,
