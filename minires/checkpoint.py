@@ -36,7 +36,7 @@ class CheckpointError(ValueError):
 # -- checkpoints ----------------------------------------------------------------------------------------------
 
 
-def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, **progress):
+def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, inputs=None, **progress):
     """Write everything that training needs to go on.
 
     The file is written beside its place, synced to the disk and only then renamed, so ``path`` is always either the
@@ -54,6 +54,9 @@ def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, **progre
         What it has observed.
     rng : numpy.random.Generator, optional
         Or its ``bit_generator.state``, when an earlier one is to be saved.
+    inputs : dict, optional
+        How images become x, and what the outputs mean, for ``load_inputs``: "normalisation", the arrays (shift, scale)
+        of x = (image - shift) * scale, and "classes", their names.
     **progress : numbers, texts, lists and dicts of them
         Whatever else: ``step=1200, epoch=3``. ``load_checkpoint`` returns them.
     """
@@ -69,6 +72,9 @@ def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, **progre
         state = optimizer.state_dict()
         arrays |= {f"velocity/{i}": v for i, v in enumerate(state["velocity"]) if v is not None}
         about["optimizer"] = state | {"velocity": [v is not None for v in state["velocity"]]}
+    if inputs is not None:
+        arrays["inputs/shift"], arrays["inputs/scale"] = inputs["normalisation"]
+        about["classes"] = list(inputs["classes"])
     text = json.dumps(about, default=lambda array: array.tolist())  # some generators keep their state in an array
     path = Path(path)
     try:
@@ -128,6 +134,14 @@ def load_checkpoint(path, net, optimizer=None, schedule=None, rng=None):
     for generator, state in pairs:
         generator.bit_generator.state = state
     return about["progress"]
+
+
+def load_inputs(path):
+    """Return ``inputs`` as given to ``save_checkpoint``, or None if nothing was."""
+    arrays, about = _read(Path(path))
+    if "classes" not in about:
+        return None
+    return {"normalisation": (arrays["inputs/shift"], arrays["inputs/scale"]), "classes": about["classes"]}
 
 
 def _read(path):

@@ -21,7 +21,7 @@ from itertools import islice
 import numpy as np
 from tqdm import tqdm
 
-from minires.data.batches import batches
+from minires.data.batches import batches, normalisation
 from minires.losses import softmax_cross_entropy
 from minires.optim import Schedule
 from minires.probe import Probe
@@ -116,6 +116,7 @@ def train(
         "test_set": _fingerprint(test_set),
     }
     parts = {"net": net, "optimizer": optimizer, "schedule": schedule}
+    inputs = {"normalisation": normalisation(train_set, normalise), "classes": train_set.classes}
 
     with run.open(config), np.errstate(all="ignore"):  # numbers that are not finite are reported here, by layer
         at = _Progress(**run.restore(**parts, rng=rng))
@@ -153,7 +154,7 @@ def train(
                     if test_now or run.save_due() or run.stop_asked:
                         with _not_finite_explained(net, x, labels, f"After step {at.step}"):
                             _require_finite(net.state_dict().values())
-                        run.save(**parts, rng=epoch_start, **vars(at))
+                        run.save(**parts, rng=epoch_start, inputs=inputs, **vars(at))
                     if run.stop_asked and at.step < steps:
                         raise Interrupted(f"Stopped at step {at.step} of {steps}; saved in {run.folder}.")
                     clock = time.perf_counter()

@@ -7,7 +7,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from minires.checkpoint import CheckpointError, Run, load_checkpoint, read_log, read_run_json, save_checkpoint
+from minires.checkpoint import (
+    CheckpointError,
+    Run,
+    load_checkpoint,
+    load_inputs,
+    read_log,
+    read_run_json,
+    save_checkpoint,
+)
 from minires.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Sequential
 from minires.optim import SGD, Schedule, WarmUpUntil
 
@@ -55,6 +63,18 @@ def test_training_goes_on_bit_for_bit_from_a_checkpoint(tmp_path, kind):
         for name, array in straight["net"].state_dict().items():
             np.testing.assert_array_equal(parts["net"].state_dict()[name], array, err_msg=name)
         assert parts["schedule"].state_dict() == straight["schedule"].state_dict()
+
+
+def test_how_images_become_x_is_kept_with_the_net(tmp_path):
+    shift, scale = np.full((3, 4, 4), 120, np.float32), np.full(3, 1 / 255, np.float32)
+    inputs = {"normalisation": (shift, scale), "classes": ("cat", "dog")}
+    save_checkpoint(tmp_path / "c.npz", make()["net"], inputs=inputs, step=3)
+    save_checkpoint(tmp_path / "without.npz", make()["net"])
+    found = load_inputs(tmp_path / "c.npz")
+    assert found["classes"] == ["cat", "dog"] and load_inputs(tmp_path / "without.npz") is None
+    np.testing.assert_array_equal(found["normalisation"][0], shift)
+    np.testing.assert_array_equal(found["normalisation"][1], scale)
+    assert load_checkpoint(tmp_path / "c.npz", make(5)["net"]) == {"step": 3}
 
 
 def test_a_net_alone_can_be_loaded_from_a_checkpoint_of_everything(tmp_path):

@@ -60,7 +60,7 @@ def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", st
     N = len(dataset)
     if drop_last and size > N:
         raise ValueError(f"batches: expected a size up to {N}, the images of {dataset!r}, with drop_last, got {size}.")
-    shift, scale = _normalisation(dataset, normalise)
+    shift, scale = normalisation(dataset, normalise)
 
     order, top, left, flip = np.arange(N), np.full(N, PAD), np.full(N, PAD), np.zeros(N, bool)
     if rng is not None:
@@ -81,8 +81,8 @@ def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", st
     return stream()
 
 
-def _normalisation(dataset, normalise):
-    """(shift (3, H, W), scale (3,)) of x = (image - shift) * scale."""
+def normalisation(dataset, normalise):
+    """Return the arrays (shift (3, H, W), scale (3,)) with which ``batches`` makes x = (image - shift) * scale."""
     train = dataset.train or dataset
     if normalise == "pixel_mean":
         return train.pixel_mean, np.full(3, 1 / 255, np.float32)
