@@ -1,0 +1,110 @@
+"""Photographs from files, made into x as the images were on which a network was trained.
+
+Weights are worth little without the mean and the standard deviation that went with them: a network fed with other
+numbers does not fail, it merely answers worse. ``PREPROCESSING`` knows what the usual sources of weights did.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minires.data.cifar10 import load_cifar10
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """x = (image - shift) * scale, where image is the centre of a photograph, its pixels 0 to 255.
+
+    Parameters
+    ----------
+    resize : int
+        Pixels of the shorter side, to which the photograph is scaled first (bilinear, antialiased).
+    crop : int
+        Sides H and W of the square then cut from its middle.
+    shift : float array (3, H, W), or (3, 1, 1)
+    scale : float array (3,)
+    """
+
+    resize: int
+    crop: int
+    shift: np.ndarray
+    scale: np.ndarray
+
+    def __call__(self, path):
+        """Return x, float32 (1, 3, H, W), of the image file ``path``."""
+        return (read_image(path, self.resize, self.crop)[None] - self.shift) * self.scale[:, None, None]
+
+
+def by_mean_and_std(mean, std, resize=32, crop=32):
+    """Return the Preprocessing that most projects write as x = (image / 255 - mean) / std, for each colour.
+
+    Examples
+    --------
+    >>> by_mean_and_std(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).shift.ravel()
+    array([127.5, 127.5, 127.5], dtype=float32)
+    """
+    mean, std = np.array(mean, np.float32), np.array(std, np.float32)
+    if mean.shape != (3,) or std.shape != (3,) or not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise ValueError(f"expected a mean and a std of 3 numbers each, red, green, blue; got {mean} and {std}.")
+    if not (std > 0).all():
+        raise ValueError(f"expected a std above 0 for each colour, got {std}.")
+    return Preprocessing(resize, crop, 255 * mean[:, None, None], 1 / (255 * std))
+
+
+def by_mean_image():
+    """Return the Preprocessing of ``batches``: less the mean image of CIFAR-10, which must be on this disk."""
+    train_set, _ = load_cifar10()
+    return Preprocessing(32, 32, train_set.pixel_mean, np.full(3, 1 / 255, np.float32))
+
+
+IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+
+PREPROCESSING = {
+    # torchvision's models
+    "imagenet": lambda: by_mean_and_std(**IMAGENET, resize=256, crop=224),
+    # akamaster/pytorch_resnet_cifar10: ImageNet's colours, on CIFAR-10
+    "akamaster": lambda: by_mean_and_std(**IMAGENET),
+    # chenyaofo/pytorch-cifar-models and many others: the std of an image, averaged over the images
+    "chenyaofo": lambda: by_mean_and_std(CIFAR10_MEAN, (0.2023, 0.1994, 0.2010)),
+    # the mean and std of all pixels, as wide residual networks and normalise="channel"
+    "cifar10": lambda: by_mean_and_std(CIFAR10_MEAN, (0.2470, 0.2435, 0.2616)),
+    "cifar100": lambda: by_mean_and_std((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    # the mean image of CIFAR-10, as He et al. and normalise="pixel_mean"
+    "mean-image": by_mean_image,
+}
+
+
+def preprocessing(name):
+    """Return the Preprocessing of this name in ``PREPROCESSING``."""
+    if name not in PREPROCESSING:
+        raise ValueError(f"preprocessing: expected one of {', '.join(PREPROCESSING)}; got {name!r}.")
+    return PREPROCESSING[name]()
+
+
+def read_image(path, resize, crop):
+    """Return the middle of an image file, uint8 (3, crop, crop), the shorter side having been scaled to ``resize``.
+
+    Any kind of file that Pillow reads will do; grey, transparent and rotated pictures become upright RGB.
+    """
+    from PIL import Image, ImageOps  # Pillow comes with Matplotlib; importing minires shall not wait for it
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no image {path}. {'It is a folder' if path.is_dir() else 'Is the path right'}?")
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image).convert("RGB")
+    except Exception as error:  # Pillow raises a dozen kinds for a damaged file
+        raise ValueError(f"{path}: not an image that can be read ({_one_line(error)}). PNG and JPEG can.") from None
+    # As torchvision: the longer side is cut down to whole pixels, the crop begins at the nearest pixel.
+    shorter = min(image.size)
+    image = image.resize([resize * side // shorter for side in image.size], Image.Resampling.BILINEAR)
+    left, top = (round((side - crop) / 2) for side in image.size)
+    image = image.crop((left, top, left + crop, top + crop))
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def _one_line(error):
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,297 @@
+"""Weights in files, our own and other projects'.
+
+A state dict is a name and an array for each parameter and running statistic. The arrays are the same in every
+project, as layers are; only the names differ, and a table of patterns turns ours into theirs. Files are ``.npz`` or
+``.safetensors``, which hold arrays and nothing else. A ``.pth`` file is a pickle, whose opening can run any program:
+it is refused. Whoever trusts it, and has torch, converts it with ``examples/convert_torch_weights.py``.
+"""
+
+import os
+import re
+import zipfile
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+# For each project, patterns in our names and what takes their place in its names, one after another.
+NAMES = {
+    "minires": [],
+    "torchvision": [  # also chenyaofo/pytorch-cifar-models, and most others
+        (r"^stage(?=\d)", "layer"),
+        (r"\.residual\.branch\.", "."),
+        (r"\.residual\.shortcut\.", ".downsample."),
+        (r"^linear\.", "fc."),
+    ],
+    "akamaster": [  # akamaster/pytorch_resnet_cifar10; kuangliu/pytorch-cifar names its layers alike
+        (r"^stage(?=\d)", "layer"),
+        (r"\.residual\.branch\.", "."),
+        (r"\.residual\.shortcut\.", ".shortcut."),
+    ],
+}
+PICKLES = {".pth", ".pt", ".pkl", ".pickle", ".th", ".ckpt", ".bin", ".tar"}
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What ``load_weights`` did; ``print`` shows it.
+
+    Attributes
+    ----------
+    source : str
+        Whose names the arrays have, a key of ``NAMES``.
+    loaded : dict
+        For each of our names the name in the file.
+    missing : dict
+        Of the names that the file lacks, likewise; empty if ``strict``.
+    unexpected, ignored : lists of str
+        Names in the file for which the net has no place, and those of counters that nothing here needs
+        (``num_batches_tracked``).
+    """
+
+    source: str
+    loaded: dict
+    missing: dict
+    unexpected: list
+    ignored: list
+
+    def __str__(self):
+        text = f"{len(self.loaded)} arrays loaded, in the names of {self.source}"
+        text += f"; {len(self.ignored)} counters num_batches_tracked ignored" if self.ignored else ""
+        text += f"; missing {_pairs(self.missing)}" if self.missing else ""
+        return text + (f"; unexpected {_some(self.unexpected)}" if self.unexpected else "")
+
+
+def load_weights(net, weights, strict=True):
+    """Copy weights into a net by name, in the names of whichever project fits; return what was done.
+
+    Everything is checked before anything is written. The arrays of the net keep their dtype: weights of half
+    precision become float32.
+
+    Parameters
+    ----------
+    net : Layer
+    weights : str, Path or dict
+        An ``.npz`` or ``.safetensors`` file, a ``checkpoint.npz`` of a training run among them; or a state dict of
+        arrays. A prefix ``module.`` before all names is left out.
+    strict : bool, default True
+        False: load what is there, and say in the result what was missing or unexpected.
+
+    Returns
+    -------
+    Loaded
+
+    Raises
+    ------
+    WeightsError
+        When names are missing or unexpected, a shape differs, or the file cannot be read.
+
+    Examples
+    --------
+    >>> from minires.networks import cifar_resnet
+    >>> net, other = cifar_resnet(8, rng=0), cifar_resnet(8, rng=1)
+    >>> print(load_weights(net, other.state_dict()))
+    37 arrays loaded, in the names of minires
+    """
+    state = weights if isinstance(weights, dict) else read_weights(weights)
+    origin = "load_weights" if isinstance(weights, dict) else str(weights)
+    own = net.state_dict()
+    match = match_names(own, state)
+    if strict and (match.missing or match.unexpected):
+        raise WeightsError(
+            f"{origin}: does not fit the net. Going by the names of {match.source}, missing {_pairs(match.missing)}; "
+            f"unexpected {_some(match.unexpected)}. Is it the same kind of network, with the same depth and shortcut? "
+            "strict=False loads what fits."
+        )
+    if not match.loaded:
+        raise WeightsError(f"{origin}: fits nothing. It holds {_some(list(state))}; the net {_some(list(own))}.")
+    prefix = _prefix(state)
+    arrays = {}
+    for name, theirs in match.loaded.items():
+        arrays[name] = array = _floats(origin, theirs, state[prefix + theirs])
+        if array.shape != own[name].shape:
+            here = "" if theirs == name else f" (here {name})"
+            raise WeightsError(
+                f"{origin}: expected {theirs}{here} of shape {own[name].shape}, got {array.shape}. Is it the same "
+                "network, with as many classes?"
+            )
+    net.load_state_dict(own | arrays)
+    return match
+
+
+def save_weights(net, file, names="minires"):
+    """Write the parameters and running statistics of a net to an ``.npz`` or ``.safetensors`` file.
+
+    Parameters
+    ----------
+    net : Layer
+    file : str or Path
+    names : str, default "minires"
+        Whose names to give to the arrays, a key of ``NAMES``: a net in "torchvision" names can be loaded there.
+    """
+    if names not in NAMES:
+        raise ValueError(f"save_weights: expected names as one of {', '.join(NAMES)}; got {names!r}.")
+    path = Path(file)
+    write = _format(path)[1]
+    # safetensors writes the bytes of an array as they lie in memory, so a transposed view would come out wrong.
+    state = {foreign_name(name, names): np.ascontiguousarray(array) for name, array in net.state_dict().items()}
+    new = path.with_name(path.name + ".new")  # a kill half-way leaves the old file whole
+    try:
+        write(new, state)
+        os.replace(new, path)
+    except OSError as error:
+        raise WeightsError(f"{path}: could not be written ({error.strerror or error}). Is the path right?") from None
+    finally:
+        new.unlink(missing_ok=True)
+
+
+# -- names ----------------------------------------------------------------------------------------------------
+
+
+def foreign_name(name, source):
+    """Return what ``source``, a key of ``NAMES``, calls the array that we call ``name``.
+
+    >>> foreign_name("stage2.0.residual.shortcut.0.weight", "torchvision")
+    'layer2.0.downsample.0.weight'
+    """
+    for pattern, replacement in NAMES[source]:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def match_names(own, theirs):
+    """Find the project whose names fit best; return the Loaded that loading would give.
+
+    Parameters
+    ----------
+    own, theirs : iterables of str
+        Names in the net and in the file.
+    """
+    prefix = _prefix(theirs)
+    theirs = dict.fromkeys(name.removeprefix(prefix) for name in theirs)
+    ignored = [name for name in theirs if name.rpartition(".")[2] == "num_batches_tracked"]
+
+    def match(source):
+        pairs = {name: foreign_name(name, source) for name in own}
+        loaded = {name: foreign for name, foreign in pairs.items() if foreign in theirs}
+        missing = {name: foreign for name, foreign in pairs.items() if foreign not in theirs}
+        known = {*loaded.values(), *ignored}
+        return Loaded(source, loaded, missing, [name for name in theirs if name not in known], ignored)
+
+    return max(map(match, NAMES), key=lambda found: len(found.loaded))
+
+
+def _prefix(names):
+    """What torch's DataParallel puts before every name."""
+    return "module." if all(name.startswith("module.") for name in names) else ""
+
+
+def _some(names, most=5):
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+
+
+def _pairs(names):
+    return _some([theirs if theirs == ours else f"{theirs} (here {ours})" for ours, theirs in names.items()], most=3)
+
+
+def _floats(origin, name, array):
+    try:
+        array = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor on a GPU
+        raise WeightsError(f"{origin}: {name} cannot be made an array ({error}).") from None
+    if array.dtype.kind != "f":
+        hint = " If it is bfloat16, save it as float32." if array.dtype.itemsize == 2 else ""
+        raise WeightsError(f"{origin}: expected {name} to be an array of floats, got {array.dtype}.{hint}")
+    return array
+
+
+# -- files ----------------------------------------------------------------------------------------------------
+
+
+def read_weights(file):
+    """Return the state dict in an ``.npz`` or ``.safetensors`` file, names as they are there.
+
+    Of a checkpoint of a training run, only the net is returned.
+    """
+    path = Path(file)
+    read = _format(path)[0]
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file. Is the path right?")
+    state = read(path)
+    if not state:
+        raise WeightsError(f"{path}: holds no arrays.")
+    return state
+
+
+def _format(path):
+    """The functions that read and write files with the suffix of ``path``."""
+    if path.suffix in PICKLES:
+        raise WeightsError(
+            f"{path}: a pickle, and opening one can run any program; so minires does not. If you trust it and have "
+            f"torch: python examples/convert_torch_weights.py {path} {path.with_suffix('.npz').name}"
+        )
+    if path.suffix not in FORMATS:
+        raise WeightsError(f"{path}: expected a file whose name ends in {' or '.join(FORMATS)}.")
+    return FORMATS[path.suffix]
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = file.files
+            if "about" in names and any(name.startswith("net/") for name in names):  # a checkpoint
+                return {name.removeprefix("net/"): file[name] for name in names if name.startswith("net/")}
+            return {name: file[name] for name in names}
+    except Exception as error:  # zipfile and NumPy raise many kinds for a damaged file
+        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
+            raise WeightsError(
+                f"{path}: holds Python objects, which are not opened. Save one array a name: np.savez(file, **state)."
+            ) from None
+        raise WeightsError(f"{path}: damaged, cut short, or not an .npz file ({error}).") from None
+
+
+def _write_npz(path, state):
+    with open(path, "wb") as file:  # np.savez would add .npz to a path
+        np.savez(file, **state)
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise WeightsError(
+            "safetensors files need the library safetensors: pip install safetensors (or use .npz)."
+        ) from None
+    return safetensors
+
+
+def _read_safetensors(path):
+    library = _safetensors()
+    try:
+        tensors = library.deserialize(path.read_bytes())
+    except library.SafetensorError as error:
+        raise WeightsError(f"{path}: damaged, cut short, or not a .safetensors file ({error}).") from None
+    return {name: _array(path, name, **tensor) for name, tensor in sorted(tensors, key=itemgetter(0))}
+
+
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+
+
+def _array(path, name, dtype, shape, data):
+    if dtype == "BF16":  # a float32 without its last 16 bits; NumPy has no such type
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in DTYPES:
+        raise WeightsError(f"{path}: {name} is of type {dtype}; expected one of {', '.join(DTYPES)} and BF16.")
+    return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
+
+
+def _write_safetensors(path, state):
+    _safetensors().numpy.save_file(state, path)
+
+
+FORMATS = {".npz": (_read_npz, _write_npz), ".safetensors": (_read_safetensors, _write_safetensors)}
