@@ -30,14 +30,15 @@ STEPS = 3  # a turn; the first is not counted: it finds caches and threads as th
 SETTLE = 0.2  # s between turns of different engines: as long as idle OpenMP threads may go on watching for work
 
 
-def bench(name, batch=128, input_shape=(3, 32, 32), classes=10, repeat=10, against=None, cold=False):
+def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, against=None, cold=False):
     """Time the network called ``name`` and return the report, a dict of numbers and strings.
 
     Parameters
     ----------
     name : str
         As ``minires.networks.network`` takes it.
-    batch, input_shape, classes : int, tuple (C, H, W), int
+    batch, input_shape : int, tuple (C, H, W)
+    classes : int, default 10, or 1000 for an ImageNet network
     repeat : int, default 10
         Turns. Each counts two training steps and two inferences.
     against : "torch", optional
@@ -50,9 +51,10 @@ def bench(name, batch=128, input_shape=(3, 32, 32), classes=10, repeat=10, again
     if against == "torch" and find_spec("torch") is None:
         raise ValueError("bench: --against torch needs PyTorch, which is not installed. Use  pip install torch")
     for what, value in (("batch", batch), ("repeat", repeat), ("classes", classes)):
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"bench: expected {what} of at least 1, got {value}.")
     net = network(name, classes=classes, rng=0)
+    classes = net.linear.out_features
     work = batch, list(input_shape), classes
     about = machine()
     report = {"net": name, "batch": batch, "input": list(input_shape), "classes": classes, "machine": about}

@@ -60,7 +60,7 @@ def _parser():
     parser = _Parser(
         prog="minires",
         description="A small deep-learning engine written to be read.",
-        epilog="examples:\n  minires summary resnet-20\n  minires check scale.py:Scale --input 2,3,8,8",
+        epilog="examples:\n  minires summary resnet18 --input 3,224,224\n  minires check scale.py:Scale --input 2,3,8,8",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"minires {__version__}")
@@ -76,15 +76,15 @@ def _parser():
     sub.add_argument("--data-file", metavar="FILE", help="an archive that you have already")
 
     sub = command(summary_command, "summary", "walk through a network: shapes, parameters, multiply-adds")
-    sub.add_argument("net", metavar="NET", help="plain-20, resnet-56, resnet-20-B, ...")
+    sub.add_argument("net", metavar="NET", help="plain-20, resnet-56, resnet-20-B, resnet18, wrn-16-4, ...")
     sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
-    sub.add_argument("--classes", type=int, default=10)
+    sub.add_argument("--classes", type=int, metavar="K", help="default 1000 for an ImageNet network, else 10")
 
     sub = command(bench_command, "bench", "time a network: training step, inference, memory, each operator")
     sub.add_argument("nets", metavar="NET", nargs="*", default=["resnet-20"], help="names as above (default resnet-20)")
     sub.add_argument("--batch", type=int, default=128, metavar="N", help="images a step (default 128)")
     sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
-    sub.add_argument("--classes", type=int, default=10)
+    sub.add_argument("--classes", type=int, metavar="K", help="default 1000 for an ImageNet network, else 10")
     sub.add_argument("--repeat", type=int, default=10, metavar="N", help="turns of two counted steps (default 10)")
     sub.add_argument("--against", choices=["torch"], help="PyTorch does the same work in turn, if it is installed")
     sub.add_argument("--cold", action="store_true", help="measure also a start without compiled kernels")

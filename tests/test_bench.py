@@ -172,7 +172,7 @@ def test_the_command_prints_a_page_and_writes_the_numbers(report, monkeypatch, t
     monkeypatch.setattr(cli, "bench", lambda *arguments: asked.append(arguments) or report)
     file = tmp_path / "times.json"
     assert cli.main(["bench", "resnet-8", "plain-8", "--input", "3,16,16", "--cold", "--json", str(file)]) == 0
-    assert asked == [(name, 128, (3, 16, 16), 10, 10, None, True) for name in ("resnet-8", "plain-8")]
+    assert asked == [(name, 128, (3, 16, 16), None, 10, None, True) for name in ("resnet-8", "plain-8")]
     assert capsys.readouterr().out.count(report_text(report)) == 2
     assert json.loads(file.read_text()) == [report, report]
 

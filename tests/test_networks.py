@@ -1,13 +1,28 @@
-"""The networks are the paper's in size, shape, cost and name: He et al. 2015, Table 6 and section 4.2."""
+"""The networks are their papers' in size, shape, cost and name."""
 
 import numpy as np
 import pytest
 
 from minires.layers import Identity, SubsampleShortcut
-from minires.networks import basic_block, cifar_network, cifar_plain, cifar_resnet, network
+from minires.networks import (
+    basic_block,
+    cifar_bottleneck,
+    cifar_network,
+    cifar_plain,
+    cifar_resnet,
+    imagenet_plain,
+    imagenet_preact,
+    imagenet_resnet,
+    imagenet_wide,
+    network,
+    preact_resnet,
+    wide_resnet,
+)
 from minires.networks.blocks import conv3x3
 from minires.probe import Probe
 from minires.walk import summary
+
+# -- CIFAR: He et al. 2015, Table 6 and section 4.2 ----------------------------------------------------------------
 
 #        depth: parameters of plain and A,  B,  C;  million multiply-adds of plain and A
 PAPER = {
@@ -117,6 +132,150 @@ def test_a_network_takes_any_block_of_that_form():
     assert net.forward(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 10)
 
 
+# -- pre-activation and wide: Identity Mappings in Deep Residual Networks; Wide Residual Networks ------------------
+
+
+@pytest.mark.parametrize("depth, parameters", [(164, 1_703_258), (1001, 10_327_706)])
+def test_preactivation_has_the_papers_parameters(depth, parameters):
+    assert size(preact_resnet(depth, rng=0)) == parameters
+
+
+WIDE = {
+    (16, 4): 2_748_890,
+    (40, 1): 563_930,
+    (40, 2): 2_243_546,
+    (40, 4): 8_949_210,
+    (16, 8): 10_961_370,
+    (28, 10): 36_479_194,
+}
+
+
+@pytest.mark.parametrize("depth, k", WIDE)
+def test_wide_nets_have_the_papers_parameters(depth, k):
+    assert size(wide_resnet(depth, k, rng=0)) == WIDE[depth, k]
+
+
+def layers_with_weights(net):
+    """Those on the way from input to output: convolutions and linear layers that are not on a shortcut."""
+    return [name for name, p in net.named_parameters() if p.data.ndim > 1 and ".shortcut." not in name]
+
+
+def test_depth_counts_the_layers_of_the_longest_path():
+    assert len(layers_with_weights(preact_resnet(110, rng=0))) == 110
+    assert len(layers_with_weights(preact_resnet(164, rng=0))) == 164
+    assert len(layers_with_weights(cifar_bottleneck(164, rng=0))) == 164
+    assert len(layers_with_weights(wide_resnet(16, 4, rng=0))) == 16 - 3 + 1  # projections count, the linear layer not
+
+
+def children(layer):
+    return [path for path, _ in layer.named_layers() if path and "." not in path]
+
+
+def test_preactivation_shares_the_first_norm_where_the_shape_changes():
+    net = preact_resnet(20, rng=0)
+    assert children(net) == ["conv1", "stage1", "stage2", "stage3", "bn", "relu", "pool", "linear"]
+    first, second = net.stage2[0], net.stage2[1]
+    assert children(first) == ["bn1", "relu1", "residual"]
+    assert children(first.residual.branch) == ["conv1", "bn2", "relu2", "conv2"]
+    assert repr(first.residual.shortcut) == "Conv2d(16, 32, kernel_size=1, stride=2, bias=False)"
+    assert children(second) == ["residual"]
+    assert children(second.residual.branch) == ["bn1", "relu1", "conv1", "bn2", "relu2", "conv2"]
+
+
+def test_in_preactivation_the_stream_of_sums_is_touched_by_nothing():
+    net = preact_resnet(26, bottleneck=False, rng=0)
+    with Probe(net, paths=["stage1.*.residual", "stage1.*.residual.branch", "conv1"]) as probe:
+        net.forward(np.random.default_rng(0).normal(size=(1, 3, 8, 8)))
+    branches = sum(probe.y[f"stage1.{i}.residual.branch"] for i in range(4))
+    np.testing.assert_allclose(probe.y["stage1.3.residual"], probe.y["conv1"] + branches, rtol=1e-12)
+
+
+def test_bottlenecks_take_their_stride_where_they_are_told():
+    strides = {}
+    for net in (imagenet_resnet(50, stride_on="1x1", rng=0), imagenet_resnet(50, rng=0), cifar_bottleneck(20, rng=0)):
+        branch = net.stage2[0].residual.branch
+        strides[id(net)] = [branch.conv1.stride[0], branch.conv2.stride[0], branch.conv3.stride[0]]
+    assert list(strides.values()) == [[2, 1, 1], [1, 2, 1], [2, 1, 1]]
+    with pytest.raises(ValueError, match="stride_on: expected '3x3' .torchvision. or '1x1' .the paper., got 3"):
+        imagenet_resnet(50, stride_on=3)
+
+
+def test_wide_dropout_stands_between_the_convolutions():
+    block = wide_resnet(10, 1, dropout=0.3, rng=0).stage1[0]
+    assert children(block.residual.branch) == ["bn1", "relu1", "conv1", "bn2", "relu2", "dropout", "conv2"]
+    assert block.residual.branch.dropout.p == 0.3
+
+
+# -- ImageNet: He et al. 2015, Table 1 -----------------------------------------------------------------------------
+
+#           depth: parameters, billion multiply-adds with the stride on the first 1x1
+IMAGENET = {
+    18: (11_689_512, 1.814),
+    34: (21_797_672, 3.664),
+    50: (25_557_032, 3.858),
+    101: (44_549_160, 7.570),
+    152: (60_192_808, 11.282),
+}
+
+
+@pytest.mark.parametrize("depth", IMAGENET)
+def test_imagenet_parameters_and_multiply_adds_are_the_papers(depth):
+    parameters, billion = IMAGENET[depth]
+    walk = summary(imagenet_resnet(depth, stride_on="1x1", rng=0), (3, 224, 224))
+    assert walk.parameters == parameters
+    assert round(walk.multiply_adds / 1e9, 3) == billion
+
+
+@pytest.mark.parametrize("depth, parameters", [(18, 11_515_688), (34, 21_623_848)])
+def test_imagenet_plain_nets_are_as_large_as_those_with_option_a(depth, parameters):
+    assert size(imagenet_plain(depth, rng=0)) == size(imagenet_resnet(depth, shortcut="A", rng=0)) == parameters
+
+
+def test_wide_50_2_has_the_parameters_that_torchvision_has():
+    assert size(imagenet_wide(50, 2, rng=0)) == 68_883_240
+
+
+def bottleneck_parameters(blocks):
+    """Of a pre-activation network, added up by hand: each batch norm is in front of its convolution."""
+    total, channels = 3 * 64 * 49, 64
+    for count, width in zip(blocks, (64, 128, 256, 512)):
+        total += channels * 4 * width  # projection
+        for _ in range(count):
+            total += channels * width + 9 * width * width + width * 4 * width + 2 * (channels + width + width)
+            channels = 4 * width
+    return total + 2 * channels + channels * 1000 + 1000
+
+
+def test_preactivation_200_has_the_parameters_of_its_table():
+    assert size(imagenet_preact(200, rng=0)) == bottleneck_parameters((3, 24, 36, 3))
+
+
+def test_the_lectures_walk_through_resnet18():
+    rows = {row.path: row for row in summary(imagenet_resnet(18, shortcut="2x2", rng=0), (3, 224, 224))}
+    outputs = {"conv1": (64, 112, 112), "pool1": (64, 56, 56), "pool": (512,), "linear": (1000,)}
+    for i, (channels, size) in enumerate([(64, 56), (128, 28), (256, 14), (512, 7)], start=1):
+        for block in range(2):
+            outputs |= {f"stage{i}.{block}.residual.branch.conv{c}": (channels, size, size) for c in (1, 2)}
+    assert {path: rows[path].output for path in outputs} == outputs
+    assert rows["conv1"].arithmetic == ("floor((224 + 2*3 - 1*(7-1) - 1)/2) + 1 = 112",)
+    assert rows["pool1"].arithmetic == ("floor((112 + 2*1 - 1*(3-1) - 1)/2) + 1 = 56",)
+    shortcut = rows["stage2.0.residual.shortcut.0"]
+    assert (shortcut.output, shortcut.parameters) == ((128, 28, 28), 64 * 128 * 2 * 2)
+    assert shortcut.arithmetic == ("floor((56 + 2*0 - 1*(2-1) - 1)/2) + 1 = 28",)
+
+
+def test_the_2x2_shortcut_is_1x1_where_only_channels_change():
+    net = imagenet_resnet(50, shortcut="2x2", rng=0)
+    assert [net.stage1[0].residual.shortcut[0].kernel_size, net.stage2[0].residual.shortcut[0].kernel_size] == [
+        (1, 1),
+        (2, 2),
+    ]
+    assert isinstance(net.stage1[1].residual.shortcut, Identity)
+
+
+# -- names and errors ----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("build", [cifar_plain, cifar_resnet])
 @pytest.mark.parametrize(
     "depth, message",
@@ -134,9 +293,25 @@ def test_a_wrong_depth_is_answered_with_the_rule(build, depth, message):
         build(depth)
 
 
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: imagenet_resnet(20), "imagenet_resnet: expected depth 18, 34, 50, 101, 152, got 20"),
+        (lambda: imagenet_plain(50), "imagenet_plain: expected depth 18, 34, got 50"),
+        (lambda: imagenet_wide(18), "imagenet_wide: expected depth 50, 101, 152, got 18"),
+        (lambda: wide_resnet(28, 0), "expected k, a whole number of at least 1, got 0. WRN-28-10 has k = 10"),
+        (lambda: basic_block(3, 3, order="reversed"), "order: expected one of 'original', 'BN after.*got 'reversed'"),
+    ],
+)
+def test_arguments_out_of_the_tables_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
 @pytest.mark.parametrize("shortcut", ["D", "a", None, 1])
 def test_an_unknown_shortcut_is_named(shortcut):
-    with pytest.raises(ValueError, match="cifar_plain" if shortcut is None else "expected one of A, B, C, got"):
+    message = "cifar_plain" if shortcut is None else "expected one of A, B, C, conv, 2x2, got"
+    with pytest.raises(ValueError, match=message):
         cifar_resnet(20, shortcut)
 
 
@@ -154,6 +329,33 @@ def test_networks_have_names(name, paths):
     assert sum(p.data.ndim > 1 for p in network(name, rng=0).parameters()) == paths
 
 
+@pytest.mark.parametrize(
+    "name, build",
+    [
+        ("resnet18", lambda: imagenet_resnet(18, rng=0)),
+        ("resnet-34-a", lambda: imagenet_resnet(34, shortcut="A", rng=0)),
+        ("resnet-18-2x2", lambda: imagenet_resnet(18, shortcut="2x2", rng=0)),
+        ("plain-18", lambda: imagenet_plain(18, rng=0)),
+        ("bottleneck-29", lambda: cifar_bottleneck(29, rng=0)),
+        ("preact-110", lambda: preact_resnet(110, rng=0)),
+        ("preact164", lambda: preact_resnet(164, rng=0)),
+        ("WRN-16-2", lambda: wide_resnet(16, 2, rng=0)),
+        ("wrn-10-1-dropout0.3", lambda: wide_resnet(10, 1, dropout=0.3, rng=0)),
+    ],
+)
+def test_a_name_builds_what_its_function_builds(name, build):
+    named, built = network(name, rng=0), build()
+    assert repr(named) == repr(built)
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(named.parameters(), built.parameters()))
+
+
+def test_depths_of_imagenet_have_its_classes():
+    assert network("resnet-18", rng=0).linear.out_features == 1000
+    assert network("resnet-18", classes=7, rng=0).linear.out_features == 7
+    assert network("resnet-20", rng=0).linear.out_features == 10
+    assert "stage4" in children(network("resnet50", rng=0)) and "stage4" not in children(cifar_resnet(50, rng=0))
+
+
 def test_a_name_says_the_shortcut():
     assert size(network("resnet-20-B", rng=0)) == PAPER[20][1]
     assert size(network("resnet20c", rng=0)) == PAPER[20][2]
@@ -165,8 +367,12 @@ def test_a_name_says_the_shortcut():
         ("renset-20", "unknown network 'renset-20'. Did you mean resnet-20"),
         ("plan56", "Did you mean plain-56"),
         ("resnet-20-D", "unknown network 'resnet-20-D'"),
-        ("vgg", "Known: plain-DEPTH, resnet-DEPTH"),
+        ("lenet", "Known: plain-DEPTH, resnet-DEPTH.*For ImageNet: .*resnet-18, 34, 50"),
         ("resnet-21", "The nearest are 20 and 26"),
+        ("preact-111", r"6n \+ 2 .*The nearest are 110 and 116"),
+        ("preact-165", r"9n \+ 2 .* such as 164, 1001; got 165. The nearest are 164 and 173"),
+        ("wrn-17-4", r"6n \+ 4 .* such as 16, 22, 28, 40; got 17. The nearest are 16 and 22"),
+        ("wrn-16", "unknown network 'wrn-16'. Did you mean wrn-16-4"),
     ],
 )
 def test_an_unknown_name_lists_the_known(name, message):

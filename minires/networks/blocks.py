@@ -4,7 +4,7 @@ The two blocks of [He2015], Fig. 2, side by side, with their derivative::
 
          x                                x
          |                                |------------------.
-       conv1 -> bn1 -> relu1            conv1 -> bn1 -> relu  |
+       conv1 -> bn1 -> relu1            conv1 -> bn1 -> relu1 |
        conv2 -> bn2 -> relu2            conv2 -> bn2          | shortcut
          |                                |                   |
          y = H(x)                         + <-----------------'
@@ -19,11 +19,22 @@ whatever F is.
 References
 ----------
 .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
 """
+
+import math
 
 import numpy as np
 
-from minires.layers import BatchNorm2d, Conv2d, Identity, ReLU, Residual, Sequential, SubsampleShortcut
+from minires.layers import BatchNorm2d, Conv2d, Dropout, Identity, ReLU, Residual, Sequential, SubsampleShortcut
+
+ORDERS = {  # [He2016], Fig. 4: before each convolution, after each, and how many of the last ones follow the sum
+    "original": ("", "bn relu", 1),
+    "BN after addition": ("", "bn relu", 2),
+    "ReLU before addition": ("", "bn relu", 0),
+    "ReLU-only pre-activation": ("relu", "bn", 0),
+    "full pre-activation": ("bn relu", "", 0),
+}
 
 
 def conv3x3(in_channels, out_channels, stride=1, rng=None):
@@ -31,41 +42,95 @@ def conv3x3(in_channels, out_channels, stride=1, rng=None):
     return Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False, rng=rng)
 
 
+def conv1x1(in_channels, out_channels, stride=1, rng=None):
+    """Return a linear map of the channels of each pixel."""
+    return Conv2d(in_channels, out_channels, 1, stride=stride, bias=False, rng=rng)
+
+
 def option_a(in_channels, out_channels, stride, rng):
-    """No parameters: the identity, or every stride-th pixel with channels of zeros added."""
-    if (in_channels, stride) == (out_channels, 1):
-        return Identity()
+    """No parameters: every stride-th pixel, with channels of zeros added."""
     return SubsampleShortcut(in_channels, out_channels, stride)
 
 
 def option_b(in_channels, out_channels, stride, rng):
-    """The identity, or a 1x1 convolution and batch norm where the shape changes."""
-    if (in_channels, stride) == (out_channels, 1):
-        return Identity()
-    return option_c(in_channels, out_channels, stride, rng)
+    """A 1x1 convolution and batch norm."""
+    return Sequential(conv1x1(in_channels, out_channels, stride, rng), BatchNorm2d(out_channels))
 
 
-def option_c(in_channels, out_channels, stride, rng):
-    """A 1x1 convolution and batch norm in every block."""
-    projection = Conv2d(in_channels, out_channels, 1, stride=stride, bias=False, rng=rng)
-    return Sequential(projection, BatchNorm2d(out_channels))
+def option_2x2(in_channels, out_channels, stride, rng):
+    """A 2x2 convolution with stride 2, which looks at every pixel, and batch norm; with stride 1 it is 1x1."""
+    conv = Conv2d(in_channels, out_channels, stride, stride=stride, bias=False, rng=rng)
+    return Sequential(conv, BatchNorm2d(out_channels))
 
 
-SHORTCUTS = {"A": option_a, "B": option_b, "C": option_c}
+SHORTCUTS = {"A": option_a, "B": option_b, "C": option_b, "conv": conv1x1, "2x2": option_2x2}
 
 
 def shortcut_path(name, in_channels, out_channels, stride, rng):
     """Return the layer that carries x past the branch, by its name in ``SHORTCUTS``.
 
-    It draws its weights from a stream of its own: the branches of a plain net and of residual nets with any
-    shortcut start from the same weights when they are given the same seed.
+    It is the identity where the shape stays; but C projects in every block. It draws its weights from a stream of its
+    own: the branches of a plain net and of residual nets with any shortcut start from the same weights when they are
+    given the same seed.
     """
     if name not in SHORTCUTS:
         raise ValueError(f"shortcut: expected one of {', '.join(SHORTCUTS)}, got {name!r}.")
-    return SHORTCUTS[name](in_channels, out_channels, stride, rng.spawn(1)[0])
+    own = rng.spawn(1)[0]
+    if (in_channels, stride) == (out_channels, 1) and name != "C":
+        return Identity()
+    return SHORTCUTS[name](in_channels, out_channels, stride, own)
 
 
-def basic_block(in_channels, out_channels, stride=1, shortcut="A", rng=None):
+def residual_block(convolutions, shortcut="A", order="original", dropout=0.0, join=Residual, rng=None):
+    """Return a block around these convolutions: batch norms and ReLUs by ``order``, and a path past them.
+
+    Parameters
+    ----------
+    convolutions : list of Conv2d
+        The weights of the branch; they say the channels of x and y, and the stride of the shortcut.
+    shortcut : "A", "B", "C", "conv", "2x2" or None, default "A"
+        Where the shape changes, A: subsampled, zeros for new channels. B: 1x1 convolution, batch norm. C: that
+        everywhere. conv: B without the batch norm. 2x2: B with a 2x2 convolution. None: no shortcut, a plain block.
+    order : str, default "original"
+        A name in ``ORDERS``. In "full pre-activation", where the shape changes, branch and shortcut share the first
+        batch norm and ReLU.
+    dropout : float, default 0
+        Probability of a Dropout in front of the last convolution.
+    join : function of (branch, shortcut), default Residual
+        How the two paths become one layer.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))}, got {order!r}.")
+    rng = np.random.default_rng(rng)
+    before, after, behind = ORDERS[order]
+    parts = {}
+    for i, conv in enumerate(convolutions, start=1):
+        parts |= _named(before, i, conv.in_channels)
+        if dropout and i == len(convolutions):
+            parts["dropout"] = Dropout(dropout, rng=rng.spawn(1)[0])
+        parts |= {f"conv{i}": conv, **_named(after, i, conv.out_channels)}
+    if shortcut is None:
+        return Sequential(**parts)
+    in_channels, out_channels = convolutions[0].in_channels, convolutions[-1].out_channels
+    stride = math.prod(conv.stride[0] for conv in convolutions)
+    past = shortcut_path(shortcut, in_channels, out_channels, stride, rng)
+    shared = not isinstance(past, Identity) and order == "full pre-activation"
+    names = [*parts]
+    first, last = 2 * shared, len(names) - behind
+    inside = Sequential(**{name: parts[name] for name in names[first:last]})
+    return Sequential(
+        **{name: parts[name] for name in names[:first]},
+        residual=join(inside, past),
+        **{name.rstrip("0123456789"): parts[name] for name in names[last:]},
+    )
+
+
+def _named(kinds, i, channels):
+    """{"bn1": BatchNorm2d(channels), "relu1": ReLU()} for "bn relu"."""
+    return {f"{kind}{i}": BatchNorm2d(channels) if kind == "bn" else ReLU() for kind in kinds.split()}
+
+
+def basic_block(in_channels, out_channels, stride=1, shortcut="A", order="original", rng=None, **options):
     """Return a block of two 3x3 convolutions, plain or residual.
 
     Parameters
@@ -74,9 +139,8 @@ def basic_block(in_channels, out_channels, stride=1, shortcut="A", rng=None):
         Channels of x and of y.
     stride : int, default 1
         Of the first convolution and of the shortcut: 2 halves the image.
-    shortcut : "A", "B", "C" or None, default "A"
-        A: identity, zeros for new channels. B: 1x1 convolution where the shape changes. C: everywhere.
-        None: no shortcut; the plain block.
+    shortcut, order, **options
+        As for ``residual_block``. shortcut=None is the plain block.
     rng : numpy.random.Generator or int, optional
 
     Shapes
@@ -89,11 +153,5 @@ def basic_block(in_channels, out_channels, stride=1, shortcut="A", rng=None):
     ['', 'residual', 'residual.branch', 'residual.shortcut', 'relu']
     """
     rng = np.random.default_rng(rng)
-    conv1 = conv3x3(in_channels, out_channels, stride, rng)
-    conv2 = conv3x3(out_channels, out_channels, 1, rng)
-    bn1, bn2 = BatchNorm2d(out_channels), BatchNorm2d(out_channels)
-    if shortcut is None:
-        return Sequential(conv1=conv1, bn1=bn1, relu1=ReLU(), conv2=conv2, bn2=bn2, relu2=ReLU())
-    branch = Sequential(conv1=conv1, bn1=bn1, relu=ReLU(), conv2=conv2, bn2=bn2)
-    past = shortcut_path(shortcut, in_channels, out_channels, stride, rng)
-    return Sequential(residual=Residual(branch, past), relu=ReLU())
+    convolutions = [conv3x3(in_channels, out_channels, stride, rng), conv3x3(out_channels, out_channels, 1, rng)]
+    return residual_block(convolutions, shortcut, order, rng=rng, **options)

@@ -49,7 +49,7 @@ def cifar_plain(depth, classes=10, rng=None):
     >>> sum(p.data.size for p in cifar_plain(20, rng=0).parameters())
     269722
     """
-    return cifar_network(_blocks_a_stage(depth, 2), partial(basic_block, shortcut=None), WIDTHS, classes, rng)
+    return cifar_network(blocks_a_stage(depth, 6), partial(basic_block, shortcut=None), WIDTHS, classes, rng)
 
 
 def cifar_resnet(depth, shortcut="A", classes=10, rng=None):
@@ -75,30 +75,33 @@ def cifar_resnet(depth, shortcut="A", classes=10, rng=None):
     """
     if shortcut is None:
         raise ValueError("cifar_resnet: shortcut=None is the plain network. Use cifar_plain(depth).")
-    return cifar_network(_blocks_a_stage(depth, 2), partial(basic_block, shortcut=shortcut), WIDTHS, classes, rng)
+    return cifar_network(blocks_a_stage(depth, 6), partial(basic_block, shortcut=shortcut), WIDTHS, classes, rng)
 
 
-def cifar_network(blocks, block, widths, classes=10, rng=None):
+def cifar_network(blocks, block, widths, classes=10, rng=None, preactivation=False):
     """Return conv1, a stage of ``blocks`` blocks for each width, pooling and a linear layer.
 
-    ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; any function of that form will do.
+    ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; any function of that form will do. With
+    ``preactivation`` the batch norm and ReLU of conv1 come after the last block instead.
     """
     rng = np.random.default_rng(rng)
-    stem = dict(conv1=conv3x3(3, 16, rng=rng), bn1=BatchNorm2d(16), relu=ReLU())
-    stages, channels = {}, 16
+    conv1, stages, channels = conv3x3(3, 16, rng=rng), {}, 16
     for i, width in enumerate(widths, start=1):
         first = block(channels, width, 1 if i == 1 else 2, rng=rng)
         others = [block(width, width, 1, rng=rng) for _ in range(blocks - 1)]
         stages[f"stage{i}"], channels = Sequential(first, *others), width
-    return Sequential(**stem, **stages, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    if preactivation:
+        parts = dict(conv1=conv1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
+    else:
+        parts = dict(conv1=conv1, bn1=BatchNorm2d(16), relu=ReLU(), **stages)
+    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
 
 
-def _blocks_a_stage(depth, layers):
-    """Solve depth = 3 * layers * n + 2 for n."""
-    step = 3 * layers
-    n, rest = divmod(depth - 2, step) if isinstance(depth, (int, np.integer)) else (0, 0)
-    if n < 1 or rest:
-        examples = ", ".join(map(str, DEPTHS))
-        near = f" The nearest are {step * n + 2} and {step * (n + 1) + 2}." if n >= 1 else ""
-        raise ValueError(f"depth: expected {step}n + 2 with a whole n >= 1, such as {examples}; got {depth!r}.{near}")
+def blocks_a_stage(depth, step, rest=2, examples=DEPTHS):
+    """Solve depth = step * n + rest for n."""
+    n, left = divmod(depth - rest, step) if isinstance(depth, (int, np.integer)) else (0, 0)
+    if n < 1 or left:
+        near = f" The nearest are {step * n + rest} and {step * (n + 1) + rest}." if n >= 1 else ""
+        rule = f"{step}n + {rest} with a whole n >= 1, such as {', '.join(map(str, examples))}"
+        raise ValueError(f"depth: expected {rule}; got {depth!r}.{near}")
     return n

@@ -1,29 +1,68 @@
-"""Networks by name, as the command line and run files call them: ``plain-56``, ``resnet-20``, ``resnet-20-B``."""
+"""Networks by name, as the command line and run files call them: ``plain-56``, ``resnet-20-B``, ``wrn-16-4``."""
 
 import re
 from difflib import get_close_matches
 
+from minires.networks.bottleneck import cifar_bottleneck
 from minires.networks.cifar import DEPTHS, cifar_plain, cifar_resnet
+from minires.networks.imagenet import BASIC, imagenet_plain, imagenet_preact, imagenet_resnet, imagenet_wide
+from minires.networks.preactivation import preact_resnet, wide_resnet
+
+IMAGENET = (18, 34, 50, 101, 152)  # these depths are ImageNet's, also those that are 6n + 2
+
+
+def _plain(depth, **options):
+    return (imagenet_plain if depth in BASIC else cifar_plain)(depth, **options)
 
 
 def _resnet(depth, shortcut, **options):
-    return cifar_resnet(int(depth), shortcut=(shortcut or "A").upper(), **options)
+    if shortcut:
+        options["shortcut"] = shortcut if shortcut == "2x2" else shortcut.upper()
+    return (imagenet_resnet if depth in IMAGENET else cifar_resnet)(depth, **options)
+
+
+def _preact(depth, **options):
+    return (imagenet_preact if depth == 200 else preact_resnet)(depth, **options)
+
+
+def _wide(depth, k, dropout, **options):
+    if (depth, k) in [(50, 2), (101, 2)]:
+        return imagenet_wide(depth, k, **options)
+    return wide_resnet(depth, k, float(dropout or 0), **options)
 
 
 NAMES = {  # pattern of the name: what builds the network from the groups of the pattern
-    r"plain-?(\d+)": lambda depth, **options: cifar_plain(int(depth), **options),
-    r"resnet-?(\d+)(?:-?([ABC]))?": _resnet,
+    r"plain-?(\d+)": _plain,
+    r"resnet-?(\d+)(?:-?([ABC]|(?<=-)2x2))?": _resnet,
+    r"bottleneck-?(\d+)": cifar_bottleneck,
+    r"preact-?(\d+)": _preact,
+    r"wrn-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?": _wide,
 }
-FORMS = ["plain-DEPTH", "resnet-DEPTH", "resnet-DEPTH-A|B|C"]
+FORMS = {  # what people type, and what to suggest
+    "plain-DEPTH": [f"plain-{depth}" for depth in (*DEPTHS, *BASIC)],
+    "resnet-DEPTH": [f"resnet-{depth}" for depth in (*DEPTHS, *IMAGENET)],
+    "resnet-DEPTH-A|B|C|2x2": [],
+    "bottleneck-DEPTH": ["bottleneck-164"],
+    "preact-DEPTH": ["preact-110", "preact-164", "preact-1001", "preact-200"],
+    "wrn-DEPTH-K": ["wrn-16-4", "wrn-40-4", "wrn-28-10", "wrn-50-2"],
+}
+RULE = (
+    "For ImageNet: plain-18 and 34; resnet-18, 34, 50, 101 and 152; preact-200; wrn-50-2 and 101-2. For CIFAR: any "
+    "other 6n + 2 (20, 32, 44, 56, 110), bottleneck and preact from 164 on 9n + 2, wrn 6n + 4"
+)
 
 
-def network(name, classes=10, rng=None):
+def network(name, classes=None, rng=None):
     """Return the network of this name.
 
     Parameters
     ----------
     name : str
-        ``plain-DEPTH``, ``resnet-DEPTH`` (shortcut A) or ``resnet-DEPTH-A|B|C``; the hyphens may be left out.
+        ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``wrn-DEPTH-K``, ... (``FORMS``); the first hyphen may be left out.
+        Depths 18, 34, 50, 101 and 152 are the ImageNet networks, others the CIFAR networks of 6n + 2 layers. So
+        ``resnet50`` is ImageNet's; the CIFAR network of 50 layers is ``cifar_resnet(50)``.
+    classes : int, optional
+        Default: 1000 for the ImageNet networks, 10 for the others.
 
     Examples
     --------
@@ -33,8 +72,8 @@ def network(name, classes=10, rng=None):
     for pattern, build in NAMES.items():
         match = re.fullmatch(pattern, name.strip(), re.IGNORECASE)
         if match:
-            return build(*match.groups(), classes=classes, rng=rng)
-    known = [form.split("-DEPTH")[0] + f"-{depth}" for form in FORMS for depth in DEPTHS]
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+            groups = [int(group) if group and group.isdecimal() else group for group in match.groups()]
+            return build(*groups, **({} if classes is None else {"classes": classes}), rng=rng)
+    near = get_close_matches(name.lower(), [example for known in FORMS.values() for example in known], n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}? " if near else ""
-    raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(FORMS)}; depths {DEPTHS} or any 6n + 2.")
+    raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(FORMS)}. {RULE}.")

@@ -1,0 +1,114 @@
+"""The networks of [He2015], Table 1, for 224x224 images of 1000 classes.
+
+====== ============================= ========= ===================== ======================
+layer  built of                      maps      channels, basic block channels, bottleneck
+====== ============================= ========= ===================== ======================
+conv1  7x7 convolution, stride 2     112 x 112 64                    64
+pool1  3x3 max pooling, stride 2     56 x 56   64                    64
+stage1 blocks                        56 x 56   64                    256
+stage2 blocks, the first stride 2    28 x 28   128                   512
+stage3 blocks, the first stride 2    14 x 14   256                   1024
+stage4 blocks, the first stride 2    7 x 7     512                   2048
+pool   mean over the image           1 x 1     512                   2048
+linear                                         classes               classes
+====== ============================= ========= ===================== ======================
+
+References
+----------
+.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, section 5.
+.. [Zagoruyko2016] Zagoruyko and Komodakis, "Wide Residual Networks", arXiv:1605.07146, section 3.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from minires.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential
+from minires.networks.blocks import basic_block
+from minires.networks.bottleneck import bottleneck_block
+from minires.networks.preactivation import preact_bottleneck
+
+WIDTHS = (64, 128, 256, 512)
+BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # depth: blocks of the four stages
+BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
+
+
+def imagenet_plain(depth, classes=1000, rng=None):
+    """Return plain-18 or plain-34, which have no shortcuts."""
+    _known("imagenet_plain", depth, BASIC)
+    return imagenet_network(BASIC[depth], partial(basic_block, shortcut=None), 1, classes, rng)
+
+
+def imagenet_resnet(depth, shortcut="B", stride_on="3x3", classes=1000, rng=None):
+    """Return ResNet-18 or 34, of basic blocks, or ResNet-50, 101 or 152, of bottlenecks.
+
+    Parameters
+    ----------
+    depth : 18, 34, 50, 101 or 152
+    shortcut : "A", "B", "C" or "2x2", default "B"
+        "2x2" is a 2x2 convolution with stride 2 where the image is halved; the paper has B. See ``residual_block``.
+    stride_on : "3x3" or "1x1", default "3x3"
+        Which convolution of a bottleneck takes the stride: the 3x3 as in torchvision, or the first 1x1 as in the paper.
+    classes : int, default 1000
+    rng : numpy.random.Generator or int, optional
+
+    Shapes
+    ------
+    x : (N, 3, 224, 224), any multiple of 32 will do;  y : (N, classes), the logits
+
+    Examples
+    --------
+    >>> sum(p.data.size for p in imagenet_resnet(18, rng=0).parameters())
+    11689512
+    """
+    _known("imagenet_resnet", depth, [*BASIC, 50, 101, 152])
+    if depth in BASIC:
+        return imagenet_network(BASIC[depth], partial(basic_block, shortcut=shortcut), 1, classes, rng)
+    block = partial(bottleneck_block, shortcut=shortcut, stride_on=stride_on)
+    return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng)
+
+
+def imagenet_preact(depth=200, stride_on="3x3", classes=1000, rng=None):
+    """Return the pre-activation network of 50, 101, 152 or 200 layers, all of bottlenecks."""
+    _known("imagenet_preact", depth, BOTTLENECK)
+    block = partial(preact_bottleneck, stride_on=stride_on)
+    return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng, preactivation=True)
+
+
+def imagenet_wide(depth=50, k=2, shortcut="B", stride_on="3x3", classes=1000, rng=None):
+    """Return WRN-depth-k: ResNet-50, 101 or 152 with k times the channels in the 3x3 convolutions."""
+    _known("imagenet_wide", depth, [50, 101, 152])
+
+    def block(in_channels, out_channels, stride, rng):
+        return bottleneck_block(
+            in_channels, out_channels, stride, shortcut, stride_on=stride_on, width=k * out_channels // 4, rng=rng
+        )
+
+    return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng)
+
+
+def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactivation=False):
+    """Return conv1 and max pooling, a stage of each number of ``blocks``, mean pooling and a linear layer.
+
+    ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; a stage has ``expansion`` times the channels
+    of ``WIDTHS``. With ``preactivation`` the batch norm and ReLU of conv1 come after the last block instead.
+    """
+    rng = np.random.default_rng(rng)
+    conv1 = Conv2d(3, 64, 7, stride=2, padding=3, bias=False, rng=rng)
+    pool1, stages, channels = MaxPool2d(3, stride=2, padding=1), {}, 64
+    for i, (count, width) in enumerate(zip(blocks, WIDTHS), start=1):
+        width *= expansion
+        first = block(channels, width, 1 if i == 1 else 2, rng=rng)
+        others = [block(width, width, 1, rng=rng) for _ in range(count - 1)]
+        stages[f"stage{i}"], channels = Sequential(first, *others), width
+    if preactivation:
+        parts = dict(conv1=conv1, pool1=pool1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
+    else:
+        parts = dict(conv1=conv1, bn1=BatchNorm2d(64), relu=ReLU(), pool1=pool1, **stages)
+    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+
+
+def _known(who, depth, depths):
+    if depth not in depths:
+        raise ValueError(f"{who}: expected depth {', '.join(map(str, depths))}, got {depth!r}.")
