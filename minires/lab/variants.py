@@ -1,0 +1,53 @@
+"""The same network with one thing changed: the controls of an experiment."""
+
+import copy
+
+from minires.layer import Layer
+from minires.layers import BatchNorm2d, Conv2d, Identity
+
+
+def without_batchnorm(net):
+    """Return a copy of a net with an ``Identity`` in the place of every BatchNorm2d.
+
+    Its convolutions have no biases, as theirs were the batch norms'.
+    """
+    net = copy.deepcopy(net)
+    for _, layer in list(net.named_layers()):
+        for name, member in list(layer._members()):
+            if isinstance(member, BatchNorm2d):
+                setattr(layer, name, Identity())
+    return net
+
+
+def scaled_weights(net, factor):
+    r"""Return a copy of a net with the weights of its convolutions multiplied by ``factor``.
+
+    From He's variance 2/fan_in, :math:`1/\sqrt 2` leads to 1/fan_in: an initialisation that is right for linear
+    layers (LeCun's; Glorot's, where a layer has as many inputs as outputs) and halves the variance at every ReLU.
+    """
+    net = copy.deepcopy(net)
+    for layer in _all(net, Conv2d):
+        layer.weight.data *= factor
+    return net
+
+
+def settled(net, x):
+    """Return a copy of a net in evaluation mode whose running statistics are those of the batch ``x``.
+
+    Then each image is computed by itself, as a function of that image alone; at initialisation the running statistics
+    would be 0 and 1, whatever the activations are.
+    """
+    net = copy.deepcopy(net).train()
+    norms = _all(net, BatchNorm2d)
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with net.without_caches():
+        net.forward(x)
+    for norm, momentum in zip(norms, before):
+        norm.momentum = momentum
+    return net.eval()
+
+
+def _all(net, kind: type[Layer]):
+    return [layer for _, layer in net.named_layers() if isinstance(layer, kind)]
