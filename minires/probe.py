@@ -174,9 +174,7 @@ def gradient_flow(net, x, labels, blocks=None):
     """
     net = copy.deepcopy(net).zero_grad()
     layers = dict(net.named_layers())
-    blocks = [path for path in layers if re.fullmatch(r"stage\d+\.\d+", path)] if blocks is None else list(blocks)
-    if not blocks:
-        raise ValueError("gradient_flow: the net has no layers called stage1.0, ... Name its blocks: blocks=[...].")
+    blocks = block_paths(net, blocks)
     joins = {path: _residual(path, layers) for path in blocks}
     parts = [f"{join}.{part}" for join in joins.values() if join for part in _PARTS]
     with Probe(net, paths=[*blocks, *parts]) as probe:
@@ -200,6 +198,15 @@ def gradient_flow(net, x, labels, blocks=None):
             )
         )
     return flow
+
+
+def block_paths(net, blocks=None):
+    """Return the paths of a net's blocks as a list: ``blocks`` where they are given, else stage1.0, stage1.1, ..."""
+    every = (path for path, _ in net.named_layers())
+    blocks = [path for path in every if re.fullmatch(r"stage\d+\.\d+", path)] if blocks is None else list(blocks)
+    if not blocks:
+        raise ValueError("The net has no layers called stage1.0, stage1.1, ... Name its blocks: blocks=[...].")
+    return blocks
 
 
 _PARTS = ("shortcut", "branch")

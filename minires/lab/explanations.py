@@ -1,0 +1,224 @@
+r"""Three explanations of degradation, held against the same networks.
+
+Why do plain networks get worse with depth, and residual ones not? Three answers are given:
+
+1. **Vanishing gradients**: on their way back through many layers the gradients become too small (or too large).
+2. **Shattered gradients**: they keep their size, but those of neighbouring inputs have nothing to do with each other.
+3. **Identity is hard to learn**: layers that are not needed should hand on what they get, and stacked layers cannot.
+
+Each predicts a number that is worse in a plain net than in a residual one, and gets worse with its depth. Here these
+numbers are measured, and ``verdict`` says which of them do. A number that does separates plain from residual; it may
+still be a symptom and not the cause.
+"""
+
+import copy
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.lab.variants import settled
+from minires.layers import SubsampleShortcut
+from minires.probe import Probe, block_paths, gradient_flow
+
+
+class BlockDistance(NamedTuple):
+    """How far a block is from handing on its input; see ``identity_distance``."""
+
+    path: str
+    distance: float  # |y - x| / |x|
+    cosine: float  # between x and y
+
+
+def identity_distance(net, x, blocks=None):
+    r"""Return for every block how far it is from the identity, :math:`|y - x| / |x|` over a batch.
+
+    0: the block hands on its input. A y at a right angle to x and as long has distance :math:`\sqrt 2`. Where a block
+    changes the shape, x is carried over as by option A (every second pixel, channels of zeros).
+
+    The pass runs on a copy, in the mode the net is in. ``blocks`` as for ``gradient_flow``.
+    """
+    net = copy.deepcopy(net)
+    blocks = block_paths(net, blocks)
+    with net.without_caches(), Probe(net, paths=blocks) as probe:
+        net.forward(x)
+    return [BlockDistance(path, *_distance(probe.x[path], probe.y[path])) for path in blocks]
+
+
+def _distance(x, y):
+    if x.shape != y.shape:
+        x = SubsampleShortcut(x.shape[1], y.shape[1], stride=x.shape[2] // y.shape[2]).forward(x)
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    length = np.linalg.norm(x)
+    return np.linalg.norm(y - x) / length, np.vdot(x, y) / (length * np.linalg.norm(y))
+
+
+DISTANCES = 2.0 ** np.arange(-16, 1)  # in parts of the way to another image
+
+
+def gradient_correlation(net, x, distances=DISTANCES, rng=0):
+    """Return how alike the gradients at neighbouring images are, one number for each distance.
+
+    The images of a batch are paired, one of the first half with one of the second. The net is settled on the batch
+    (see ``settled``) and differentiated at the first image of a pair and at points on the straight line to the second:
+    the gradient, with respect to the image, of one random combination of the logits.
+
+    Parameters
+    ----------
+    net : Layer
+    x : (N, C, H, W) array
+        At least two images.
+    distances : array
+        In parts of the way from the one image to the other; default 1/65536, ..., 1/4, 1/2, 1.
+    rng : numpy.random.Generator or int, default 0
+
+    Returns
+    -------
+    array
+        Cosine between the gradient at an image and that at each distance from it, averaged over the pairs.
+    """
+    pairs = len(x) // 2
+    if pairs < 1:
+        raise ValueError(f"gradient_correlation: expected at least two images to draw a line between, got {len(x)}.")
+    rng, net, v = np.random.default_rng(rng), settled(net, x), None
+    t = np.array([0.0, *distances], x.dtype)[:, None, None, None]
+    total = 0.0
+    for a, b in zip(x[:pairs], x[pairs:]):
+        logits = net.forward(a + t * (b - a))
+        v = rng.standard_normal(logits.shape[1:]) if v is None else v  # the same for every pair
+        g = net.backward(np.ascontiguousarray(np.broadcast_to(v, logits.shape), dtype=logits.dtype))
+        g = g.reshape(len(t), -1).astype(np.float64)
+        g /= np.linalg.norm(g, axis=1, keepdims=True)
+        total = total + g[1:] @ g[0]
+    return total / pairs
+
+
+def half_distance(correlation, distances=DISTANCES):
+    """Return the distance at which a correlation has fallen to 1/2, between two distances by their logarithms.
+
+    The shortest distance if it is lower there already, the longest if it is nowhere.
+    """
+    below = np.flatnonzero(np.asarray(correlation) < 0.5)
+    if not below.size:
+        return float(distances[-1])
+    k = below[0]
+    if k == 0:
+        return float(distances[0])
+    part = (correlation[k - 1] - 0.5) / (correlation[k - 1] - correlation[k])
+    return float(distances[k - 1] * (distances[k] / distances[k - 1]) ** part)
+
+
+# -- the closing table --------------------------------------------------------------------------------------------
+
+
+class Question(NamedTuple):
+    """A number that an explanation predicts to be harmful; see ``QUESTIONS``."""
+
+    explanation: str
+    measured: str  # in words
+    harmful: str  # "low" or "high": which values would explain that a net is hard to train
+    healthy: float | None = None  # not harmful up to here, whatever another net has
+
+
+QUESTIONS = {
+    "vanishing": Question(
+        "gradients vanish", "powers of ten gained by the gradient, last block to first", "low", healthy=-1.0
+    ),
+    "growing": Question(
+        "gradients explode", "powers of ten gained by the gradient, last block to first", "high", healthy=1.0
+    ),
+    "weights": Question(
+        "layers learn at unequal speed", "powers of ten between the largest and the smallest dW/W of a block", "high"
+    ),
+    "shattered": Question(
+        "gradients shatter", "log2 of the part of the way to another image on which they come to half agree", "low"
+    ),
+    "identity": Question(
+        "blocks are far from the identity", "length of y - x in parts of that of x, mean over the blocks", "high"
+    ),
+}
+
+
+def measure(net, x, labels, pairs=4):
+    """Return {name of a question: the number of this net} for all of ``QUESTIONS``.
+
+    Norms and distances are those of one pass in training mode over the batch; gradients are compared between ``pairs``
+    pairs of its images, as in ``gradient_correlation``.
+    """
+    net = copy.deepcopy(net).train()
+    flow = gradient_flow(net, x, labels)
+    gained = math.log10(flow[0].entering / flow[-1].entering)
+    ratios = [row.weight_ratio for row in flow]
+    return {
+        "vanishing": gained,
+        "growing": gained,
+        "weights": math.log10(max(ratios) / min(ratios)),
+        "shattered": math.log2(half_distance(gradient_correlation(net, x[: 2 * pairs]))),
+        "identity": float(np.mean([row.distance for row in identity_distance(net, x)])),
+    }
+
+
+def verdict(question, values):
+    """Return (``yes``, ``partly`` or ``no``, why in words): does this number separate plain from residual nets?
+
+    yes
+        The deep plain net is worse than the deep residual one, and depth makes the plain net worse, and more so than
+        the residual one.
+    partly
+        The first of these alone: plain and residual differ, but not as degradation does, more with more depth.
+    no
+        Not even that; or the number of the deep plain net is a healthy one.
+
+    "Worse" asks for a difference above twice its standard error over the seeds; with a single seed, for any.
+
+    Parameters
+    ----------
+    question : Question
+    values : dict
+        ``{("plain", depth): [number of each seed], ("resnet", depth): ...}``, two depths of each.
+    """
+    values = {key: np.asarray(seeds, np.float64) for key, seeds in values.items()}
+    shallow, deep = min(depth for _, depth in values), max(depth for _, depth in values)
+    if len(values) != 4 or shallow == deep:
+        raise ValueError(f"verdict: expected plain and resnet of two depths each, got {', '.join(map(str, values))}.")
+    sign = 1 if question.harmful == "high" else -1
+    plain, resnet = values["plain", deep], values["resnet", deep]
+    by_depth = {net: sign * (values[net, deep].mean() - values[net, shallow].mean()) for net in ("plain", "resnet")}
+    noise = {net: _error(values[net, deep], values[net, shallow]) for net in by_depth}
+    if question.healthy is not None and sign * (plain.mean() - question.healthy) <= 0:
+        return "no", f"healthy in plain-{deep}"
+    if sign * (plain.mean() - resnet.mean()) <= 2 * _error(plain, resnet):
+        return "no", f"plain-{deep} is not worse than resnet-{deep}"
+    if by_depth["plain"] <= 2 * noise["plain"]:
+        return "partly", f"worse in plain-{deep} than in resnet-{deep}, but not worse than in plain-{shallow}"
+    if by_depth["plain"] - by_depth["resnet"] <= 2 * math.hypot(*noise.values()):
+        return "partly", "worse in plain nets, but depth adds no more to it than in residual ones"
+    return "yes", "worse in the plain net, and more so with depth"
+
+
+def _error(*groups):
+    """Standard error of the difference of two means."""
+    return math.sqrt(sum(np.var(group, ddof=1) / len(group) for group in groups if len(group) > 1))
+
+
+def closing_table(results):
+    """Return the verdicts as a table in Markdown.
+
+    Parameters
+    ----------
+    results : dict
+        ``{("plain", 20): [measure(...) of each seed], ("plain", 56): ..., ("resnet", 20): ..., ("resnet", 56): ...}``
+    """
+    nets = sorted(results, key=lambda key: (key[1], key[0]))
+    head = ["explanation", "measured", *(f"{net}-{depth}" for net, depth in nets), "separates plain from residual?"]
+    lines = [head, ["---"] * len(head)]
+    for name, question in QUESTIONS.items():
+        values = {key: [numbers[name] for numbers in seeds] for key, seeds in results.items()}
+        answer, why = verdict(question, values)
+        numbers = [_with_spread(values[key]) for key in nets]
+        lines.append([question.explanation, question.measured, *numbers, f"**{answer}**: {why}"])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _with_spread(seeds):
+    return f"{np.mean(seeds):.2f}" + (f" ± {np.std(seeds, ddof=1):.2f}" if len(seeds) > 1 else "")
