@@ -78,7 +78,7 @@ def load_weights(net, weights, strict=True):
     net : Layer
     weights : str, Path or dict
         An ``.npz`` or ``.safetensors`` file, a ``checkpoint.npz`` of a training run among them; or a state dict of
-        arrays. A prefix ``module.`` before all names is left out.
+        arrays. All its names may begin with ``module.``.
     strict : bool, default True
         False: load what is there, and say in the result what was missing or unexpected.
 
@@ -106,14 +106,13 @@ def load_weights(net, weights, strict=True):
         raise WeightsError(
             f"{origin}: does not fit the net. Going by the names of {match.source}, missing {_pairs(match.missing)}; "
             f"unexpected {_some(match.unexpected)}. Is it the same kind of network, with the same depth and shortcut? "
-            "strict=False loads what fits."
+            "load_weights(net, file, strict=False) loads what fits."
         )
     if not match.loaded:
         raise WeightsError(f"{origin}: fits nothing. It holds {_some(list(state))}; the net {_some(list(own))}.")
-    prefix = _prefix(state)
     arrays = {}
     for name, theirs in match.loaded.items():
-        arrays[name] = array = _floats(origin, theirs, state[prefix + theirs])
+        arrays[name] = array = _floats(origin, theirs, state[theirs])
         if array.shape != own[name].shape:
             here = "" if theirs == name else f" (here {name})"
             raise WeightsError(
@@ -138,8 +137,8 @@ def save_weights(net, file, names="minires"):
         raise ValueError(f"save_weights: expected names as one of {', '.join(NAMES)}; got {names!r}.")
     path = Path(file)
     write = _format(path)[1]
-    # safetensors writes the bytes of an array as they lie in memory, so a transposed view would come out wrong.
-    state = {foreign_name(name, names): np.ascontiguousarray(array) for name, array in net.state_dict().items()}
+    # safetensors writes the bytes of an array as they lie in memory; state_dict's copies lie in order.
+    state = {foreign_name(name, names): array for name, array in net.state_dict().items()}
     new = path.with_name(path.name + ".new")  # a kill half-way leaves the old file whole
     try:
         write(new, state)
@@ -172,12 +171,12 @@ def match_names(own, theirs):
     own, theirs : iterables of str
         Names in the net and in the file.
     """
-    prefix = _prefix(theirs)
-    theirs = dict.fromkeys(name.removeprefix(prefix) for name in theirs)
+    theirs = dict.fromkeys(theirs)
+    prefix = "module." if all(name.startswith("module.") for name in theirs) else ""  # by torch's DataParallel
     ignored = [name for name in theirs if name.rpartition(".")[2] == "num_batches_tracked"]
 
     def match(source):
-        pairs = {name: foreign_name(name, source) for name in own}
+        pairs = {name: prefix + foreign_name(name, source) for name in own}
         loaded = {name: foreign for name, foreign in pairs.items() if foreign in theirs}
         missing = {name: foreign for name, foreign in pairs.items() if foreign not in theirs}
         known = {*loaded.values(), *ignored}
@@ -186,9 +185,12 @@ def match_names(own, theirs):
     return max(map(match, NAMES), key=lambda found: len(found.loaded))
 
 
-def _prefix(names):
-    """What torch's DataParallel puts before every name."""
-    return "module." if all(name.startswith("module.") for name in names) else ""
+def classes_of(state):
+    """Return the number of classes, the length of the last layer's bias in a state dict; None if there is none."""
+    for name, array in state.items():
+        if re.fullmatch(r"(module\.)?(linear|fc)\.bias", name):
+            return len(array)
+    return None
 
 
 def _some(names, most=5):
