@@ -5,17 +5,22 @@ tile, odd numbers of channels, one image. A layer of your own needs one line her
 from minires.layers import (
     AvgPool2d,
     BatchNorm2d,
+    Concat,
     Conv2d,
     Dropout,
     Flatten,
+    Gated,
     GlobalAvgPool2d,
     Identity,
     Linear,
     MaxPool2d,
+    Product,
     ReLU,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
+    StochasticResidual,
     SubsampleShortcut,
 )
 from minires.networks.blocks import basic_block
@@ -90,4 +95,28 @@ LAYER_CASES = {  # name: (layer, shape of x)
     "block, shortcut A": (basic_block(4, 6, stride=2, shortcut="A", rng=0), (3, 4, 6, 5)),
     "block, shortcut B": (basic_block(4, 6, stride=2, shortcut="B", rng=0), (3, 4, 6, 6)),
     "block, shortcut C": (basic_block(4, 4, shortcut="C", rng=0), (3, 4, 5, 4)),
+    "scale": (Scale(-0.5), (2, 3, 4)),
+    "scale by 0": (Scale(0), (2, 3)),
+    "product": (Product(Conv2d(2, 3, 3, rng=0), Sequential(Conv2d(2, 3, 3, rng=1), Sigmoid())), (2, 2, 4, 5)),
+    "gated, identity": (
+        Gated(Conv2d(3, 3, 3, padding=1, rng=0), Sequential(Conv2d(3, 3, 1, rng=1), Sigmoid())),
+        (2, 3, 4, 5),
+    ),
+    "gated, projection": (
+        Gated(Linear(4, 3, rng=0), Sequential(Linear(4, 3, rng=1), Sigmoid()), Linear(4, 3, rng=2)),
+        (3, 4),
+    ),
+    "concat": (
+        Concat(Conv2d(2, 1, 3, padding=1, rng=0), left=Conv2d(2, 3, 1, rng=1), right=Identity()),
+        (2, 2, 4, 5),
+    ),
+    "concat of one, of vectors": (Concat(Linear(4, 3, rng=0)), (3, 4)),
+    "stochastic depth, kept": (
+        StochasticResidual(Conv2d(2, 2, 3, padding=1, rng=0), survival=0.8, rng=0),
+        (2, 2, 4, 3),
+    ),
+    "stochastic depth, left out": (
+        StochasticResidual(Linear(4, 3, rng=0), Linear(4, 3, rng=1), survival=0.2, rng=0),
+        (3, 4),
+    ),
 }

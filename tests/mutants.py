@@ -12,16 +12,22 @@ from minires import kernels
 from minires.layers import (
     AvgPool2d,
     BatchNorm2d,
+    Concat,
     Conv2d,
     Dropout,
     Flatten,
+    Gated,
     GlobalAvgPool2d,
+    Identity,
     Linear,
     MaxPool2d,
+    Product,
     ReLU,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
+    StochasticResidual,
     SubsampleShortcut,
     add,
 )
@@ -497,6 +503,75 @@ class SpreadOverPixelsPassedOver(SubsampleShortcut):
         return dx
 
 
+class FactorForgotten(Scale):
+    def backward(self, dy):
+        self._recall(dy)
+        return dy
+
+
+class FactorsSwapped(Product):
+    """Each path is handed the other's gradient."""
+
+    def backward(self, dy):
+        left, right = self._recall(dy)
+        return add(self.left.backward(dy * left), self.right.backward(dy * right))
+
+
+class GateTakenAsConstant(Gated):
+    """The gate runs backward, but with nothing."""
+
+    def backward(self, dy):
+        h, t, s = self._recall(dy)
+        dx = add(self.branch.backward(dy * t), self.shortcut.backward(dy * (1 - t)))
+        return add(dx, self.gate.backward(0 * dy))
+
+
+class CarryForgottenInGate(Gated):
+    """dt = dy h, as if nothing were carried by 1 - t."""
+
+    def backward(self, dy):
+        h, t, s = self._recall(dy)
+        dx = add(self.branch.backward(dy * t), self.shortcut.backward(dy * (1 - t)))
+        return add(dx, self.gate.backward(dy * h))
+
+
+class ShortcutNotGated(Gated):
+    """dy on the shortcut whole, as in a residual block."""
+
+    def backward(self, dy):
+        h, t, s = self._recall(dy)
+        dx = add(self.branch.backward(dy * t), self.shortcut.backward(dy))
+        return add(dx, self.gate.backward(dy * (h - s)))
+
+
+class PieceReversed(Concat):
+    """The channels of each branch from the wrong end."""
+
+    def backward(self, dy):
+        (ends,) = self._recall(dy)
+        pieces = [piece[:, ::-1] for piece in np.split(dy, ends, axis=1)]
+        return sum(branch.backward(piece) for branch, piece in zip(self.branches(), pieces))
+
+
+class LastBranchOnly(Concat):
+    """dx overwritten by each branch in turn."""
+
+    def backward(self, dy):
+        (ends,) = self._recall(dy)
+        for branch, piece in zip(self.branches(), np.split(dy, ends, axis=1)):
+            dx = branch.backward(piece)
+        return dx
+
+
+class SurvivalForgotten(StochasticResidual):
+    """Right in training, where b is 1 or 0."""
+
+    def backward(self, dy):
+        (b,) = self._recall(dy)
+        dx = self.shortcut.backward(dy)
+        return add(self.branch.backward(dy), dx) if b else dx
+
+
 # -- linear, dropout ----------------------------------------------------------------------------------------------
 
 
@@ -825,6 +900,38 @@ LAYER_MUTANTS = {  # name: (mutant, shape of x, what the message has to match)
         ForwardOrder(Linear(4, 4, rng=0), Sigmoid(), Linear(4, 4, rng=1)),
         (3, 4),
         "0.weight.grad is wrong",
+    ),
+    "scale: factor forgotten": (FactorForgotten(0.5), (2, 3, 4), "dx is wrong.*ratio 2.00"),
+    "product: factors swapped": (
+        FactorsSwapped(Linear(4, 3, rng=0), Linear(4, 3, rng=1)),
+        (3, 4),
+        "dx is wrong[^$]*right.bias.grad is wrong",
+    ),
+    "gated: gate taken as constant": (
+        GateTakenAsConstant(Linear(4, 4, rng=0), Sequential(Linear(4, 4, rng=1), Sigmoid())),
+        (3, 4),
+        "gate.0.weight.grad is wrong.*it stayed zero",
+    ),
+    "gated: carry forgotten in the gate": (
+        CarryForgottenInGate(Linear(4, 4, rng=0), Sequential(Linear(4, 4, rng=1), Sigmoid())),
+        (3, 4),
+        "gate.0.bias.grad is wrong",
+    ),
+    "gated: shortcut not gated": (
+        ShortcutNotGated(Linear(4, 4, rng=0), Sequential(Linear(4, 4, rng=1), Sigmoid())),
+        (3, 4),
+        "dx is wrong",
+    ),
+    "concat: channels of a branch in another order": (
+        PieceReversed(Identity(), Conv2d(2, 3, 1, rng=0)),
+        (2, 2, 3, 4),
+        "1.bias.grad is wrong",
+    ),
+    "concat: last branch only": (LastBranchOnly(Identity(), Conv2d(2, 3, 1, rng=0)), (2, 2, 3, 4), "dx is wrong"),
+    "stochastic depth: survival forgotten": (
+        SurvivalForgotten(Linear(4, 4, rng=0), survival=0.7, rng=0),
+        (3, 4),
+        "eval mode: dx is wrong",
     ),
     "shortcut A: wrong channels": (WrongChannels(4, 8), (2, 4, 6, 5), "dx is wrong"),
     "shortcut A: spread": (SpreadOverPixelsPassedOver(4, 8), (2, 4, 6, 5), "dx is wrong"),
