@@ -17,9 +17,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from experiment import add_data_options, images_named, load_data, positive
 
 from minires.checkpoint import CheckpointError, Run, machine, read_log
-from minires.data import find_cifar10, load_cifar10, synthetic
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD, Cosine, LinearWarmUp, MultiStep, WarmUpUntil
 from minires.plots import degradation_figure
@@ -55,7 +55,7 @@ PUBLISHED = {
 def main(arguments=None):
     options = read_options(arguments)
     try:
-        data = load_data(options)
+        data = training_and_test_set(options)
         fill_in(options, len(data[0]))
         print(f"{setting(data, options)}.\nFolder: {options.out}. After Ctrl-C, the same command goes on.")
         for seed, depth, name in product(options.seeds, options.depths, options.nets):
@@ -121,11 +121,8 @@ def folder(name, depth, seed, options):
 
 def read_options(arguments):
     parser = argparse.ArgumentParser(description="Train plain and residual networks of growing depth and compare them.")
+    add_data_options(parser)
     add = parser.add_argument
-    add("--data", choices=["auto", "synthetic", "cifar10"], default="auto", help="auto: CIFAR-10 if it is on this disk")
-    add("--data-dir", type=Path, metavar="DIR", help="folder with cifar-10-batches-bin/ or the archive")
-    add("--data-file", type=Path, metavar="FILE", help="a CIFAR-10 archive")
-    add("--data-note", default="", metavar="TEXT", help="what to say of the images on the figure: re-encoded, ...")
     add("--validation", action="store_true", help="test on a tenth of the training images, as the paper's 45k/5k split")
     add("--nets", nargs="+", choices=list(NETS), default=list(NETS))
     add("--depths", nargs="+", type=int, default=[20, 56], metavar="6n+2")
@@ -148,18 +145,9 @@ def read_options(arguments):
     return options
 
 
-def positive(text):
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
-def load_data(options):
-    """(training set, test set); only --data cifar10 downloads."""
-    place, download = {"data_dir": options.data_dir, "data_file": options.data_file}, options.data == "cifar10"
-    if options.data == "auto":
-        options.data = "cifar10" if any(place.values()) or find_cifar10() else "synthetic"
-    train_set, test_set = load_cifar10(**place, download=download) if options.data == "cifar10" else synthetic()
+def training_and_test_set(options):
+    """The images to train and to test on."""
+    train_set, test_set = load_data(options)
     if options.validation:
         kept = len(train_set) * 9 // 10
         train_set, test_set = train_set[:kept], train_set[kept:]
@@ -189,10 +177,6 @@ def deviations(train_set, options):
     if options.validation:
         found.append("tested on a tenth of the training images that was left out of training")
     return found
-
-
-def images_named(train_set, options):
-    return train_set.name.removesuffix(", training") + (f" ({options.data_note})" if options.data_note else "")
 
 
 def setting(data, options):

@@ -1,7 +1,8 @@
 """examples/degradation_cifar.py and its figure, on a handful of small images."""
 
-import importlib.util
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,8 @@ from minires.data.dataset import Dataset
 from minires.plots import degradation_figure
 from minires.train import Interrupted
 
-FILE = Path(__file__).parents[1] / "examples" / "degradation_cifar.py"
-spec = importlib.util.spec_from_file_location("degradation_cifar", FILE)
-example = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(example)
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
+experiment, example = (importlib.import_module(name) for name in ("experiment", "degradation_cifar"))
 
 
 def few_images():
@@ -28,7 +27,7 @@ def few_images():
 def command(tmp_path, monkeypatch):
     """Run the example in a folder of its own; returns the exit status."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(example, "synthetic", few_images)
+    monkeypatch.setattr(experiment, "synthetic", few_images)
     return lambda text: example.main(["--data", "synthetic", *text.split()])
 
 
@@ -132,8 +131,8 @@ def test_epochs_are_turned_into_steps():
 
 
 def test_the_validation_split_leaves_a_tenth_out(monkeypatch):
-    monkeypatch.setattr(example, "synthetic", lambda: few_images()[:1] * 2)
-    train_set, test_set = example.load_data(example.read_options(["--data", "synthetic", "--validation"]))
+    monkeypatch.setattr(experiment, "synthetic", lambda: few_images()[:1] * 2)
+    train_set, test_set = example.training_and_test_set(example.read_options(["--data", "synthetic", "--validation"]))
     assert (len(train_set), len(test_set)) == (21, 3)
 
 

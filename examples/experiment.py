@@ -1,0 +1,191 @@
+"""What the scripts of this folder share: options, images, networks fresh or trained, and what is kept of a result."""
+
+import argparse
+import json
+import shlex
+import sys
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.checkpoint import CheckpointError, load_checkpoint, machine, read_log, read_run_json
+from minires.data import batches, find_cifar10, load_cifar10, synthetic
+from minires.lab.snapshots import Snapshot, snapshots
+from minires.layer import Layer
+from minires.networks import network
+from minires.train import Diverged
+
+
+def add_data_options(parser):
+    add = parser.add_argument
+    add("--data", choices=["auto", "synthetic", "cifar10"], default="auto", help="auto: CIFAR-10 if it is on this disk")
+    add("--data-dir", type=Path, metavar="DIR", help="folder with cifar-10-batches-bin/ or the archive")
+    add("--data-file", type=Path, metavar="FILE", help="a CIFAR-10 archive")
+    add("--data-note", default="", metavar="TEXT", help="what to say of the images on the figure: re-encoded, ...")
+
+
+def load_data(options):
+    """(training set, test set); only --data cifar10 downloads."""
+    place, download = {"data_dir": options.data_dir, "data_file": options.data_file}, options.data == "cifar10"
+    if options.data == "auto":
+        options.data = "cifar10" if any(place.values()) or find_cifar10() else "synthetic"
+    return load_cifar10(**place, download=download) if options.data == "cifar10" else synthetic()
+
+
+def images_named(train_set, options):
+    return train_set.name.removesuffix(", training") + (f" ({options.data_note})" if options.data_note else "")
+
+
+def positive(text):
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def whole(text):
+    return 0 if text == "0" else positive(text)
+
+
+# -- the experiments of minires.lab: a few networks, trained a little or long ago, and looked at ------------------
+
+
+def lab_parser(script, description, nets, depths, steps):
+    """The options that all of them have; a script may add its own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.set_defaults(script=script)
+    add_data_options(parser)
+    add = parser.add_argument
+    add("--nets", nargs="+", metavar="NET", help=f"plain, resnet, preact, ... (default: {' '.join(nets)})")
+    add("--depths", nargs="+", type=int, metavar="6n+2", help=f"(default: {' '.join(map(str, depths))})")
+    add("--seeds", nargs="+", type=int, metavar="SEED", help="(default: 0)")
+    add("--steps", type=whole, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
+    add("--batch-size", type=positive, default=64, metavar="N", help="images in a step (default: 64)")
+    add("--images", type=positive, default=64, metavar="N", help="measure on the first N training images (default: 64)")
+    add("--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR")
+    add("--out", type=Path, metavar="DIR", help=f"folder of figures and numbers (default: runs/{script}-DATA)")
+    parser.set_defaults(usual={"nets": nets, "depths": depths, "seeds": [0]})
+    return parser
+
+
+class Subject(NamedTuple):
+    """One network of an experiment."""
+
+    kind: str  # plain, resnet, ...
+    depth: int
+    seed: int
+    net: Layer
+    rng: np.random.Generator  # of its data
+    run: Path | None  # folder of the run it was trained in
+
+    @property
+    def name(self):
+        return f"{self.kind}-{self.depth}"
+
+    def moments(self, train_set, options, at, lr=0.1):
+        """Yield a ``Snapshot`` when the net stands as it did at each of the steps ``at``; 0 is before the first.
+
+        A net of a run is seen twice, as it began and as it stands in its checkpoint.
+        """
+        if self.run is None:
+            yield from snapshots(
+                self.net,
+                train_set,
+                at,
+                batch_size=options.batch_size,
+                lr=lr,
+                rng=self.rng,
+                title=f"{self.name}, seed {self.seed}",
+            )
+            return
+        yield Snapshot(0, float("nan"), float("nan"))  # the same seed begins with the same weights
+        step = load_checkpoint(self.run / "checkpoint.npz", self.net)["step"]
+        lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]
+        yield Snapshot(step, lines[-1]["loss"], lines[-1]["error"])
+
+
+def subjects(options, train_set):
+    """The networks asked for, each a ``Subject``."""
+    for choice in ("nets", "depths", "seeds"):
+        chosen = getattr(options, choice) or (options.usual[choice] if options.runs is None else None)
+        setattr(options, choice, chosen and list(dict.fromkeys(chosen)))
+    if options.runs is None:
+        keys = [(*key, None) for key in product(options.nets, options.depths, options.seeds)]
+    else:
+        keys = list(_finished_or_under_way(options, train_set))
+    found = []
+    for kind, depth, seed, run in keys:
+        net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
+        net = network(f"{kind}-{depth}", classes=len(train_set.classes), rng=net_rng)
+        found.append(Subject(kind, depth, seed, net, data_rng, run))
+    options.seeds = sorted({subject.seed for subject in found})
+    options.out = options.out or Path("runs", f"{options.script}-{options.data}")
+    return found
+
+
+def _finished_or_under_way(options, train_set):
+    wanted = {"net": options.nets, "depth": options.depths, "seed": options.seeds}
+    configs = {path.parent: read_run_json(path.parent)["config"] for path in options.runs.glob("*/run.json")}
+    found = [
+        (config["net"], config["depth"], config["seed"], folder)
+        for folder, config in configs.items()
+        if "net" in config and all(values is None or config[key] in values for key, values in wanted.items())
+    ]
+    if not found:
+        raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
+    for *_, folder in found:
+        if configs[folder]["data"] != train_set.name:
+            raise CheckpointError(
+                f"{folder}: trained on {configs[folder]['data']!r}, not on {train_set.name!r}. Choose with --data."
+            )
+    return sorted(found)
+
+
+def batch_of(train_set, images):
+    """The first training images, as they are."""
+    return next(batches(train_set, images))
+
+
+def setting(options, train_set):
+    """What is measured, in a few words, for the foot of a figure."""
+    if options.runs is not None:
+        how = "networks from runs of examples/degradation_cifar.py"
+    elif options.steps:
+        how = (
+            f"{options.steps:,} steps of {options.batch_size} images, learning rate up to 0.1, "
+            "warm-up over 1/10, then a cosine to 0"
+        )
+    else:
+        how = "at initialisation"
+    seeds = ("seeds " if options.seeds[1:] else "seed ") + ", ".join(map(str, options.seeds))
+    return f"{images_named(train_set, options)}; {how}; {seeds}; measured on {options.images} training images."
+
+
+def keep(options, train_set, figures, numbers):
+    """Write figures, {name: figure}, and the numbers with what they were measured on; say where."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(options.out / f"{name}.png")
+    about = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "setting": setting(options, train_set),
+        "machine": machine(),
+        "numbers": numbers,
+    }
+    (options.out / "numbers.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    print(f"\nFigures and numbers: {options.out}")
+
+
+@contextmanager
+def errors_in_one_line(script):
+    """End the script with one line in place of a traceback, for all that a person can set right."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print(f"{stop or 'Stopped.'}", file=sys.stderr)
+        sys.exit(130)
+    except (CheckpointError, Diverged, OSError, ValueError) as error:
+        print(f"{script}: {error}", file=sys.stderr)
+        sys.exit(1)
