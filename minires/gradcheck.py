@@ -127,6 +127,7 @@ class _Check:
         layer = copy.deepcopy(self.layer)
         self.y, self.dy, dx = self.forward_and_backward(layer, self.x)
         self.gradients = self.by_name(dx, layer)
+        self.check_digits()
         self.check_same_again("when run once more from the same state", self.layer, self.x, self.dy)
         rows = self.check_derivatives(self.layer, self.gradients, comparisons)
         self.check_caches_were_taken(layer)
@@ -188,6 +189,13 @@ class _Check:
             raise self.error(f"{name} is {array.dtype}{when}, expected {dtype}: a layer computes in the dtype of x.")
         if not np.all(np.isfinite(array)):
             raise self.error(f"{name} is not finite{when}. If the layer bears only its own parameters: jitter=False.")
+
+    def check_digits(self):
+        """A gradient is linear in dy, which has the digits of float64. (One that cancels to almost 0 has few.)"""
+        largest = max(np.max(np.abs(gradient)) for gradient in self.gradients.values())
+        for name, gradient in self.gradients.items():
+            if np.max(np.abs(gradient)) > 1e-6 * largest and np.array_equal(gradient, gradient.astype(np.float32)):
+                raise self.error(f"{name} is float64, but has the digits of float32 only. Is it rounded on the way?")
 
     def check_unchanged(self, watched, who):
         if changed := watched.changed():
@@ -340,7 +348,9 @@ class _Tensor:
         """
         least = np.finfo(float).eps * np.linalg.norm(self.slopes.y() * self.slopes.dy) / self.step
         halved = [self.slope(*direction, 0.5) for direction in self.directions[-3:]]
-        return np.clip(np.median(np.abs(halved - self.numeric[-3:])), least, 1000 * least)
+        measured = np.median(np.abs(halved - self.numeric[-3:]))
+        self.rough = measured > 1e6 * least
+        return np.clip(measured, least, 1000 * least)
 
     def error(self, numeric, claimed):
         return np.abs(numeric - claimed) / (np.maximum(np.abs(numeric), np.abs(claimed)) + self.floor)
@@ -371,6 +381,7 @@ class _Tensor:
             f"{len(wrong) - len(wrong_singles)} of {directions} directions. "
             f"Worst at {_at([axis[worst] for axis in where])}: numeric {numeric[worst]:.6g}, "
             f"analytic {claimed[worst]:.6g}, ratio {ratio}"
+            + (" Slopes change when the step is halved: does forward round to float32?" if self.rough else "")
         )
 
     def narrow(self, entries, u):

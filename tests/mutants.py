@@ -695,6 +695,24 @@ class GradientFloat32(Sigmoid):
         return super().backward(dy).astype(np.float32)
 
 
+class RoundsInForward(SigmoidFromParts):
+    """float64 goes in and comes out, but passes through float32."""
+
+    def forward(self, x):
+        return super().forward(x.astype(np.float32)).astype(x.dtype)
+
+    def slope(self, y):
+        return super().slope(y).astype(np.float64)
+
+    def _recall(self, dy):
+        return super()._recall(dy.astype(np.float32))
+
+
+class RoundsInBackward(Sigmoid):
+    def backward(self, dy):
+        return super().backward(dy).astype(np.float32).astype(dy.dtype)
+
+
 class AlwaysFloat64(Sigmoid):
     """As np.zeros(shape) and np.float64 scalars do unasked."""
 
@@ -953,6 +971,8 @@ LAYER_MUTANTS = {  # name: (mutant, shape of x, what the message has to match)
     "same array every time": (SameArrayEveryTime(), (2, 3, 4), "writes into the y of an earlier forward"),
     "always float32": (AlwaysFloat32(), (2, 3, 4), "y is float32, expected float64"),
     "gradient float32": (GradientFloat32(), (2, 3, 4), "dx is float32, expected float64"),
+    "rounds in forward": (RoundsInForward(), (2, 3, 4), "dx is wrong.*does forward round to float32"),
+    "rounds in backward": (RoundsInBackward(), (2, 3, 4), "dx is float64, but has the digits of float32 only"),
     "always float64": (AlwaysFloat64(), (2, 3, 4), "dx is float64 when x is float32, expected float32"),
     "grad float64": (GradFloat64(5, 4, rng=0), (3, 5), "bias.grad is float64 when x is float32"),
     "grad is a view of dy": (GradIsAViewOfDy(5, 4, rng=0), (1, 5), "bias.grad shares memory with dy"),
