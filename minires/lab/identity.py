@@ -1,0 +1,227 @@
+r"""Is the identity hard to learn? And the residual idea in its oldest form.
+
+A deeper network *can* be as good as a shallower one: let its further blocks hand x on. He et al. suppose that a solver
+finds it hard to make an identity of a stack of nonlinear layers, and easy to drive the branches of residual blocks to
+zero ([He2015], section 3.1). ``fit_stacks`` asks both: fit x, and fit a small perturbation of it.
+
+"Fit, look at what is left, fit that" is older than networks. ``straight_line`` is least squares: what it leaves is
+at right angles to all it could use. ``boosted_stumps`` goes on from there with the next simplest functions
+([Friedman2001]). ``residual_stages`` is a residual net that does the same: block t is trained on what all before leave.
+
+References
+----------
+.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
+.. [Goyal2017] Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677.
+.. [Friedman2001] Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", Annals of Statistics 29.
+"""
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from minires.kernels import relu
+from minires.layers import BatchNorm2d, Identity, Linear, ReLU, Residual, Sequential
+from minires.losses import mean_squared_error
+from minires.networks.blocks import basic_block, conv3x3
+from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.train import BAR
+
+# -- the identity ---------------------------------------------------------------------------------------------
+
+KINDS = {  # of stacks: is there a shortcut, a ReLU after the addition, does the branch begin at zero
+    "plain": (False, True, False),
+    "residual": (True, True, False),  # [He2015]
+    "residual, clear path": (True, False, False),  # no ReLU after the addition, the point of [He2016]
+    "residual, from zero": (True, True, True),  # the last gamma of each branch is 0 at first ([Goyal2017], section 5.1)
+}
+
+
+def stack(kind, blocks, channels=8, rng=None):
+    """Return a stack of blocks of two 3x3 convolutions, of one of the ``KINDS``, on (N, channels, H, W)."""
+    if kind not in KINDS:
+        raise ValueError(f"stack: expected one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
+    (shortcut, last_relu, from_zero), rng = KINDS[kind], np.random.default_rng(rng)
+    net = Sequential(
+        *(basic_block(channels, channels, shortcut="A" if shortcut else None, rng=rng) for _ in range(blocks))
+    )
+    for block in net:
+        if from_zero:
+            block.residual.branch.bn2.weight.data[...] = 0
+        if not last_relu:
+            block.relu = Identity()
+    return net
+
+
+class StackFit(NamedTuple):
+    """How one stack came to fit its target; see ``fit_stacks``."""
+
+    kind: str
+    blocks: int
+    lr: float  # the best of those tried
+    curve: np.ndarray  # error before each step
+    final: float  # mean over the last tenth of the steps
+
+
+def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(0.03, 0.1, 0.3), rng=0, bar=True):
+    r"""Ask stacks of every kind and depth to fit relu(x + perturbation * F(x)); return [StackFit, ...].
+
+    x are activations as after a ReLU: max(0, n) with n normal, 16 images of 8 x 8 with 8 channels, new ones at each
+    step, so that nothing can be learnt by heart. F is a 3x3 convolution with random weights and a batch norm.
+
+    For the identity, perturbation = 0, the error is \|y - x\|^2 as a part of the variance of x: 1 is as good as the
+    best constant. Otherwise it is \|y - target\|^2 as a part of \|x - target\|^2: 1 is as good as handing x on.
+
+    Parameters
+    ----------
+    depths : list of int
+        Numbers of blocks.
+    perturbation : float, default 0
+        Size of F, whose values have standard deviation 1.
+    steps, lrs
+        SGD with momentum 0.9, a warm-up over a tenth of the steps, then half a cosine. Each stack is given the best
+        of the learning rates.
+    """
+    if not depths or min(depths) < 1:
+        raise ValueError(f"fit_stacks: expected depths of at least one block, got {list(depths)}.")
+    teacher_rng, net_seed, data_seed = np.random.default_rng(rng).spawn(3)
+    teacher = Sequential(conv3x3(8, 8, rng=teacher_rng), BatchNorm2d(8))
+    net_seed, data_seed = (int(own.integers(2**32)) for own in (net_seed, data_seed))  # the same for every stack
+    fits = []
+    with tqdm(
+        total=len(kinds) * len(depths) * len(lrs), desc="stacks", bar_format=BAR, disable=None if bar else True
+    ) as show:
+        for kind, blocks in product(kinds, depths):
+            tries = []
+            for lr in lrs:
+                curve = _fit(
+                    stack(kind, blocks, rng=net_seed), _activations(teacher, perturbation, data_seed), steps, lr
+                )
+                tries.append(StackFit(kind, blocks, lr, curve, float(curve[-max(1, steps // 10) :].mean())))
+                show.update()
+            fits.append(min(tries, key=lambda fit: (np.isnan(fit.final), fit.final)))
+    return fits
+
+
+def _activations(teacher, perturbation, seed):
+    """Yield (x, target, the error that counts as 1) without end."""
+    rng = np.random.default_rng(seed)
+    while True:
+        x = relu(rng.standard_normal((16, 8, 8, 8), np.float32))
+        if perturbation:
+            with teacher.without_caches():
+                target = relu(x + np.float32(perturbation) * teacher.forward(x))
+            yield x, target, np.mean((x - target) ** 2)
+        else:
+            yield x, x, np.var(x)
+
+
+def _fit(net, stream, steps, lr):
+    optimizer, schedule = SGD(net.parameters(), lr, momentum=0.9), LinearWarmUp(Cosine(lr, steps), steps // 10)
+    curve = np.full(steps, np.nan)
+    for step in range(steps):
+        x, target, one = next(stream)
+        y = net.forward(x)
+        if not np.isfinite(y).all():
+            break  # the rest of the curve stays nan
+        loss, dy = mean_squared_error(y, target)
+        curve[step] = loss / one
+        net.zero_grad().backward(dy)
+        optimizer.lr = schedule.lr(step)
+        optimizer.step()
+    return curve
+
+
+# -- fit what is left -----------------------------------------------------------------------------------------
+
+
+def wave(points=80, noise=0.15, rng=0):
+    """Return (x, y): a line, a wave and a step with noise; x from -1 to 1, float64."""
+    rng = np.random.default_rng(rng)
+    x = np.sort(rng.uniform(-1, 1, points))
+    return x, 0.6 * x + 0.5 * np.sin(5 * x) + 0.5 * (x > 0.3) + noise * rng.standard_normal(points)
+
+
+def straight_line(x, y):
+    """Return what least squares makes of y, a + b x at each x.
+
+    What is left, y - (a + b x), has sum 0 and is at right angles to x: no other line fits better.
+
+    >>> straight_line(np.array([0.0, 1, 2]), np.array([1.0, 3, 5])).round(6).tolist()
+    [1.0, 3.0, 5.0]
+    """
+    A = np.stack([np.ones_like(x), x], axis=1)
+    coefficients, *_ = np.linalg.lstsq(A, y, rcond=None)
+    return A @ coefficients
+
+
+def stump(x, y):
+    """Return the step function that fits y best: (where it steps, its value on the left, on the right).
+
+    >>> stump(np.array([0.0, 1, 2, 3]), np.array([1.0, 1, 5, 5]))
+    (1.5, 1.0, 5.0)
+    """
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    left = np.arange(1, len(y))  # numbers of points left of each possible step
+    below, total = np.cumsum(y)[:-1], y.sum()
+    gain = below**2 / left + (total - below) ** 2 / (len(y) - left)  # what the two means take off the squares
+    gain[x[1:] == x[:-1]] = -np.inf
+    best = int(np.argmax(gain))
+    if gain[best] == -np.inf:
+        raise ValueError("stump: expected at least two different x, got none or one.")
+    n = best + 1
+    return float((x[best] + x[n]) / 2), float(below[best] / n), float((total - below[best]) / (len(y) - n))
+
+
+def boosted_stumps(x, y, rounds, shrink=0.3):
+    """Return the fit after 0, 1, ..., ``rounds`` stumps, each fitted to what is left and shrunk: (rounds + 1, points).
+
+    What is left is the negative gradient of the squared error: fitting it is a step of gradient descent, taken not in
+    the parameters of a function but in its values.
+    """
+    fits = [np.full_like(y, y.mean())]
+    for _ in range(rounds):
+        where, left, right = stump(x, y - fits[-1])
+        fits.append(fits[-1] + shrink * np.where(x < where, left, right))
+    return np.array(fits)
+
+
+def residual_stages(x, y, blocks, *, steps=600, lr=0.05, width=16, rng=0):
+    """Train a residual net block by block, each on what is left; return its fit after each: (blocks + 1, points).
+
+    g_0 = w_0 x + b_0, a vector of ``width`` numbers; g_(t+1) = g_t + f_t(g_t), f_t two linear layers with a ReLU
+    between; the prediction is v . g_t, one and the same v for all t. So block t adds v . f_t(g_t) to the prediction:
+    it is trained, alone, to add what is left. Before the first block v . g_0 is a straight line.
+    """
+    rng, data = np.random.default_rng(rng), x[:, None]
+    g0, readout = Linear(1, width, rng=rng), Linear(width, 1, bias=False, rng=rng)
+    readout.weight.data /= np.linalg.norm(readout.weight.data)
+    y = y[:, None]
+
+    def predict(g):
+        with readout.without_caches():
+            return readout.forward(g)
+
+    _descend(Sequential(g0, readout), g0.parameters(), data, y, steps, lr)
+    g, fits = g0.forward(data), []
+    fits.append(predict(g))
+    for _ in range(blocks):
+        branch = Sequential(Linear(width, width, rng=rng), ReLU(), Linear(width, width, rng=rng))
+        branch[2].weight.data *= 0.1
+        block = Residual(branch)
+        _descend(Sequential(branch, readout), branch.parameters(), g, y - fits[-1], steps, lr)
+        g = block.forward(g)
+        fits.append(predict(g))
+    return np.array(fits)[:, :, 0]
+
+
+def _descend(net, parameters, x, y, steps, lr):
+    """Fit y by gradient descent on all points at once, with momentum 0.9."""
+    optimizer = SGD(parameters, lr, momentum=0.9)
+    for _ in range(steps):
+        _, dy = mean_squared_error(net.forward(x), y)
+        net.zero_grad().backward(dy)
+        optimizer.step()
