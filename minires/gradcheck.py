@@ -407,8 +407,7 @@ def _ratio_and_guess(numeric, claimed, worst, channel, x_shape):
         return "infinite: the slope is 0."
     ratio = claimed[worst] / numeric[worst]
     shown = f"{ratio:#.3g}" if abs(ratio - 1) > 0.01 else f"{ratio:.8f}"
-    largest = np.max(np.abs(claimed))
-    if np.allclose(claimed, ratio * numeric, rtol=1e-4, atol=1e-4 * largest):
+    if _proportional(claimed, numeric):
         factor = max(abs(ratio), 1 / abs(ratio))
         if abs(ratio + 1) < 1e-4:
             return f"{shown}: a sign?"
@@ -416,13 +415,19 @@ def _ratio_and_guess(numeric, claimed, worst, channel, x_shape):
             return f"{shown}, the same factor everywhere."
         many = "too many" if abs(ratio) > 1 else "too few"
         return f"{shown}: a factor {round(factor)} {many}?{_as_sizes(round(factor), x_shape)}"
-    if np.allclose(np.sort(claimed), np.sort(numeric), rtol=1e-4, atol=1e-6 * largest):
+    if np.allclose(np.sort(claimed), np.sort(numeric), rtol=1e-4):
         return f"{shown}: the right numbers in the wrong places. Transposed, or flipped?"
-    error = claimed - numeric
-    spread = [np.ptp(error[channel == c]) for c in np.unique(channel)]
-    if len(error) > 2 * len(spread) and max(spread) < 1e-3 * np.max(np.abs(error)):
-        return f"{shown}: off by one number all over each channel. The path through the mean?"
+    error, channels = claimed - numeric, [channel == c for c in np.unique(channel)]
+    if len(error) > 2 * len(channels):
+        if all(_proportional(claimed[mine], numeric[mine]) for mine in channels):
+            return f"{shown}: a factor of its own for each channel. A scale such as gamma?"
+        if all(np.ptp(error[mine]) < 1e-3 * np.max(np.abs(error)) for mine in channels):
+            return f"{shown}: off by one number all over each channel. The path through the mean?"
     return f"{shown}."
+
+
+def _proportional(a, b):
+    return abs(a @ b) > (1 - 1e-8) * np.linalg.norm(a) * np.linalg.norm(b)
 
 
 def _as_sizes(factor, x_shape):

@@ -869,7 +869,7 @@ LAYER_MUTANTS = {  # name: (mutant, shape of x, what the message has to match)
     "batch norm: 1/m missing": (SumsNotMeans(3), (4, 3, 2, 3), "train mode: dx is wrong"),
     "batch norm: m = H*W": (MeansOverTheImage(3), (4, 3, 2, 3), "train mode: dx is wrong"),
     "batch norm: 1/(m-1)": (UnbiasedInBackward(3), (4, 3, 2, 3), "train mode: dx is wrong"),
-    "batch norm: gamma forgotten": (GammaForgotten(3), (4, 3, 2, 3), "dx is wrong"),
+    "batch norm: gamma forgotten": (GammaForgotten(3), (4, 3, 2, 3), "dx is wrong.*A scale such as gamma"),
     "batch norm: gamma positive": (GammaPositive(2), (4, 2, 2, 3), "dx is wrong.*ratio -1.00: a sign?"),
     "batch norm: eps outside the root": (EpsOutsideTheRoot(3), (4, 3, 2, 3), r"dx is wrong.*ratio 0\.9999"),
     "batch norm: running statistics": (RunningStatisticsInTraining(3), (4, 3, 2, 3), "train mode: dx is wrong"),
