@@ -148,7 +148,7 @@ def batch_of(train_set, images):
     return next(batches(train_set, images))
 
 
-def setting(options, train_set):
+def setting(options, train_set, measured="training"):
     """What is measured, in a few words, for the foot of a figure."""
     if options.runs is not None:
         how = "networks from runs of examples/degradation_cifar.py"
@@ -160,7 +160,7 @@ def setting(options, train_set):
     else:
         how = "at initialisation"
     seeds = ("seeds " if options.seeds[1:] else "seed ") + ", ".join(map(str, options.seeds))
-    return f"{images_named(train_set, options)}; {how}; {seeds}; measured on {options.images} training images."
+    return f"{images_named(train_set, options)}; {how}; {seeds}; measured on {options.images} {measured} images."
 
 
 def keep(options, train_set, figures, numbers):
@@ -172,10 +172,19 @@ def keep(options, train_set, figures, numbers):
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "setting": setting(options, train_set),
         "machine": machine(),
-        "numbers": numbers,
+        "numbers": _without_nan(numbers),
     }
     (options.out / "numbers.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     print(f"\nFigures and numbers: {options.out}")
+
+
+def _without_nan(value):
+    """JSON has no NaN; null stands for a number that there is none of."""
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 @contextmanager
