@@ -18,16 +18,18 @@ import numpy as np
 
 from minires import __version__, kernels
 from minires.bench import bench, report_text
-from minires.checkpoint import CheckpointError, load_inputs, machine
+from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, machine
 from minires.data import find_cifar10, load_cifar10
 from minires.data.cifar10 import CLASSES
 from minires.data.images import PREPROCESSING, Preprocessing, preprocessing
 from minires.gradcheck import GradientError, check_layer
 from minires.kernels.parallel import CACHE_FOLDER
+from minires.layer import Layer
 from minires.layers import Conv2d
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet, network
 from minires.optim import SGD
+from minires.trace import Trace, difference, page, trace
 from minires.walk import summary
 from minires.weights import classes_of, load_weights, read_weights
 
@@ -63,7 +65,8 @@ def _parser():
     parser = _Parser(
         prog="minires",
         description="A small deep-learning engine written to be read.",
-        epilog="examples:\n  minires summary resnet18 --input 3,224,224\n  minires check scale.py:Scale --input 2,3,8,8",
+        epilog="examples:\n  minires summary resnet18 --input 3,224,224\n"
+        "  minires check scale.py:Scale --input 2,3,8,8",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"minires {__version__}")
@@ -109,6 +112,20 @@ def _parser():
     sub.add_argument("target", metavar="FILE.py:CLASS")
     sub.add_argument("--input", required=True, metavar="N,C,H,W", help="shape of x, such as 2,3,8,8")
     sub.add_argument("--args", default="", help='arguments of the constructor, such as --args "4, 6, stride=2"')
+
+    sub = command(trace_command, "trace", "show what every layer returns, and the gradient that comes back to it")
+    sub.add_argument("net", metavar="NET", help="a name as above, or FILE.py:NAME, a function or class that builds it")
+    sub.add_argument("--args", default="", help="arguments of that function or class")
+    sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
+    sub.add_argument("--batch", type=int, default=4, metavar="N", help="images of noise (default 4)")
+    sub.add_argument("--classes", type=int, default=10)
+    sub.add_argument("--seed", type=int, default=0, help="of the images and, for a name, of the weights (default 0)")
+    sub.add_argument("--checkpoint", metavar="FILE", help="take the weights from a checkpoint.npz of a run")
+    sub.add_argument("--eval", action="store_true", help="in evaluation mode (default: training)")
+    sub.add_argument("--html", metavar="FILE", help="write a page, with the layers' equations, instead of the table")
+    sub.add_argument("--save", metavar="FILE", help="write all tensors, to compare with")
+    sub.add_argument("--against", metavar="FILE", help="compare with a saved trace, on its batch and with its weights")
+    sub.add_argument("--tolerance", type=float, default=1e-3, help="of a tensor's largest entry (default 1e-3)")
 
     command(doctor_command, "doctor", "say what is installed, and whether it works")
     return parser
@@ -247,9 +264,9 @@ def _class_names(options, inputs, classes):
 
 
 def check_command(options):
-    file, name = _split(options.target)
+    file, name = _split(options.target, "check", "FILE.py:CLASS, such as scale.py:Scale")
     layer_class = _layer_class(file, name)
-    layer = _construct(layer_class, options.args, file)
+    layer = _construct(layer_class, options.args, file, "check")
     x = np.random.default_rng(0).standard_normal(_shape(options.input))
     try:
         print(check_layer(layer, x))
@@ -262,33 +279,39 @@ def check_command(options):
     return 0
 
 
-def _split(target):
+def _split(target, command, form):
     file, _, name = target.rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
-        raise UsageError(f"check: expected FILE.py:CLASS, such as scale.py:Scale; got {target!r}")
+        raise UsageError(f"{command}: expected {form}; got {target!r}")
     return Path(file), name
 
 
-def _layer_class(file, name):
-    """Run the file as a module, as ``import`` would, and return the class ``name`` of it."""
+def _named_in(file, name, command):
+    """Run the file as a module, as ``import`` would, and return what it calls ``name``."""
     if not file.is_file():
         near = get_close_matches(file.name, [path.name for path in file.parent.glob("*.py")], n=1)
-        raise UsageError(f"check: no file {file}." + (f" Did you mean {file.with_name(near[0])}?" if near else ""))
+        raise UsageError(f"{command}: no file {file}." + (f" Did you mean {file.with_name(near[0])}?" if near else ""))
     spec = importlib.util.spec_from_file_location(f"checked_{file.stem}", file)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.parent))  # as for python FILE.py: it may import its neighbours
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UsageError(f"check: {error.filename}, line {error.lineno}: {error.msg}") from None
+        raise UsageError(f"{command}: {error.filename}, line {error.lineno}: {error.msg}") from None
     except Exception as error:
-        raise UsageError(f"check: {_where(error, file)}") from None
+        raise UsageError(f"{command}: {_where(error, file)}") from None
     finally:
         sys.path.remove(str(file.parent))
     own = [key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == spec.name]
     found = getattr(module, name, None)
     if found is None:
-        raise UsageError(f"check: no class {name} in {file}. It has: {', '.join(own) or 'no class at all'}.")
+        has = ", ".join(own) or "no class at all"
+        raise UsageError(f"{command}: no {'class ' if command == 'check' else ''}{name} in {file}. It has: {has}.")
+    return found
+
+
+def _layer_class(file, name):
+    found = _named_in(file, name, "check")
     if not inspect.isclass(found):
         raise UsageError(f"check: {name} of {file} is not a class but of type {type(found).__name__}.")
     if not (hasattr(found, "forward") and hasattr(found, "backward")):
@@ -296,7 +319,7 @@ def _layer_class(file, name):
     return found
 
 
-def _construct(layer_class, text, file):
+def _construct(layer_class, text, file, command):
     """Call the class with the arguments written in ``text``: constants only."""
     try:
         call = ast.parse(f"f({text})", mode="eval").body
@@ -308,13 +331,71 @@ def _construct(layer_class, text, file):
         return layer_class(*args, **kwargs)
     except Exception as error:
         signature = f"{layer_class.__name__}{inspect.signature(layer_class)}"
-        raise UsageError(f'check: {_where(error, file)}. Its constructor is {signature}: give --args "..."') from None
+        raise UsageError(
+            f'{command}: {_where(error, file)}. Its constructor is {signature}: give --args "..."'
+        ) from None
 
 
 def _where(error, file):
     """``scale.py, line 7: ValueError: message``, the line being the last one in the student's file."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
     return f"{file}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}"
+
+
+# -- trace ----------------------------------------------------------------------------------------------------
+
+
+def trace_command(options):
+    shape = _image_shape(options.input)
+    for option, file in (("--html", options.html), ("--save", options.save)):
+        if file and not Path(file).absolute().parent.is_dir():
+            raise UsageError(f"{option}: no folder {Path(file).parent} to write {file} to")
+    if min(options.batch, options.classes) < 1 or options.seed < 0:
+        raise UsageError("trace: expected --batch and --classes of at least 1 and --seed of at least 0")
+    reference = Trace.load(options.against) if options.against else None
+    net = _net_of(options)
+    if options.checkpoint:
+        load_checkpoint(options.checkpoint, net)
+    net.train(not options.eval)
+    rng = np.random.default_rng(options.seed)
+    x, labels = rng.standard_normal((options.batch, *shape), np.float32), np.arange(options.batch) % options.classes
+    if reference:
+        try:
+            net.load_state_dict(reference.state)
+        except (KeyError, ValueError) as error:
+            raise UsageError(
+                f"trace: {options.net} cannot take the weights of {options.against}. {error.args[0]}"
+            ) from None
+        net.train(reference.about["training"])
+        x, labels = reference.tensors["x"], reference.tensors["labels"]
+    made = trace(net, x, labels, options.net)
+    found = difference(made, reference, options.tolerance) if reference else None
+    verdict = str(found) if found else f"All {len(made.tensors)} tensors agree with {options.against}."
+    if options.save:
+        made.save(options.save)
+    if options.html:
+        from minires.plots import equation_svg  # here: matplotlib takes a while to load
+
+        Path(options.html).write_text(page(made, equation_svg, verdict if reference else None), encoding="utf-8")
+        print(f"{options.net}: {len(made.rows)} layers traced; see {options.html}")
+    elif not reference:
+        print(made)
+    if reference:
+        print(verdict)
+    return 1 if found else 0
+
+
+def _net_of(options):
+    if ".py" not in options.net:
+        return network(options.net, classes=options.classes, rng=options.seed)
+    file, name = _split(options.net, "trace", "FILE.py:NAME, such as mynet.py:build")
+    build = _named_in(file, name, "trace")
+    if not callable(build):
+        raise UsageError(f"trace: {name} of {file} is not a function or class but of type {type(build).__name__}.")
+    net = _construct(build, options.args, file, "trace")
+    if not isinstance(net, Layer):
+        raise UsageError(f"trace: expected {name} of {file} to return a Layer, got {type(net).__name__}.")
+    return net
 
 
 # -- doctor ---------------------------------------------------------------------------------------------------

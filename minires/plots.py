@@ -3,6 +3,10 @@
 Each function returns a ``matplotlib.figure.Figure``, which a notebook shows and ``figure.savefig(path)`` writes.
 """
 
+import base64
+import html
+import io
+import re
 import textwrap
 
 import numpy as np

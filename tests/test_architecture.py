@@ -13,7 +13,7 @@ FLOORS = [
     ["layer", "kernels"],
     ["layers", "losses", "optim", "data"],
     ["networks", "probe", "gradcheck"],
-    ["train", "checkpoint", "weights", "walk", "bench_torch"],
+    ["train", "checkpoint", "weights", "walk", "trace", "bench_torch"],
     ["lab", "plots", "bench"],
     ["cli", "course"],
 ]

@@ -1,0 +1,175 @@
+"""A trace shows every layer, survives the disk, and names the first layer that differs."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minires.cli import main
+from minires.layers import BatchNorm2d, Linear, ReLU, Sequential
+from minires.networks import cifar_plain, cifar_resnet
+from minires.plots import equation_svg
+from minires.probe import Probe
+from minires.trace import Stats, Trace, difference, equations, page, trace
+
+
+@pytest.fixture
+def batch():
+    return np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32), np.array([0, 4, 9])
+
+
+def test_a_trace_shows_what_a_probe_sees(batch):
+    net = cifar_resnet(8, rng=0)
+    made = trace(net, *batch)
+    with Probe(net) as probe:
+        net.forward(batch[0])
+    for path, y in probe.y.items():
+        assert np.array_equal(made.tensors[f"y of {path}" if path else "y"], y)
+    rows = {row.path: row for row in made.rows}
+    assert set(rows) == set(probe.y) - {""} and rows["bn1"].kind == "BatchNorm2d"
+    assert rows["bn1"].y.std == pytest.approx(1, abs=1e-3) and rows["conv1"].dy.shape == (3, 16, 8, 8)
+    assert made.tensors["dL/dp of linear.weight"].shape == (10, 64)
+
+
+def test_tracing_leaves_the_net_as_it_was(batch):
+    net = cifar_resnet(8, rng=0)
+    before = net.state_dict()
+    trace(net, *batch)
+    assert all(np.array_equal(before[name], array) for name, array in net.state_dict().items())
+    assert not any(np.any(parameter.grad) for parameter in net.parameters())
+
+
+def test_numbers_leave_nan_out_and_count_it():
+    s = Stats.of(np.array([1.0, np.nan, 3.0]))
+    assert (s.mean, s.std, s.min, s.max, s.nan) == (2, 1, 1, 3, 1)
+    assert Stats.of(np.full(4, np.nan)).nan == 4
+
+
+def test_nan_is_traced_to_where_it_begins(batch):
+    net = cifar_resnet(8, rng=0)
+    net.stage2[0].residual.branch.bn1.bias.data[3] = np.nan
+    rows = [row for row in trace(net, *batch).rows if row.y.nan]
+    assert rows[0].path == "stage2.0.residual.branch.bn1" and rows[0].y.nan == 3 * 4 * 4
+
+
+def test_a_saved_trace_comes_back(batch, tmp_path):
+    made = trace(cifar_resnet(8, rng=0), *batch)
+    made.save(tmp_path / "mine")
+    back = Trace.load(tmp_path / "mine")
+    assert back.rows == made.rows and list(back.tensors) == list(made.tensors)
+    assert difference(made, back, tolerance=0) is None
+    (tmp_path / "other").write_text("nothing")
+    np.savez(tmp_path / "arrays.npz", a=1)
+    for name in ("other", "arrays.npz"):
+        with pytest.raises(ValueError, match="expected a trace"):
+            Trace.load(tmp_path / name)
+    with pytest.raises(ValueError, match="no such file"):
+        Trace.load(tmp_path / "none")
+
+
+class ForgetsGamma(BatchNorm2d):
+    def backward(self, dy):
+        return super().backward(dy) * np.float32(0.9)
+
+
+class Shifted(ReLU):
+    def forward(self, x):
+        return super().forward(x) + np.float32(0.1)
+
+
+def test_a_mistake_in_backward_is_found_where_it_was_made(batch):
+    reference, net = cifar_resnet(8, rng=0), cifar_resnet(8, rng=0)
+    net.stage2[0].residual.branch.bn1 = ForgetsGamma(32)
+    found = difference(trace(net, *batch), trace(reference, *batch))
+    assert found.name == "dL/dx of stage2.0.residual.branch.bn1" and found.kind == "ForgetsGamma"
+    assert str(found).startswith("First difference: dL/dx of stage2.0.residual.branch.bn1 (ForgetsGamma): mine is ")
+    assert 1 < found.count < found.total
+
+
+def test_a_mistake_in_forward_is_found_before_those_it_causes(batch):
+    reference, net = cifar_resnet(8, rng=0), cifar_resnet(8, rng=0)
+    net.stage1[0].residual.branch.relu = Shifted()
+    assert difference(trace(net, *batch), trace(reference, *batch)).name == "y of stage1.0.residual.branch.relu"
+
+
+def test_a_missing_weight_gradient_is_named(batch):
+    class NoBias(Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.bias.grad.fill(0)
+            return dx
+
+    reference, net = cifar_resnet(8, rng=0), cifar_resnet(8, rng=0)
+    state, net.linear = net.linear.state_dict(), NoBias(64, 10)
+    net.linear.load_state_dict(state)
+    found = difference(trace(net, *batch), trace(reference, *batch))
+    assert (found.name, found.kind, found.count) == ("dL/dp of linear.bias", "NoBias", 1)
+
+
+def test_other_networks_shapes_and_nan_differ(batch):
+    resnet = trace(cifar_resnet(8, rng=0), *batch)
+    plain = trace(cifar_plain(8, rng=0), *batch)
+    assert "only in" in difference(resnet, plain).reason
+    smaller = trace(cifar_resnet(8, rng=0), batch[0][:2], batch[1][:2])
+    assert "mine has shape (2, 3, 8, 8)" in difference(smaller, resnet).reason
+    resnet.tensors["y of conv1"] = np.full_like(resnet.tensors["y of conv1"], np.nan)
+    assert difference(resnet, trace(cifar_resnet(8, rng=0), *batch)).name == "y of conv1"
+
+
+def test_equations_come_from_docstrings():
+    found = equations(BatchNorm2d(2))
+    assert found["summary"].startswith("Normalise each channel") and r"\hat x" in found["forward"][0]
+    assert found["backward"][-1].startswith("dx =") and equations(ReLU())["derived"].startswith("The slope is 1")
+    assert equations(Shifted())["summary"] == equations(ReLU())["summary"]
+
+
+def test_a_formula_is_drawn_and_one_beyond_the_drawer_is_left():
+    assert equation_svg(r"\frac{a}{b}").startswith("<img alt=")
+    assert equation_svg(r"\begin{cases} a \end{cases}") == ""
+
+
+def test_the_page_holds_everything_itself(batch):
+    text = page(trace(cifar_resnet(8, rng=0), *batch, "resnet-8"), equation_svg)
+    assert text.count("<tr") == 2 + len(trace(cifar_resnet(8, rng=0), *batch).rows)
+    assert not re.search(r'(src|href)="(?!data:|#)', text) and "stage1.0.residual.branch.conv1" in text
+    marked = page(trace(cifar_resnet(8, rng=0), *batch), compared="First difference: y of conv1 (Conv2d): ...")
+    assert 'class="banner"' in marked and marked.count('bad"') == 1
+
+
+def test_the_command_compares_with_a_saved_trace_on_its_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--input", "3,8,8", "--batch", "2"]
+    assert main(["trace", "resnet-8", *small, "--save", "ref.npz"]) == 0
+    assert "stage3.0.residual.branch.conv2" in capsys.readouterr().out
+    assert main(["trace", "resnet-8", "--seed", "5", "--against", "ref.npz", "--html", "t.html"]) == 0
+    assert "tensors agree with ref.npz" in capsys.readouterr().out and "<svg" not in (tmp_path / "t.html").read_text()
+    (tmp_path / "mine.py").write_text(
+        "import minires\n\nclass Bad(minires.ReLU):\n    def backward(self, dy):\n        return 2 * super().backward(dy)\n"
+        "\ndef build(depth):\n    net = minires.cifar_resnet(depth)\n    net.stage1[0].relu = Bad()\n    return net\n"
+    )
+    assert main(["trace", "mine.py:build", "--args", "8", "--against", "ref.npz"]) == 1
+    assert "First difference: dL/dx of stage1.0.relu (Bad)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["plain-8", "--against", "ref.npz"], "plain-8 cannot take the weights of ref.npz"),
+        (["resnet-8", "--against", "none.npz"], "none.npz: no such file"),
+        (["nothing.py:build"], "no file nothing.py"),
+        (["resnet-8", "--html", "no/where.html"], "--html: no folder no"),
+        (["resnet-8", "--batch", "0"], "expected --batch and --classes of at least 1"),
+    ],
+)
+def test_what_cannot_be_traced_is_said_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    net = cifar_resnet(8, rng=0)
+    trace(net, np.ones((2, 3, 8, 8), np.float32), np.array([0, 1])).save("ref.npz")
+    assert main(["trace", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_trace_of_a_sequential_without_names_prints():
+    net = Sequential(Linear(3, 4, rng=0), ReLU(), Linear(4, 2, rng=1))
+    text = str(trace(net, np.ones((2, 3), np.float32), np.array([0, 1])))
+    assert text.splitlines()[1].split()[:3] == ["0", "y", "2x4"] and "Linear: Multiply by a matrix" in text
