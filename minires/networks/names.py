@@ -5,8 +5,12 @@ from difflib import get_close_matches
 
 from minires.networks.bottleneck import cifar_bottleneck
 from minires.networks.cifar import DEPTHS, cifar_plain, cifar_resnet
+from minires.networks.highway import cifar_highway, highway_mlp
 from minires.networks.imagenet import BASIC, imagenet_plain, imagenet_preact, imagenet_resnet, imagenet_wide
 from minires.networks.preactivation import preact_resnet, wide_resnet
+from minires.networks.relatives import vgg16
+from minires.networks.stochastic_depth import cifar_stochastic_depth
+from minires.networks.variants import VARIANTS, cifar_one_layer, cifar_variant
 
 IMAGENET = (18, 34, 50, 101, 152)  # these depths are ImageNet's, also those that are 6n + 2
 
@@ -15,7 +19,9 @@ def _plain(depth, **options):
     return (imagenet_plain if depth in BASIC else cifar_plain)(depth, **options)
 
 
-def _resnet(depth, shortcut, **options):
+def _resnet(depth, shortcut, variant, **options):
+    if variant:
+        return cifar_variant(depth, variant.lower(), **options)
     if shortcut:
         options["shortcut"] = shortcut if shortcut == "2x2" else shortcut.upper()
     return (imagenet_resnet if depth in IMAGENET else cifar_resnet)(depth, **options)
@@ -33,22 +39,34 @@ def _wide(depth, k, dropout, **options):
 
 NAMES = {  # pattern of the name: what builds the network from the groups of the pattern
     r"plain-?(\d+)": _plain,
-    r"resnet-?(\d+)(?:-?([ABC]|(?<=-)2x2))?": _resnet,
+    rf"resnet-?(\d+)(?:-?([ABC]|(?<=-)2x2)|-({'|'.join(map(re.escape, VARIANTS))}))?": _resnet,
     r"bottleneck-?(\d+)": cifar_bottleneck,
     r"preact-?(\d+)": _preact,
     r"wrn-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?": _wide,
+    r"highway-?(\d+)": cifar_highway,
+    r"highway-mlp-?(\d+)": highway_mlp,
+    r"stochastic-depth-?(\d+)": cifar_stochastic_depth,
+    r"one-layer-?(\d+)": cifar_one_layer,
+    r"vgg-?16": vgg16,
 }
 FORMS = {  # what people type, and what to suggest
     "plain-DEPTH": [f"plain-{depth}" for depth in (*DEPTHS, *BASIC)],
     "resnet-DEPTH": [f"resnet-{depth}" for depth in (*DEPTHS, *IMAGENET)],
     "resnet-DEPTH-A|B|C|2x2": [],
+    "resnet-DEPTH-VARIANT": [f"resnet-110-{variant}" for variant in VARIANTS],
     "bottleneck-DEPTH": ["bottleneck-164"],
     "preact-DEPTH": ["preact-110", "preact-164", "preact-1001", "preact-200"],
     "wrn-DEPTH-K": ["wrn-16-4", "wrn-40-4", "wrn-28-10", "wrn-50-2"],
+    "highway-DEPTH": ["highway-32"],
+    "highway-mlp-DEPTH": ["highway-mlp-10"],
+    "stochastic-depth-DEPTH": ["stochastic-depth-110"],
+    "one-layer-DEPTH": ["one-layer-20"],
+    "vgg-16": ["vgg-16"],
 }
 RULE = (
     "For ImageNet: plain-18 and 34; resnet-18, 34, 50, 101 and 152; preact-200; wrn-50-2 and 101-2. For CIFAR: any "
-    "other 6n + 2 (20, 32, 44, 56, 110), bottleneck and preact from 164 on 9n + 2, wrn 6n + 4"
+    "other 6n + 2 (20, 32, 44, 56, 110), bottleneck and preact from 164 on 9n + 2, wrn 6n + 4, "
+    "highway and one-layer 3n + 2"
 )
 
 
@@ -58,7 +76,8 @@ def network(name, classes=None, rng=None):
     Parameters
     ----------
     name : str
-        ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``wrn-DEPTH-K``, ... (``FORMS``); the first hyphen may be left out.
+        ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``resnet-DEPTH-VARIANT`` (``VARIANTS``), ``wrn-DEPTH-K``, ... as
+        listed in ``FORMS``; the hyphen before the depth may be left out.
         Depths 18, 34, 50, 101 and 152 are the ImageNet networks, others the CIFAR networks of 6n + 2 layers. So
         ``resnet50`` is ImageNet's; the CIFAR network of 50 layers is ``cifar_resnet(50)``.
     classes : int, optional

@@ -1,0 +1,132 @@
+"""Highway networks [Srivastava2015]: a learned gate decides, number by number, what is transformed and what carried.
+
+::
+
+    y = T(x) H(x) + (1 - T(x)) x,        T(x) = sigmoid(W_T x + b_T)
+
+b_T starts negative: then T is nearly 0, every layer nearly the identity, and a deep network starts out shallow. It has
+no batch norm, which was not yet known.
+
+References
+----------
+.. [Srivastava2015] Srivastava, Greff and Schmidhuber, "Highway Networks", arXiv:1505.00387.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from minires.layers import (
+    Conv2d,
+    Flatten,
+    Gated,
+    GlobalAvgPool2d,
+    Identity,
+    Linear,
+    Product,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+)
+from minires.networks.cifar import WIDTHS, blocks_a_stage
+
+
+def highway(build, bias=-1.0, carry="1 - T"):
+    """Return a highway layer around ``build()``, a layer with weights and a bias that keeps the shape of x.
+
+    Parameters
+    ----------
+    build : function of nothing
+        Called once for H, once for T, and once for C if that is free.
+    bias : float, default -1
+        Where b_T starts.
+    carry : "1 - T" or "free", default "1 - T"
+        "free": y = T(x) H(x) + C(x) x with a gate C of its own, which starts open by as much as T is closed.
+    """
+    if carry not in ("1 - T", "free"):
+        raise ValueError(f"carry: expected '1 - T' or 'free', got {carry!r}.")
+    branch, transform = Sequential(layer=build(), relu=ReLU()), _gate(build(), bias)
+    if carry == "1 - T":
+        return Gated(branch, transform)
+    return Residual(Product(transform, branch), Product(_gate(build(), -bias), Identity()))
+
+
+def _gate(layer, bias):
+    layer.bias.data.fill(bias)
+    return Sequential(layer=layer, sigmoid=Sigmoid())
+
+
+def bias_by_depth(depth):
+    """The paper's rule: -1, -2, -3 for about 10, 20, 30 layers."""
+    return -float(np.clip(round(depth / 10), 1, 3))
+
+
+def highway_block(in_channels, out_channels, stride=1, bias=-1.0, carry="1 - T", rng=None):
+    """Return a highway layer of 3x3 convolutions; where the shape changes, a plain one: convolution, ReLU."""
+    rng = np.random.default_rng(rng)
+    conv = partial(Conv2d, in_channels, out_channels, 3, stride=stride, padding=1, rng=rng)
+    if (in_channels, stride) != (out_channels, 1):
+        return Sequential(layer=conv(), relu=ReLU())
+    return highway(conv, bias, carry)
+
+
+def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rng=None):
+    """Return the convolutional highway network of ``depth`` = 3n + 2 layers for 32x32 images.
+
+    Parameters
+    ----------
+    depth : int
+        Such as 11, 20 and 32.
+    carry : "1 - T" or "free", default "1 - T"
+        See ``highway``.
+    bias : float, optional
+        Where b_T starts; default -1, -2 or -3 by depth.
+    widths : three ints
+        Channels of the stages.
+    classes : int, default 10
+    rng : numpy.random.Generator or int, optional
+
+    Examples
+    --------
+    >>> net = cifar_highway(32, rng=0)
+    >>> net.stage1[0].gate.layer.bias.data[0]
+    np.float32(-3.0)
+    """
+    blocks, rng = blocks_a_stage(depth, 3, examples=(11, 20, 32)), np.random.default_rng(rng)
+    block = partial(highway_block, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
+    channels = widths[0]
+    parts = dict(conv1=Conv2d(3, channels, 3, padding=1, rng=rng), relu=ReLU())
+    for i, width in enumerate(widths, start=1):
+        first = block(channels, width, 1 if i == 1 else 2, rng=rng)
+        parts[f"stage{i}"] = Sequential(first, *(block(width, width, rng=rng) for _ in range(blocks - 1)))
+        channels = width
+    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+
+
+def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=None, classes=10, rng=None):
+    """Return the fully connected highway network: a plain layer, ``depth`` - 1 highway layers, a linear layer.
+
+    Parameters
+    ----------
+    depth : int
+        The paper's are 10, 20, 50 and 100, with 50 numbers a layer.
+    width : int, default 50
+    in_features : int, default 3072
+        Numbers of an image; 784 for MNIST.
+    carry, bias, classes, rng
+        As for ``cifar_highway``.
+
+    Examples
+    --------
+    >>> highway_mlp(10, rng=0).forward(np.zeros((2, 3, 32, 32))).shape
+    (2, 10)
+    """
+    if not isinstance(depth, int) or depth < 2:
+        raise ValueError(f"highway_mlp: expected depth, a whole number of at least 2, such as 10 or 50; got {depth!r}.")
+    rng = np.random.default_rng(rng)
+    layer = partial(highway, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
+    first = Linear(in_features, width, rng=rng)
+    layers = [layer(partial(Linear, width, width, rng=rng)) for _ in range(depth - 1)]
+    last = Linear(width, classes, rng=rng)
+    return Sequential(flatten=Flatten(), first=first, relu=ReLU(), stage1=Sequential(*layers), linear=last)

@@ -1,0 +1,63 @@
+"""Relatives from before: VGG, a plain network, and the inception block of GoogLeNet, whose branches stand side by side.
+
+References
+----------
+.. [Simonyan2014] Simonyan and Zisserman, "Very Deep Convolutional Networks", arXiv:1409.1556, Table 1.
+.. [Szegedy2014] Szegedy et al., "Going Deeper with Convolutions", arXiv:1409.4842, Fig. 2b and Table 1.
+"""
+
+import numpy as np
+
+from minires.layers import BatchNorm2d, Concat, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential
+from minires.networks.blocks import conv3x3
+
+VGG16 = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"  # channels of a convolution; M: 2x2 max pooling
+
+
+def vgg16(classes=10, table=VGG16, rng=None):
+    """Return VGG-16 for 32x32 images: 13 convolutions, each with batch norm and ReLU, and one linear layer.
+
+    The linear layers of 4096 numbers that give the original its 16 are left out, as usual for small images.
+
+    Examples
+    --------
+    >>> sum(p.data.size for p in vgg16(rng=0).parameters())
+    14724042
+    """
+    rng = np.random.default_rng(rng)
+    parts, channels, stage = {}, 3, 1
+    for word in table.split():
+        if word == "M":
+            parts[f"pool{stage}"] = MaxPool2d(2)
+            stage += 1
+        else:
+            i, width = sum(name.startswith("conv") for name in parts) + 1, int(word)
+            parts |= {f"conv{i}": conv3x3(channels, width, rng=rng), f"bn{i}": BatchNorm2d(width), f"relu{i}": ReLU()}
+            channels = width
+    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+
+
+def conv_relu(in_channels, out_channels, kernel_size, rng=None):
+    """Return a convolution that keeps the size, with bias, and ReLU."""
+    conv = Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, rng=rng)
+    return Sequential(conv=conv, relu=ReLU())
+
+
+def inception_block(in_channels, n1x1, reduce3x3, n3x3, reduce5x5, n5x5, projected, rng=None):
+    """Return an inception block; the numbers of channels are a row of GoogLeNet's Table 1.
+
+    Shapes
+    ------
+    x : (N, in_channels, H, W);  y : (N, n1x1 + n3x3 + n5x5 + projected, H, W)
+
+    Examples
+    --------
+    >>> inception_3a = inception_block(192, 64, 96, 128, 16, 32, 32, rng=0)
+    >>> inception_3a.forward(np.zeros((1, 192, 4, 4))).shape
+    (1, 256, 4, 4)
+    """
+    rng = np.random.default_rng(rng)
+    wide = [(reduce3x3, n3x3, 3), (reduce5x5, n5x5, 5)]
+    towers = [Sequential(conv_relu(in_channels, few, 1, rng), conv_relu(few, n, k, rng)) for few, n, k in wide]
+    pooled = Sequential(MaxPool2d(3, stride=1, padding=1), conv_relu(in_channels, projected, 1, rng))
+    return Concat(conv_relu(in_channels, n1x1, 1, rng), *towers, pooled)

@@ -1,0 +1,149 @@
+"""Every other way to wire a residual block that [He2016] tried, with the test error it got; and one-layer blocks.
+
+``VARIANTS`` is the paper's Tables 1 and 2 as networks. What they have in common: whatever stands on the shortcut, or
+behind the sum, stands there once for every block, and a signal through all 54 blocks of ResNet-110 passes all of it.
+
+References
+----------
+.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.2.
+.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, Tables 1 and 2.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Sequential, Sigmoid
+from minires.networks.blocks import basic_block, conv3x3, residual_block
+from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
+from minires.networks.cifar import WIDTHS, blocks_a_stage, cifar_network
+from minires.networks.preactivation import bottleneck_by_depth
+
+# How the two paths of a block become one: functions of (branch, shortcut, gate, rng), where gate(b) builds a gate.
+
+
+def plus(branch, shortcut, gate, rng):
+    """y = F(x) + x."""
+    return Residual(branch, shortcut)
+
+
+def scaling(on_shortcut, on_branch=1):
+    """y = on_branch F(x) + on_shortcut x."""
+
+    def join(branch, shortcut, gate, rng):
+        if on_branch != 1:
+            branch.scale = Scale(on_branch)
+        return Residual(branch, Sequential(shortcut, Scale(on_shortcut)))
+
+    return join
+
+
+def exclusive_gating(b):
+    """y = g(x) F(x) + (1 - g(x)) x, where g is a 1x1 convolution with bias b, and Sigmoid."""
+    return lambda branch, shortcut, gate, rng: Gated(branch, gate(b), shortcut)
+
+
+def shortcut_gating(b):
+    """y = F(x) + (1 - g(x)) x. As 1 - sigmoid(z) = sigmoid(-z), it is a gate with bias -b on the shortcut."""
+    return lambda branch, shortcut, gate, rng: Residual(branch, Product(gate(-b), shortcut))
+
+
+def dropout_shortcut(branch, shortcut, gate, rng):
+    """y = F(x) + dropout(x)."""
+    return Residual(branch, Sequential(shortcut, Dropout(0.5, rng=rng.spawn(1)[0])))
+
+
+class Variant(NamedTuple):
+    """A row of ``VARIANTS``."""
+
+    error_110: float  # test error on CIFAR-10 in %, of 110 layers; inf where the paper says fail, > 20 %
+    error_164: float | None = None  # of 164 layers, bottlenecks; None where it was not tried
+    order: str = "original"
+    shortcut: str | None = None  # default: A for basic blocks, B for bottlenecks
+    join: Callable = plus
+
+
+VARIANTS = {
+    "original": Variant(6.61, 5.93),
+    # what stands on the shortcut (Table 1)
+    "scaling-0": Variant(inf, join=scaling(0)),
+    "scaling-0.5": Variant(inf, join=scaling(0.5)),
+    "scaling-0.5-0.5": Variant(12.35, join=scaling(0.5, 0.5)),
+    "exclusive-gating-0": Variant(inf, join=exclusive_gating(0)),
+    "exclusive-gating-5": Variant(inf, join=exclusive_gating(-5)),
+    "exclusive-gating-6": Variant(8.70, join=exclusive_gating(-6)),
+    "exclusive-gating-7": Variant(9.81, join=exclusive_gating(-7)),
+    "shortcut-gating-0": Variant(12.86, join=shortcut_gating(0)),
+    "shortcut-gating-6": Variant(6.91, join=shortcut_gating(-6)),
+    "conv-shortcut": Variant(12.22, shortcut="C"),
+    "dropout-shortcut": Variant(inf, join=dropout_shortcut),
+    # the order of activations (Table 2)
+    "bn-after-addition": Variant(8.17, 6.50, order="BN after addition"),
+    "relu-before-addition": Variant(7.84, 6.14, order="ReLU before addition"),
+    "relu-only-preactivation": Variant(6.71, 5.91, order="ReLU-only pre-activation"),
+    "full-preactivation": Variant(6.37, 5.46, order="full pre-activation", shortcut="conv"),
+}
+
+
+def variant_block(in_channels, out_channels, stride=1, variant="original", bottleneck=False, rng=None):
+    """Return a block wired as ``VARIANTS[variant]`` says."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}.")
+    row, rng = VARIANTS[variant], np.random.default_rng(rng)
+    gate = partial(_gate, in_channels, out_channels, stride, rng)
+    build = partial(bottleneck_block, stride_on="1x1") if bottleneck else basic_block
+    shortcut = row.shortcut or ("B" if bottleneck else "A")
+
+    def join(branch, past):
+        return row.join(branch, past, gate, rng)
+
+    return build(in_channels, out_channels, stride, shortcut, row.order, join=join, rng=rng)
+
+
+def _gate(in_channels, out_channels, stride, rng, bias):
+    conv = Conv2d(in_channels, out_channels, 1, stride=stride, rng=rng.spawn(1)[0])
+    conv.bias.data.fill(bias)
+    return Sequential(conv=conv, sigmoid=Sigmoid())
+
+
+def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=None):
+    """Return the network for 32x32 images whose blocks are wired as ``VARIANTS[variant]`` says.
+
+    Parameters
+    ----------
+    depth : int
+        6n + 2 with basic blocks, such as 110; 9n + 2 with bottlenecks, such as 164.
+    variant : str
+        A name in ``VARIANTS``.
+    bottleneck : bool, optional
+        Default: from depth 164 on, as in the paper.
+    classes : int, default 10
+    rng : numpy.random.Generator or int, optional
+
+    Examples
+    --------
+    >>> net = cifar_variant(20, "exclusive-gating-6", rng=0)
+    >>> type(net.stage1[0].residual).__name__, VARIANTS["exclusive-gating-6"].error_110
+    ('Gated', 8.7)
+    """
+    bottleneck = bottleneck_by_depth(depth, bottleneck)
+    blocks = blocks_a_stage(depth, 9, examples=BOTTLENECK_DEPTHS) if bottleneck else blocks_a_stage(depth, 6)
+    block = partial(variant_block, variant=variant, bottleneck=bottleneck)
+    preactivation = variant in VARIANTS and VARIANTS[variant].order.endswith("pre-activation")
+    widths = BOTTLENECK_WIDTHS if bottleneck else WIDTHS
+    return cifar_network(blocks, block, widths, classes, rng, preactivation)
+
+
+def one_layer_block(in_channels, out_channels, stride=1, shortcut="A", rng=None):
+    """Return a block of a single convolution: y = relu(W x + x), nearly a plain layer ([He2015]: no advantage)."""
+    rng = np.random.default_rng(rng)
+    return residual_block([conv3x3(in_channels, out_channels, stride, rng)], shortcut, rng=rng)
+
+
+def cifar_one_layer(depth, shortcut="A", classes=10, rng=None):
+    """Return the network of ``depth`` = 3n + 2 layers whose blocks have one convolution each."""
+    blocks = blocks_a_stage(depth, 3, examples=(20, 32, 44, 56))
+    return cifar_network(blocks, partial(one_layer_block, shortcut=shortcut), WIDTHS, classes, rng)
