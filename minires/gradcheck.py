@@ -326,7 +326,7 @@ class _Tensor:
 
     def judge(self):
         """Return what is wrong, in a line, or ""."""
-        # Nothing smaller than rounding can be judged: a bias before batch norm has gradient 0, and slopes of 1e-10.
+        # Nothing smaller than rounding can be judged: the gradient of a bias before batch norm is 0.
         self.floor = max(np.max(np.abs(self.numeric)) / 10, 10 * self.rounding() / TOLERANCE, np.finfo(float).tiny)
         self.errors = self.error(self.numeric, self.claimed)
         for i in np.flatnonzero(self.errors > TOLERANCE):
