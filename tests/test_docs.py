@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ["networks.md", "looking-inside.md"]
+PAGES = ["networks.md", "looking-inside.md", "weights.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
