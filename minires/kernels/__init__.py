@@ -7,7 +7,10 @@ convolution does without a column matrix.
 
 import os
 
+from minires.kernels import threads
 from minires.kernels.reference import col2im, im2col
+
+threads.limit_blas()
 
 chosen = os.environ.get("MINIRES_KERNELS", "compiled")
 

@@ -26,6 +26,8 @@ from numba import types
 from numba.core import event
 from numba.extending import intrinsic
 
+from minires.kernels.threads import threads_wanted
+
 # Reassociation lets sums run in vector lanes. The flags that assume there is no NaN and no infinity stay off.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 
@@ -78,16 +80,22 @@ def _cache_folder():
 CACHE_FOLDER = _cache_folder()  # None: nothing is writable, and kernels compile anew in every process
 
 
-def _save_one_at_a_time(save):
+def _save_one_at_a_time(save, forget_all):
     """Two processes that fill one cache at once must not mix up their files; a full disk must not stop training."""
 
     def save_overload(signature, result):
         try:
             with open(CACHE_FOLDER / "lock", "a+b") as lock:
                 _lock(lock)
-                save(signature, result)
+                try:
+                    save(signature, result)
+                except OSError:
+                    raise
+                except Exception:  # the list of what is kept, which saving extends, is damaged: begin a new one
+                    forget_all()
+                    save(signature, result)
         except OSError:
-            pass
+            pass  # not kept; the next process compiles again
 
     return save_overload
 
@@ -131,7 +139,7 @@ def compiled(function):
         numba.config.CACHE_DIR = before
     if CACHE_FOLDER is not None:
         cache = kernel._cache
-        cache.save_overload = _save_one_at_a_time(cache.save_overload)
+        cache.save_overload = _save_one_at_a_time(cache.save_overload, cache.flush)
         cache.load_overload = _load_or_compile(cache.load_overload)
     _kernels.append(kernel)
     return kernel
@@ -165,21 +173,7 @@ event.register("numba:compile", _SayOnce())
 # -- threads --------------------------------------------------------------------------------------------------
 
 
-def _threads_wanted():
-    for name in ("MINIRES_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        text = os.environ.get(name)
-        if text:
-            try:
-                count = int(text.split(",")[0])  # OMP_NUM_THREADS may list one number per nesting level
-                if count < 1:
-                    raise ValueError
-            except ValueError:
-                raise ValueError(f"{name}: expected a whole number of threads >= 1, got {text!r}.") from None
-            return count
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_THREADS = _threads_wanted()
+_THREADS = threads_wanted()
 
 
 def num_threads():

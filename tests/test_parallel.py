@@ -1,0 +1,169 @@
+"""The machinery under the kernels: threads, and the cache of compiled code."""
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from minires.kernels import parallel
+
+ONE_STEP = """
+import numpy as np
+from minires import SGD, cifar_resnet, softmax_cross_entropy
+net = cifar_resnet(8, rng=0)
+x = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
+loss, dlogits = softmax_cross_entropy(net.forward(x), np.arange(4))
+net.backward(dlogits)
+print(repr(float(sum(np.abs(p.grad).sum() for p in net.parameters()))))
+"""
+
+
+def python(code, **environment):
+    environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def fill(values, start, stop):
+    values[start:stop] += threading.get_ident()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [0, 1, 2, 7])
+def test_every_part_is_handled_once(monkeypatch, threads, size):
+    monkeypatch.setattr(parallel, "_THREADS", threads)
+    values = np.zeros(size, np.int64)
+    parallel.over_threads(fill, size, values)
+    assert np.all(values != 0) and len(set(values)) <= min(threads, size)
+
+
+def test_parts_are_numbered(monkeypatch):
+    monkeypatch.setattr(parallel, "_THREADS", 3)
+    seen = []
+    parallel.over_parts(lambda part, start, stop: seen.append((part, start, stop)), 10)
+    assert sorted(seen) == [(0, 0, 3), (1, 3, 6), (2, 6, 10)]
+
+
+@pytest.mark.parametrize("bad_part", [0, 1])
+def test_an_error_in_any_thread_reaches_the_caller_and_the_pool_goes_on(monkeypatch, bad_part):
+    monkeypatch.setattr(parallel, "_THREADS", 2)
+
+    def fails(part, start, stop):
+        if part == bad_part:
+            raise ArithmeticError("in a part")
+
+    with pytest.raises(ArithmeticError, match="in a part"):
+        parallel.over_parts(fails, 2)
+    values = np.zeros(2, np.int64)
+    parallel.over_threads(fill, 2, values)
+    assert np.all(values != 0)
+
+
+def test_several_python_threads_may_call_at_once(monkeypatch):
+    monkeypatch.setattr(parallel, "_THREADS", 2)
+
+    def call(seed):
+        values = np.zeros(1000, np.int64)
+        for _ in range(20):
+            parallel.over_threads(add_one, 1000, values)
+        return values
+
+    def add_one(values, start, stop):
+        values[start:stop] += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for values in pool.map(call, range(8)):
+            assert np.all(values == 20)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_the_same_and_does_not_hang():
+    code = ONE_STEP + (
+        "import os, sys\nsys.stdout.flush()\nif os.fork() == 0:\n"
+        + "\n".join("    " + line for line in ONE_STEP.strip().splitlines())
+        + "\n    sys.stdout.flush(); os._exit(0)\nos.wait()\n"
+    )
+    result = python(code, MINIRES_NUM_THREADS="2")
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.split()
+    assert first == second
+
+
+@pytest.mark.parametrize("text", ["0", "many", "-2", "1.5"])
+def test_a_wrong_number_of_threads_is_named(text):
+    result = python("import minires", MINIRES_NUM_THREADS=text)
+    assert result.returncode != 0
+    assert f"MINIRES_NUM_THREADS: expected a whole number of threads >= 1, got {text!r}." in result.stderr
+
+
+def test_our_variable_comes_before_the_usual_ones():
+    code = "from minires.kernels.parallel import num_threads; print(num_threads())"
+    unset = dict(MINIRES_NUM_THREADS=None, NUMBA_NUM_THREADS=None, OMP_NUM_THREADS=None)
+    for wanted, environment in {
+        "3": {"MINIRES_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"},
+        "1": {"OMP_NUM_THREADS": "1"},
+        "2": {"OMP_NUM_THREADS": "2,1"},
+    }.items():
+        assert python(code, **(unset | environment)).stdout.strip() == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="BLAS is told on Linux only")
+def test_blas_obeys_the_number_of_threads_even_when_numpy_came_first():
+    code = (
+        "import numpy, ctypes, minires\n"
+        "library = next((line.split()[-1] for line in open('/proc/self/maps') if 'scipy_openblas64' in line), None)\n"
+        "print(ctypes.CDLL(library).scipy_openblas_get_num_threads64_() if library else 'another BLAS')"
+    )
+    for wanted in ("1", "2"):
+        got = python(code, MINIRES_NUM_THREADS=wanted, OPENBLAS_NUM_THREADS="2").stdout.strip()
+        if got == "another BLAS":
+            pytest.skip(got)
+        assert got == wanted
+
+
+# -- the cache --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_eight_processes_fill_one_cold_cache(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: python(ONE_STEP, NUMBA_CACHE_DIR=str(tmp_path)), range(8)))
+    assert [result.returncode for result in results] == [0] * 8
+    assert len({result.stdout for result in results}) == 1
+    warm = python(ONE_STEP, NUMBA_CACHE_DIR=str(tmp_path))
+    assert warm.stdout == results[0].stdout and "compiling" not in warm.stderr
+
+
+SMALL = """
+import numpy as np
+from minires.kernels import elementwise
+print(elementwise.relu(np.array([-1.0, 2.0], np.float32)))
+"""
+
+
+def test_first_use_is_announced_in_one_line_and_the_second_is_silent(tmp_path):
+    first, second = (python(SMALL, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert first.stdout == second.stdout == "[0. 2.]\n"
+    assert first.stderr.count("\n") == 1 and "compiling kernels" in first.stderr
+    assert second.stderr == ""
+
+
+def test_without_home_and_with_a_cache_that_cannot_be_written_kernels_still_run(tmp_path):
+    not_a_folder = tmp_path / "file"
+    not_a_folder.write_text("")
+    places = dict.fromkeys(["NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR", "HOME"], str(not_a_folder))
+    result = python(SMALL, **places)
+    assert result.stdout == "[0. 2.]\n", result.stderr
+
+
+def test_a_damaged_cache_counts_as_absent(tmp_path):
+    python(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    files = [file for ending in ("nbi", "nbc") for file in tmp_path.rglob(f"*.{ending}")]
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[:40])
+    result = python(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert result.stdout == "[0. 2.]\n", result.stderr
