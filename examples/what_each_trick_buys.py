@@ -1,0 +1,223 @@
+"""One training step of ResNet-20, timed as the tricks of the kernels are added one by one.
+
+    python examples/what_each_trick_buys.py                 # a few minutes; docs/performance.md explains the rows
+    python examples/what_each_trick_buys.py --batch-size 32 --json tricks.json
+
+Every row is a process of its own, which replaces kernels of minires by plainer ones before it builds the network. The
+rows take turns, so that a machine that slows down slows them all; the median over the turns is printed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numba
+import numpy as np
+
+# name: (what it adds, threads)
+ROWS = {
+    "loops": ("convolution as its definition, seven loops, compiled; the rest NumPy", 1),
+    "im2col": ("im2col and one matrix product: the reference kernels, all NumPy", 1),
+    "passes": ("batch norm, ReLU and addition compiled, in the fewest passes over memory", 1),
+    "rows": ("convolution on shifted rows, no columns; the compiler vectorises the inner loop", 1),
+    "registers": ("sixteen vectors of sums kept in registers", 1),
+    "winograd": ("half the multiplications (Winograd)", 1),
+    "memory": ("freed memory kept for the next step", 1),
+    "threads": ("all cores", 0),
+}
+
+
+# -- convolution by its definition ------------------------------------------------------------------------------------
+
+
+@numba.njit(fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
+def loops(x, weight, dy, y, dx, dweight, stride, pad):
+    """Whichever of y, dx, dweight is not empty is filled; the other arrays are given."""
+    N, C, H, W = x.shape
+    O, _, kh, kw = weight.shape
+    Ho, Wo = dy.shape[2:]
+    for n in range(N):
+        for o in range(O):
+            for c in range(C):
+                for i in range(kh):
+                    for j in range(kw):
+                        total = x.dtype.type(0)
+                        for p in range(Ho):
+                            h = p * stride + i - pad
+                            if 0 <= h < H:
+                                for q in range(Wo):
+                                    w = q * stride + j - pad
+                                    if 0 <= w < W:
+                                        if y.size:
+                                            y[n, o, p, q] += weight[o, c, i, j] * x[n, c, h, w]
+                                        elif dx.size:
+                                            dx[n, c, h, w] += weight[o, c, i, j] * dy[n, o, p, q]
+                                        else:
+                                            total += dy[n, o, p, q] * x[n, c, h, w]
+                        if dweight.size:
+                            dweight[o, c, i, j] += total
+
+
+NONE = np.empty((0, 0, 0, 0), np.float32)
+
+
+def loops_conv2d(x, weight, bias, stride, pad, dilation, groups):
+    (s, _), ((p, _), _), k = stride, pad, weight.shape[2]
+    size = (x.shape[2] + 2 * p - k) // s + 1
+    y = np.zeros((x.shape[0], weight.shape[0], size, size), x.dtype)
+    loops(x, weight, y, y, NONE, NONE, s, p)
+    return y
+
+
+def loops_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
+    dx = np.zeros(x_shape, dy.dtype)
+    loops(dx, weight, dy, NONE, dx, NONE, stride[0], pad[0][0])
+    return dx
+
+
+def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
+    dweight = np.zeros(weight_shape, dy.dtype)
+    loops(x, dweight, dy, NONE, NONE, dweight, stride[0], pad[0][0])
+    return dweight
+
+
+# -- shifted rows with the inner loop left to the compiler: these stand in for the two products of kernels/planes.py --
+
+
+@numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
+def plain_multiply(weight, bias, planes, offset, out):
+    for b in range(weight.shape[0]):
+        for f in range(4):
+            row = out[4 * b + f]
+            row[:] = bias[b, f]
+            for k in range(0, offset.size, 4):
+                w0, w1, w2, w3 = weight[b, k, f], weight[b, k + 1, f], weight[b, k + 2, f], weight[b, k + 3, f]
+                x0, x1 = planes[offset[k] :], planes[offset[k + 1] :]
+                x2, x3 = planes[offset[k + 2] :], planes[offset[k + 3] :]
+                for p in range(row.size):
+                    row[p] += w0 * x0[p] + w1 * x1[p] + w2 * x2[p] + w3 * x3[p]
+    return out.dtype.type(0)
+
+
+@numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
+def plain_multiply_transposed(dout, planes, offset, dweight):
+    for b in range(dweight.shape[0]):
+        for f in range(4):
+            row = dout[4 * b + f]
+            for k in range(offset.size):
+                x, total = planes[offset[k] :], dout.dtype.type(0)
+                for p in range(row.size):
+                    total += row[p] * x[p]
+                dweight[b, k, f] += total
+
+
+# -- one row ----------------------------------------------------------------------------------------------------------
+
+
+def prepare(row):
+    """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
+    done = list(ROWS)[: list(ROWS).index(row) + 1]
+    if "memory" not in done:  # before the kernels are imported
+        from minires.kernels import memory
+
+        memory.keep_freed_memory = lambda: None
+    if "registers" not in done:
+        from minires.kernels import planes
+
+        planes.multiply, planes.multiply_transposed = plain_multiply, plain_multiply_transposed
+    from minires import kernels
+    from minires.kernels import conv, reference, winograd
+
+    if "winograd" not in done:
+        winograd.fits = lambda *arguments: False
+    names = set(kernels.__all__) - {"chosen"}
+    convolutions = {name for name in names if name.startswith("conv2d")}
+    for name in names if "passes" not in done else convolutions if "rows" not in done else ():
+        setattr(kernels, name, getattr(reference, name))
+    if row == "loops":
+        kernels.conv2d, kernels.conv2d_input_gradient = loops_conv2d, loops_input_gradient
+        kernels.conv2d_weight_gradient = loops_weight_gradient
+    return conv
+
+
+def measure(row, batch_size):
+    """In a child process: print the seconds of a step whenever a line comes in."""
+    prepare(row)
+    from minires import SGD, cifar_resnet, softmax_cross_entropy
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch_size, 3, 32, 32)).astype(np.float32)
+    labels = rng.integers(0, 10, batch_size)
+    net = cifar_resnet(20, rng=0)
+    optimizer = SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
+            net.zero_grad()
+            net.backward(dlogits)
+            optimizer.step()
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps({"seconds": seconds, "loss": float(loss)}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--json", metavar="FILE", help="write the times there, too")
+    parser.add_argument("--measure", choices=list(ROWS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        return measure(options.measure, options.batch_size)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        times = measure_all(options, scratch)
+    print(f"{'ms a step':>10}  {'times faster':>12}  with")
+    before = None
+    for row in options.rows:
+        median = statistics.median(times[row])
+        print(f"{1000 * median:>10.0f}  {before / median if before else 1:>12.2f}  {ROWS[row][0]}")
+        before = median
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"batch_size": options.batch_size, "seconds": times, "cores": os.cpu_count()}, file, indent=1)
+
+
+def measure_all(options, scratch):
+    children = {}
+    for row in options.rows:
+        changes = {} if ROWS[row][1] == 0 else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if row == "rows":  # on the disk are kernels with the real inner loops; do not read or overwrite them
+            changes["NUMBA_CACHE_DIR"] = scratch
+        command = [sys.executable, __file__, "--measure", row, "--batch-size", str(options.batch_size)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        children[row] = subprocess.Popen(command, env=os.environ | changes, text=True, **pipes)
+
+    def ask(row, steps):
+        children[row].stdin.write(f"{steps}\n")
+        children[row].stdin.flush()
+        return json.loads(children[row].stdout.readline())
+
+    losses = {row: ask(row, 2)["loss"] for row in options.rows}  # compiles, and shows that all compute the same
+    if max(losses.values()) - min(losses.values()) > 1e-3:
+        sys.exit(f"The losses of the second step differ: {losses}")
+    times = {row: [] for row in options.rows}
+    for _ in range(options.turns):
+        for row in options.rows:
+            times[row] += ask(row, 3)["seconds"][1:]
+    for child in children.values():
+        child.stdin.close()
+        child.wait()
+    return times
+
+
+if __name__ == "__main__":
+    sys.exit(main())
