@@ -216,7 +216,7 @@ class _Check:
 
     def check_caches_were_taken(self, layer):
         for path, inner in layer.named_layers():
-            if inner._cache is not None:
+            if inner._cache is not None and inner._y_shape is not None:  # kept by _remember
                 raise self.error(f"backward left the cache of {path or 'the layer'}. Take it: (x,) = self._recall(dy).")
 
     def check_gradients_are_added(self):

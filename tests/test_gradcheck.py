@@ -205,6 +205,22 @@ class OwnLayer(OwnCache, Layer):
     pass
 
 
+class KeepsTheTuple(Layer):
+    """A student's: right, but it sets _cache by hand and never clears it."""
+
+    def forward(self, x):
+        self._cache = (x,)
+        return x**3
+
+    def backward(self, dy):
+        (x,) = self._cache
+        return 3 * x**2 * dy
+
+
+def test_a_layer_may_set_its_cache_by_hand():
+    check_layer(KeepsTheTuple(), np.random.default_rng(0).normal(size=(2, 3)))
+
+
 def test_a_layer_may_keep_its_cache_in_its_own_way():
     check_layer(OwnLayer(), normal(4, 3))
 
