@@ -72,9 +72,9 @@ def watch(subject, name, options, train_set, at, x, labels, numbers, lr=0.1):
             subject.net.train()
             flow = history[snapshot.step] = gradient_flow(subject.net, x, labels)
             first, last = flow[0], flow[-1]
-            growth = first.entering / last.entering
-            by_shortcut = np.mean([row.shortcut**2 / (row.shortcut**2 + row.branch**2) for row in flow])
-            ratio = first.weight_ratio / last.weight_ratio
+            growth = first.entering / last.entering if last.entering else float("nan")  # nan: all units are dead
+            by_shortcut = np.mean([row.shortcut**2 / (row.shortcut**2 + row.branch**2 or 1) for row in flow])
+            ratio = first.weight_ratio / last.weight_ratio if last.weight_ratio else float("nan")
             print(
                 f"{name:24}{snapshot.step:6}{snapshot.error:8.1%}{growth:17.3g}{growth ** (1 / (len(flow) - 1)):9.3f}"
                 f"{by_shortcut:10.0%}{ratio:21.3g}"

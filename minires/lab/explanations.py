@@ -147,6 +147,8 @@ def measure(net, x, labels, pairs=4):
     """
     net = copy.deepcopy(net).train()
     flow = gradient_flow(net, x, labels)
+    if not all(row.entering and row.weight_ratio for row in flow):
+        raise ValueError("measure: a block gets no gradient at all, so nothing can be compared. Is every unit dead?")
     gained = math.log10(flow[0].entering / flow[-1].entering)
     ratios = [row.weight_ratio for row in flow]
     return {
