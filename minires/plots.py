@@ -12,6 +12,7 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 DEPTH_COLOURS = {20: "#E69F00", 32: "#56B4E9", 44: "#009E73", 56: "#D0342C", 110: "#222222"}  # as in the paper's Fig. 6
@@ -273,7 +274,7 @@ def _river(axis, flow):
     rows = flow[::-1]  # from the loss on
     nodes = np.sqrt([*(row.entering for row in rows), _leaving(rows[-1])])  # widths between blocks
     upper, lower = (np.sqrt([getattr(row, part) for row in rows]) for part in ("shortcut", "branch"))
-    part = upper / (upper + lower)  # of the width, above the line where the strands touch
+    part = upper / np.maximum(upper + lower, 1e-300)  # of the width, above the line where the strands touch
     touch = np.concatenate([part[:1], (part[1:] + part[:-1]) / 2, part[-1:]])
     gap = np.minimum(0.06 * np.max(upper + lower), 0.5 * np.minimum(upper, lower))
     bend = (1 - np.cos(np.linspace(0, np.pi, 40))) / 2  # from 0 to 1 without a corner
@@ -326,7 +327,7 @@ def flow_history_figure(histories, note=""):
             norms.plot(block, [row.entering for row in flow], **style)
             ratios.plot(block, [row.weight_ratio for row in flow], **style)
             if np.any(shortcut):
-                shares.plot(block, shortcut**2 / (shortcut**2 + branch**2), **style)
+                shares.plot(block, shortcut**2 / np.maximum(shortcut**2 + branch**2, 1e-300), **style)
                 angles.plot(block, [row.cosine for row in flow], **style)
         if not shares.lines:
             for axis in (shares, angles):
@@ -546,3 +547,379 @@ def equation_svg(latex):
         return ""
     packed = base64.b64encode(drawn.getvalue().encode()).decode()
     return f'<img alt="{html.escape(latex)}" src="data:image/svg+xml;base64,{packed}">'
+
+
+def block_figure(block, title=""):
+    """A layer made of layers as a diagram, from x at the top to y at the bottom.
+
+    It is drawn from the object: a Sequential is a column, a Residual two columns that meet in a plus, and so on; any
+    other layer is a box.
+
+    Parameters
+    ----------
+    block : Layer
+        Such as ``basic_block(16, 32, 2)``. A whole network can be drawn as well, but is long.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    width, height = _extent(block)
+    figure = Figure(figsize=(width + 0.3, height + (1.35 if title else 1.05)), dpi=110, facecolor="white")
+    axis = figure.add_axes((0, 0, 1, 1))
+    size = figure.get_size_inches()
+    axis.set(xlim=(0, size[0]), ylim=(0, size[1]))
+    axis.axis("off")
+    middle, top = size[0] / 2, size[1] - (0.6 if title else 0.3)
+    if title:
+        axis.text(middle, size[1] - 0.2, title, fontsize=10, color=INK, ha="center", va="center")
+    axis.text(middle, top + 0.08, "x", fontsize=10, color=INK, ha="center", va="center", style="italic")
+    bottom = _draw(axis, block, middle, top - 0.1)
+    _wire(axis, [(middle, bottom), (middle, bottom - 0.3)], arrow=True)
+    axis.text(middle, bottom - 0.42, "y", fontsize=10, color=INK, ha="center", va="center", style="italic")
+    return figure
+
+
+BOX, GAP, SPLIT, BETWEEN = (2.05, 0.3), 0.2, 0.32, 0.25  # inches
+SIGNS = {"Residual": "+", "StochasticResidual": "+", "Gated": "+", "Product": "×", "Concat": "‖"}
+COLOURS = {"Conv2d": "#FBE3D2", "Linear": "#FBE3D2", "BatchNorm2d": "#DCE9F5", "ReLU": "#E3F1DE", "Sigmoid": "#F6E1EE"}
+
+
+def _parts(layer):
+    return [(path, part) for path, part in layer.named_layers() if path and "." not in path]
+
+
+def _extent(layer):
+    """Width and height of the drawing of a layer, in inches; the height without the lines into it and out of it."""
+    kind, inside = type(layer).__name__, [_extent(part) for _, part in _parts(layer)]
+    if kind == "Sequential" and inside:
+        return max(w for w, _ in inside), sum(h for _, h in inside) + GAP * (len(inside) - 1)
+    if kind in SIGNS:
+        return sum(w for w, _ in inside) + BETWEEN * (len(inside) - 1), max(h for _, h in inside) + 2 * SPLIT + 0.34
+    return (0.5, 0.05) if kind == "Identity" else BOX
+
+
+def _draw(axis, layer, x, top):
+    """Draw a layer with the middle of its upper edge at (x, top); return where its lower edge is."""
+    kind, parts, (_, height) = type(layer).__name__, _parts(layer), _extent(layer)
+    if kind == "Sequential" and parts:
+        for i, (_, part) in enumerate(parts):
+            if i:
+                _wire(axis, [(x, top), (x, top - GAP)], arrow=type(part).__name__ not in (*SIGNS, "Identity"))
+                top -= GAP
+            top = _draw(axis, part, x, top)
+        return top
+    if kind in SIGNS:
+        return _draw_paths(axis, layer, parts, x, top, height)
+    if kind == "Identity":
+        _wire(axis, [(x, top), (x, top - height)])
+        return top - height
+    corner, colours = (x - BOX[0] / 2, top - BOX[1]), {"facecolor": COLOURS.get(kind, "#F2F2F2"), "edgecolor": FAINT}
+    axis.add_patch(FancyBboxPatch(corner, *BOX, "round,pad=0,rounding_size=0.06", lw=0.8, **colours))
+    axis.text(x, top - BOX[1] / 2, _in_short(layer), fontsize=8.5, color=INK, ha="center", va="center")
+    return top - BOX[1]
+
+
+def _draw_paths(axis, layer, parts, x, top, height):
+    """Paths side by side, from a point where x splits to a sign where they meet."""
+    kind, widths = type(layer).__name__, [_extent(part)[0] for _, part in parts]
+    left, places = x - _extent(layer)[0] / 2, []
+    for width in widths:
+        places.append(left + width / 2)
+        left += width + BETWEEN
+    bottom, meet = top - height, top - height + 0.17
+    joint = meet + 0.17 + SPLIT / 2
+    _wire(axis, [(x, top), (x, top - SPLIT / 2)])
+    notes = {"branch": "· t", "gate": "t", "shortcut": "· (1 − t)"} if kind == "Gated" else {}
+    if kind == "StochasticResidual":
+        notes = {"branch": f"· b, kept with p = {layer.survival:.2g}"}
+    for (name, part), place in zip(parts, places):
+        dashed = (0, (3, 2)) if name == "gate" else "-"
+        _wire(axis, [(x, top - SPLIT / 2), (place, top - SPLIT / 2), (place, top - SPLIT)])
+        end = _draw(axis, part, place, top - SPLIT)
+        _wire(axis, [(place, end), (place, joint), (x, joint)], ls=dashed)
+        if name in notes:
+            side = -1 if name == "shortcut" else 1  # the last path is at the edge of the figure
+            where = {"ha": "right" if side < 0 else "left", "va": "center"}
+            axis.text(place + 0.06 * side, joint + 0.08, notes[name], fontsize=8, color=INK, **where)
+    _wire(axis, [(x, joint), (x, meet + 0.15)], arrow=True)
+    axis.add_patch(Circle((x, meet), 0.14, facecolor="white", edgecolor=INK, lw=1))
+    axis.text(x, meet, SIGNS[kind], fontsize=11, color=INK, ha="center", va="center")
+    return bottom + 0.03
+
+
+def _wire(axis, points, arrow=False, ls="-"):
+    axis.plot(*zip(*points), color=INK, lw=1, ls=ls, solid_capstyle="round", solid_joinstyle="round")
+    if arrow:
+        (x, y), end = points[-2], points[-1]
+        shape = {"arrowstyle": "-|>", "color": INK, "lw": 1, "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0}
+        axis.annotate("", end, (x, y), arrowprops=shape)
+
+
+def _in_short(layer):
+    """A layer in as many words as a box has room for."""
+    kind = type(layer).__name__
+    if kind == "Conv2d":
+        (kh, kw), (step, _) = layer.kernel_size, layer.stride
+        return f"{kh}x{kw} conv, {layer.in_channels} → {layer.out_channels}" + (f", stride {step}" if step > 1 else "")
+    if kind == "Linear":
+        return f"linear, {layer.in_features} → {layer.out_features}"
+    if kind == "SubsampleShortcut":
+        return f"every {layer.stride}. pixel, {layer.in_channels} → {layer.out_channels}"
+    if kind == "MaxPool2d":
+        return f"{layer.kernel_size[0]}x{layer.kernel_size[1]} max pool, stride {layer.stride[0]}"
+    if kind in ("Dropout", "Scale"):
+        return f"dropout, p = {layer.p}" if kind == "Dropout" else f"· {layer.factor}"
+    return {"BatchNorm2d": "batch norm", "Sigmoid": "sigmoid"}.get(kind, kind)
+
+
+# -- paths, boosting, the identity --------------------------------------------------------------------------------
+
+PLAIN, RESIDUAL = BRANCH, SHORTCUT
+
+
+def lesions_figure(singles, several, orders, note=""):
+    """What is left of a trained net without some of its blocks, or with its blocks in another order.
+
+    Parameters
+    ----------
+    singles : dict
+        ``{"resnet-56": delete_each(...), ...}``
+    several : dict
+        ``{"resnet-56": delete_some(...), ...}``
+    orders : dict
+        ``{"resnet-56": reorder_some(...), ...}``
+    note : str
+        What was run, for the foot of the figure; broken into lines.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not singles:
+        raise ValueError("lesions_figure: expected at least one net, got none.")
+    width = 11.5
+    figure, bottom, top = _sheet(width, 4.0, note)
+    axes = figure.subplots(1, 3, sharey=True, width_ratios=[1.5, 1, 1])
+    figure.subplots_adjust(0.62 / width, bottom + 0.1, 1 - 0.15 / width, top, wspace=0.1)
+    for name, errors in singles.items():
+        colour, blocks = _of_kind(name), [path for path in errors if path]
+        at = np.arange(1, len(blocks) + 1)
+        axes[0].axhline(100 * errors[""], color=colour, lw=0.9, ls=(0, (4, 1.5)))
+        axes[0].plot(at, [100 * errors[path] for path in blocks], "o-", color=colour, ms=3.5, lw=1.2, label=name)
+    for name, errors in several.items():
+        counts = list(errors)
+        axes[1].plot(counts, [100 * np.mean(errors[k]) for k in counts], color=_of_kind(name), lw=1.6)
+        spots = [(k, 100 * error) for k in counts for error in errors[k]]
+        axes[1].plot(*zip(*spots), "o", color=_of_kind(name), ms=3, alpha=0.5, mew=0)
+    for name, moves in orders.items():
+        if moves:
+            axes[2].plot([tau for tau, _ in moves], [100 * e for _, e in moves], "o", color=_of_kind(name), ms=4, mew=0)
+    axes[0].set(xlabel="block deleted, from the input", ylabel="test error (%)", ylim=(0, 100))
+    axes[1].set_xlabel("blocks deleted, drawn at random")
+    axes[2].set_xlabel("Kendall's tau of the blocks' order")
+    axes[2].invert_xaxis()
+    for axis, title in zip(axes, ("one block deleted (dashed: none)", "several deleted", "blocks swapped")):
+        _clean(axis)
+        axis.set_title(title, fontsize=9.5, color=INK)
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[2].xaxis.set_major_formatter(FuncFormatter(lambda tau, _: f"{tau:g}"))
+    axes[0].legend(frameon=False, fontsize=9, labelcolor="linecolor", loc="lower right")
+    return figure
+
+
+def paths_figure(shares, sampled, exact, effective, note=""):
+    """Of the paths through a residual net: how many have a length, what one of them weighs, what all of them weigh.
+
+    Parameters
+    ----------
+    shares : array (n + 1,)
+        ``path_lengths(n)``
+    sampled : dict
+        ``sample_path_gradients(...)``
+    exact : array (n + 1,)
+        Norm of each part of ``gradient_by_length(...)``.
+    effective : (int, int)
+        ``effective_lengths(...)`` of the sampled product.
+    note : str
+        As for ``lesions_figure``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    lengths = np.arange(len(shares))
+    means = np.array([sampled[k].mean() for k in lengths])
+    width = 11.5
+    figure, bottom, top = _sheet(width, 3.8, note)
+    left, middle, right = figure.subplots(1, 3)
+    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.3)
+    left.bar(lengths, 100 * shares, color="#B8B8B8", width=0.85)
+    left.set_ylabel("% of all paths", color=INK)
+    spots = [(k, norm) for k in lengths for norm in sampled[k] if norm > 0]
+    middle.plot(*zip(*spots), "o", color=BRANCH, ms=2.5, alpha=0.35, mew=0)
+    middle.plot(lengths[means > 0], means[means > 0], color=BRANCH, lw=1.6)
+    middle.set_yscale("log")
+    middle.minorticks_off()
+    middle.set_ylabel("|dL/dx| along one path", color=INK)
+    product = shares * means
+    for numbers, colour, label in (
+        (product / product.sum(), BRANCH, "paths x size of one"),
+        (exact / exact.sum(), SHORTCUT, "size of their sum"),
+    ):
+        right.plot(lengths, 100 * numbers, "o-", color=colour, ms=3, lw=1.5, label=label)
+    right.axvspan(effective[0] - 0.5, effective[1] + 0.5, color=BRANCH, alpha=0.1, lw=0)
+    right.set_ylabel("% of the total over all lengths", color=INK)
+    right.legend(frameon=False, fontsize=8.5, labelcolor="linecolor")
+    titles = "how many paths", "what one of them weighs", "what all of a length weigh"
+    for axis, title in zip((left, middle, right), titles):
+        _clean(axis)
+        axis.set_title(title, fontsize=9.5, color=INK)
+        axis.set_xlabel("length: branches on the path", color=INK)
+        axis.set_xlim(-0.7, len(shares) - 0.3)
+    return figure
+
+
+def boosting_figure(parts, together, boosted, bounds, note=""):
+    """What each block adds to the logits, and how blocks trained one by one compare with blocks trained together.
+
+    Parameters
+    ----------
+    parts : list of (name, size, error)
+        Of the net trained end to end: stem and blocks, the standard deviation of what each adds to the logits, and the
+        error of the sum up to there, on training images.
+    together, boosted : list of Edge
+        ``edges(...)`` of the net trained end to end, and of one trained by ``boost``.
+    bounds : (array, array)
+        Of the errors of either.
+    note : str
+        As for ``lesions_figure``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    width = 11.5
+    figure, bottom, top = _sheet(width, 4.0, note)
+    left, middle, right = figure.subplots(1, 3)
+    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.28)
+    at = np.arange(len(parts))
+    left.bar(at, [size for _, size, _ in parts], color="#BFD9EA", width=0.8)
+    left.set_ylabel("std of what it adds to the logits", color=INK)
+    for rows, bound, colour, name in (
+        (together, bounds[0], SHORTCUT, "end to end"),
+        (boosted, bounds[1], BRANCH, "block by block"),
+    ):
+        middle.plot(at, [100 * row.train_error for row in rows], "o-", color=colour, ms=3, lw=1.6, label=name)
+        middle.plot(at, 100 * np.asarray(bound), color=colour, lw=1.2, ls=(0, (1, 1.5)), label="its bound")
+        right.plot(at, [row.edge for row in rows], "o-", color=colour, ms=3, lw=1.6, label=name)
+    middle.plot(at, [100 * error for *_, error in parts], color=FAINT, lw=1.2, label="end to end, last classifier")
+    middle.set(ylabel="training error (%)", ylim=(0, 103))
+    right.set_ylabel("edge: mean margin", color=INK)
+    right.axhline(0, color=FAINT, lw=0.8)
+    titles = "what each part adds", "error of a classifier after each part", "its edge"
+    for axis, title in zip((left, middle, right), titles):
+        _clean(axis)
+        axis.set_title(title, fontsize=9.5, color=INK)
+        axis.set_xlabel("0: the stem; blocks from the input", color=INK)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    middle.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="lower left")
+    return figure
+
+
+def identity_figure(identity, perturbed, note=""):
+    """How well stacks of blocks fit the identity, and a small perturbation of it, against the number of blocks.
+
+    Parameters
+    ----------
+    identity, perturbed : list of StackFit
+        ``fit_stacks(depths)`` and ``fit_stacks(depths, perturbation)``.
+    note : str
+        As for ``lesions_figure``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    width = 10.0
+    figure, bottom, top = _sheet(width, 4.2, note)
+    axes = figure.subplots(1, 2)
+    figure.subplots_adjust(0.75 / width, bottom + 0.1, 1 - 0.15 / width, top, wspace=0.26)
+    kinds = list(dict.fromkeys(fit.kind for fit in identity))
+    colours = dict(zip(kinds, (PLAIN, RESIDUAL, "#009E73", "#CC79A7")))
+    for axis, fits in zip(axes, (identity, perturbed)):
+        for kind in kinds:
+            rows = [fit for fit in fits if fit.kind == kind]
+            shown = [max(fit.final, 1e-6) for fit in rows]  # exactly 0 lies at the foot of the axis
+            axis.plot([fit.blocks for fit in rows], shown, "o-", color=colours[kind], lw=1.7, ms=4, label=kind)
+        axis.axhline(1, color=FAINT, lw=0.8)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        _clean(axis)
+        axis.minorticks_off()
+        axis.set_xticks(sorted({fit.blocks for fit in fits}))
+        axis.set_xlabel("blocks", color=INK)
+    axes[0].set_ylim(6e-7, 10)
+    axes[0].set_ylabel("error; 1: the best constant", color=INK)
+    axes[1].set_ylabel("error; 1: handing x on", color=INK)
+    axes[0].set_title("target: x itself", fontsize=9.5, color=INK)
+    axes[1].set_title("target: x, slightly changed", fontsize=9.5, color=INK)
+    axes[1].legend(frameon=False, fontsize=8.5, labelcolor="linecolor")
+    return figure
+
+
+def residuals_figure(x, y, line, boosted, staged, note=""):
+    """Fit, look at what is left, fit that: a line, then stumps, or the blocks of a residual net.
+
+    Parameters
+    ----------
+    x, y : arrays (points,)
+    line : array (points,)
+        ``straight_line(x, y)``
+    boosted, staged : arrays (rounds + 1, points)
+        ``boosted_stumps(...)`` and ``residual_stages(...)``.
+    note : str
+        As for ``lesions_figure``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    width = 11.5
+    figure, bottom, top = _sheet(width, 5.6, note)
+    axes = figure.subplots(2, 3, sharex=True, sharey="row", height_ratios=[1.6, 1])
+    figure.subplots_adjust(0.65 / width, bottom + 0.07, 1 - 0.15 / width, top, wspace=0.08, hspace=0.1)
+
+    def some(fits):
+        last = len(fits) - 1
+        return {k: fits[k] for k in sorted({min(1, last), min(3, last), last})}
+
+    columns = [
+        ("a straight line", {None: line}),
+        ("boosting: a sum of stumps", some(boosted)),
+        ("a residual net, block by block", some(staged)),
+    ]
+    for (above, below), (title, fits) in zip(axes.T, columns):
+        above.plot(x, y, "o", color="#B8B8B8", ms=3, mew=0)
+        for i, (k, fit) in enumerate(fits.items()):
+            colour = _shade(i, len(fits))
+            above.plot(x, fit, color=colour, lw=1.7, label=f"after {k}" if k is not None else None)
+        below.axhline(0, color=FAINT, lw=0.8)
+        below.vlines(x, 0, y - fit, color=colour, lw=1)
+        below.text(
+            0.02, 0.04, f"mean square {np.mean((y - fit) ** 2):.3f}", transform=below.transAxes, fontsize=8.5, color=INK
+        )
+        above.set_title(title, fontsize=9.5, color=INK)
+        for axis in (above, below):
+            _clean(axis)
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        if len(fits) > 1:
+            above.legend(frameon=False, fontsize=8.5, labelcolor="linecolor")
+    axes[0, 0].set_ylabel("data and fit", color=INK)
+    axes[1, 0].set_ylabel("what is left", color=INK)
+    return figure
+
+
+def _of_kind(name):
+    return PLAIN if name.startswith("plain") else RESIDUAL

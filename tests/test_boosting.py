@@ -1,5 +1,8 @@
 """The logits are the sum of what the blocks add; edges bound the error; blocks can be trained one by one."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -168,3 +171,13 @@ def test_a_plain_net_can_be_boosted_but_a_net_of_another_form_is_refused(images)
     net.extra = cifar_resnet(8, rng=0).bn1
     with pytest.raises(ValueError, match="followed by GlobalAvgPool2d and Linear alone"):
         contributions(net, np.ones((1, 3, 8, 8), np.float32))
+
+
+def test_the_example_compares_blocks_trained_together_and_one_by_one(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    example = importlib.import_module("boosting")
+    monkeypatch.setattr(example, "load_data", lambda options: (images, images))
+    example.main(f"--data synthetic --depths 8 --steps 8 --batch-size 10 --out {tmp_path}".split())
+    out = capsys.readouterr().out
+    assert "Block by block: 2 steps for the stem and for each of 3 blocks" in out and "stage3.0" in out
+    assert (tmp_path / "boosting.png").stat().st_size > 10_000

@@ -1,5 +1,8 @@
 """Fitting the identity, and fitting what is left: lines, stumps, blocks."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -99,3 +102,12 @@ def test_residual_stages_begin_with_the_straight_line_and_go_on_with_what_is_lef
     np.testing.assert_allclose(fits[0], straight_line(x, y), atol=0.02)
     errors = np.mean((fits - y) ** 2, axis=1)
     assert np.all(np.diff(errors) < 0) and errors[1] < 0.5 * errors[0]
+
+
+def test_the_example_draws_both_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    importlib.import_module("identity_is_hard").main(f"--blocks 1 2 --steps 3 --out {tmp_path}".split())
+    out = capsys.readouterr().out
+    assert "residual, clear path" in out and "8 residual blocks: mean square" in out
+    for name in ("identity", "residuals"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000

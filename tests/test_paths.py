@@ -1,6 +1,9 @@
 """A residual net is the sum of its paths; blocks go and come back without a trace."""
 
+import importlib
+import json
 from itertools import chain, combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,3 +239,26 @@ def test_random_blocks_can_be_trained_and_saved(images):
     net = RandomBlocks(cifar_resnet(8, rng=0), keep=2, rng=0)
     log = train(net, SGD(net.parameters(), lr=0.05, momentum=0.9), images, images, steps=4, batch_size=10, bar=False)
     assert log[-1]["kind"] == "test" and 0 <= log[-1]["error"] <= 1
+
+
+@pytest.fixture
+def example(images, tmp_path, monkeypatch):
+    """Run a script of examples/ on a few images; returns its main."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module("unravelled_paths")
+    monkeypatch.setattr(module, "load_data", lambda options: (images, images))
+    return module.main
+
+
+def test_the_example_deletes_follows_and_trains(example, tmp_path, capsys):
+    example("--data synthetic --depths 20 --steps 1 --batch-size 10 --paths 1 --effective-steps 1 --out runs".split())
+    out = capsys.readouterr().out
+    assert "plain-20: test error" in out and "9 blocks, 2^9 paths of 4.5 branches on average" in out
+    assert "4 of 9 random blocks: test error" in out
+    numbers = json.loads((tmp_path / "runs" / "numbers.json").read_text())["numbers"]
+    assert len(numbers["resnet-20"]["paths"]["sum"]) == 10
+    for name in ("lesions", "paths-resnet-20"):
+        assert (tmp_path / "runs" / f"{name}.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit, match="1"):
+        example("--data synthetic --seeds 0 1 --depths 8".split())

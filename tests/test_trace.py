@@ -144,7 +144,8 @@ def test_the_command_compares_with_a_saved_trace_on_its_weights(tmp_path, monkey
     assert main(["trace", "resnet-8", "--seed", "5", "--against", "ref.npz", "--html", "t.html"]) == 0
     assert "tensors agree with ref.npz" in capsys.readouterr().out and "<svg" not in (tmp_path / "t.html").read_text()
     (tmp_path / "mine.py").write_text(
-        "import minires\n\nclass Bad(minires.ReLU):\n    def backward(self, dy):\n        return 2 * super().backward(dy)\n"
+        "import minires\n\n"
+        "class Bad(minires.ReLU):\n    def backward(self, dy):\n        return 2 * super().backward(dy)\n"
         "\ndef build(depth):\n    net = minires.cifar_resnet(depth)\n    net.stage1[0].relu = Bad()\n    return net\n"
     )
     assert main(["trace", "mine.py:build", "--args", "8", "--against", "ref.npz"]) == 1
