@@ -123,9 +123,9 @@ def _parser():
     sub.add_argument("--checkpoint", metavar="FILE", help="take the weights from a checkpoint.npz of a run")
     sub.add_argument("--eval", action="store_true", help="in evaluation mode (default: training)")
     sub.add_argument("--html", metavar="FILE", help="write a page, with the layers' equations, instead of the table")
-    sub.add_argument("--save", metavar="FILE", help="write all tensors, to compare with")
+    sub.add_argument("--save", metavar="FILE", help="write all tensors, in float64, to compare with")
     sub.add_argument("--against", metavar="FILE", help="compare with a saved trace, on its batch and with its weights")
-    sub.add_argument("--tolerance", type=float, default=1e-3, help="of a tensor's largest entry (default 1e-3)")
+    sub.add_argument("--tolerance", type=float, default=1e-6, help="of a tensor's largest entry (default 1e-6)")
 
     command(doctor_command, "doctor", "say what is installed, and whether it works")
     return parser
@@ -368,6 +368,9 @@ def trace_command(options):
             ) from None
         net.train(reference.about["training"])
         x, labels = reference.tensors["x"], reference.tensors["labels"]
+    if options.save or reference:  # in float32 rounding takes a number or two to the other side of a ReLU's kink
+        net.astype(np.float64)
+        x = x.astype(np.float64)
     made = trace(net, x, labels, options.net)
     found = difference(made, reference, options.tolerance) if reference else None
     verdict = str(found) if found else f"All {len(made.tensors)} tensors agree with {options.against}."

@@ -8,8 +8,10 @@ r"""A trace: what every layer of a net returned, and the gradient that came back
     difference(mine, Trace.load("reference.npz"))      # the first layer that differs, and where
     Path("trace.html").write_text(page(mine))
 
-Two traces of one network, with the same weights and the same batch, must agree up to rounding. Layers are compared in
-the order in which they finish, forward and then backward: of those that differ the first is nearest to the mistake.
+Two traces of one network, with the same weights and the same batch, must agree up to rounding (compare in float64: in
+float32 rounding takes a number or two to the other side of a ReLU's kink, and its gradient comes or goes). Layers are
+compared in the order in which they finish, forward and then backward: of those that differ the first is nearest to the
+mistake.
 """
 
 import copy
