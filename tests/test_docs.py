@@ -7,6 +7,8 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["networks.md", "looking-inside.md", "weights.md"]
+LAB = ["gradient-flow", "layer-responses", "degradation-or-vanishing"]
+PAGES += [f"lab/{name}.md" for name in LAB]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -18,8 +20,8 @@ def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
     exec(compile("\n".join(blocks), page, "exec"), {})
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))
 def test_what_the_page_points_to_exists(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
-    assert [t for t in targets if "://" not in t and not (DOCS / t).exists()] == []
+    assert [t for t in targets if "://" not in t and not (DOCS / page).parent.joinpath(t).exists()] == []
