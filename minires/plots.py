@@ -865,7 +865,7 @@ def identity_figure(identity, perturbed, note=""):
     axes[1].set_ylabel("error; 1: handing x on", color=INK)
     axes[0].set_title("target: x itself", fontsize=9.5, color=INK)
     axes[1].set_title("target: x, slightly changed", fontsize=9.5, color=INK)
-    axes[1].legend(frameon=False, fontsize=8.5, labelcolor="linecolor")
+    axes[0].legend(frameon=False, fontsize=8.5, labelcolor="linecolor", loc="center left")
     return figure
 
 
@@ -914,6 +914,7 @@ def residuals_figure(x, y, line, boosted, staged, note=""):
         for axis in (above, below):
             _clean(axis)
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.tick_params(labelleft=axis in axes[:, 0])
         if len(fits) > 1:
             above.legend(frameon=False, fontsize=8.5, labelcolor="linecolor")
     axes[0, 0].set_ylabel("data and fit", color=INK)

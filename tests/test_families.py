@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from matplotlib.patches import FancyBboxPatch
 
 from minires.gradcheck import check_layer
 from minires.layers import (
@@ -52,6 +53,7 @@ from minires.networks.imagenet import imagenet_network
 from minires.networks.relatives import conv_relu
 from minires.networks.stochastic_depth import linear_decay
 from minires.optim import SGD
+from minires.plots import block_figure
 from minires.walk import summary
 
 
@@ -403,6 +405,22 @@ def test_an_inception_block_is_three_lines_of_concat():
     np.testing.assert_array_equal(y[:, 11:], copy.deepcopy(pooled).forward(x))
 
 
+# -- figures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_figure_of_a_block_has_a_box_for_each_layer(name):
+    block = BLOCKS[name](*CHANGED, rng=0)
+    layers = [layer for _, layer in block.named_layers() if not children(layer) and not isinstance(layer, Identity)]
+    figure = block_figure(block)
+    (axis,) = figure.axes
+    assert sum(isinstance(patch, FancyBboxPatch) for patch in axis.patches) == len(layers)
+    words = [text.get_text() for text in axis.texts]
+    assert sum("conv" in word for word in words) == sum(isinstance(layer, Conv2d) for layer in layers)
+    inside = [text.get_window_extent() for text in axis.texts if text.get_text()]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in inside)
+
+
 # -- what a person can get wrong ---------------------------------------------------------------------------------
 
 
@@ -438,19 +456,23 @@ def test_a_list_instead_of_branches_is_named():
 
 # -- training ----------------------------------------------------------------------------------------------------
 
-TRAINED = {  # name: (net, lr)
-    **{name: (name, 0.05) for name in ("plain-8", "resnet-8-B", "bottleneck-11", "wrn-10-2-dropout0.3", "vgg-16")},
-    **{name: (name, 0.05) for name in ("preact-14", "one-layer-8", "stochastic-depth-14", "highway-11")},
-    **{name: (name, 0.02) for name in ("highway-mlp-10", "preact-14")},
-    **{f"resnet-8-{name}": (f"resnet-8-{name}", 0.02) for name in VARIANTS},
+TRAINED = {  # name: learning rate
+    **dict.fromkeys(["plain-8", "resnet-8-B", "bottleneck-11", "wrn-10-2-dropout0.3", "vgg-16"], 0.05),
+    **dict.fromkeys(["one-layer-8", "stochastic-depth-14", "highway-11"], 0.05),
+    "preact-14": 0.02,
+    **{f"resnet-8-{name}": 0.02 for name in VARIANTS},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_network_trains(name):
-    name, lr = TRAINED[name]
-    assert_trains(network(name, rng=0), lr, (3, 16, 16) if "mlp" not in name and "vgg" not in name else (3, 32, 32))
+    assert_trains(network(name, rng=0), TRAINED[name], (3, 32, 32) if name == "vgg-16" else (3, 16, 16))
+
+
+@pytest.mark.slow
+def test_a_fully_connected_highway_trains():
+    assert_trains(highway_mlp(10, in_features=3 * 4 * 4, rng=0), 0.02, (3, 4, 4))
 
 
 @pytest.mark.slow

@@ -1,0 +1,30 @@
+"""Draw the blocks of these pages from the objects themselves:  python docs/networks/draw.py"""
+
+from pathlib import Path
+
+from minires.networks import (
+    basic_block,
+    bottleneck_block,
+    highway_block,
+    inception_block,
+    preact_block,
+    variant_block,
+)
+from minires.networks.stochastic_depth import cifar_stochastic_depth
+from minires.plots import block_figure
+
+BLOCKS = {
+    "basic": basic_block(16, 32, 2, shortcut="B", rng=0),
+    "bottleneck": bottleneck_block(256, 256, rng=0),
+    "preactivation": preact_block(16, 16, rng=0),
+    "preactivation-changed": preact_block(16, 32, 2, rng=0),
+    "wide": preact_block(160, 160, dropout=0.3, rng=0),
+    "gating": variant_block(16, 16, variant="exclusive-gating-6", rng=0),
+    "highway": highway_block(16, 16, rng=0),
+    "stochastic-depth": cifar_stochastic_depth(110, rng=0).stage3[17],
+    "inception": inception_block(192, 64, 96, 128, 16, 32, 32, rng=0),
+}
+
+if __name__ == "__main__":
+    for name, block in BLOCKS.items():
+        block_figure(block).savefig(Path(__file__).with_name(f"{name}.png"))
