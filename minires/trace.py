@@ -254,10 +254,10 @@ def _unlike(a, b, tolerance):
 # -- the page -------------------------------------------------------------------------------------------------
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #333; margin: 1.5em auto; max-width: 1200px; padding: 0 1em }
+body { font: 15px/1.45 system-ui, sans-serif; color: #333; margin: 1.5em auto; max-width: 1350px; padding: 0 1em }
 h1 { font-size: 1.4em } h2 { font-size: 1.15em; margin-top: 2em } .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
-th, td { padding: 2px 9px; text-align: right; white-space: nowrap } th { font-weight: 600; color: #777 }
+th, td { padding: 2px 8px; text-align: right; white-space: nowrap } th { font-weight: 600; color: #777 }
 td:first-child, td:nth-child(2), th:first-child, th:nth-child(2) { text-align: left }
 thead th { position: sticky; top: 0; background: #fff; border-bottom: 1px solid #aaa }
 tr.stage td { border-top: 1px solid #ddd } td.bar { background-repeat: no-repeat }
@@ -286,9 +286,8 @@ def page(made, equation=None, compared=None):
         stage = row.path.partition(".")[0]
         bad = row.y.nan or row.dy.nan or (compared and f" {row.path} (" in compared)
         classes = f"{'stage ' if stage != above else ''}{'bad' if bad else ''}"
-        indent = 1.2 * row.path.count(".")
         cells = [
-            f'<td style="padding-left:{indent:.1f}em">{html.escape(row.path)}</td>',
+            f"<td>{html.escape(row.path)}</td>",
             f'<td><a href="#{html.escape(row.kind)}">{html.escape(row.kind)}</a></td>',
         ]
         for s, bar in zip((row.y, row.dy), behind):

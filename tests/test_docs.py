@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ["networks.md", "looking-inside.md", "weights.md"]
-LAB = ["gradient-flow", "layer-responses", "degradation-or-vanishing"]
+PAGES = ["networks.md", "looking-inside.md", "weights.md", "tracing.md"]
+LAB = ["gradient-flow", "layer-responses", "degradation-or-vanishing", "identity"]
 PAGES += [f"lab/{name}.md" for name in LAB]
 
 
-@pytest.mark.parametrize("page", PAGES)
+FAMILIES = sorted(f"networks/{path.name}" for path in (DOCS / "networks").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES + FAMILIES)
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (DOCS / page).read_text(encoding="utf-8")
