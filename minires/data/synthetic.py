@@ -1,8 +1,9 @@
 """A synthetic set of ten classes, made from a seed in a second or two: what everything runs on without a download.
 
 Each image shows one of ten shapes at a random place, turned, stretched and textured, on a textured ground with
-clutter, in uneven light and noise. Colours say nothing about the class: only the outline does, and telling outlines
-apart takes several layers. Most images are clear; in some the shape all but disappears, so the error stays above zero.
+clutter, in uneven light and noise. The shape is lighter than its ground, but colours say next to nothing about the
+class: the outline does, and telling outlines apart takes several layers. Most images are clear; in some the shape all
+but disappears, so that the error stays above zero.
 
 Every number comes from additions, products, quotients, roots and comparisons of float32 values, which all processors
 round alike: a seed gives the same bytes everywhere. (Sines and logarithms would not.)
@@ -15,11 +16,11 @@ from minires.data.dataset import Dataset
 SIDE = 32  # pixels
 
 # How hard the set is.
-RADIUS = 7.0, 11.0  # of a shape, in pixels
-TURN = 0.2  # largest turn of a shape, as the tangent of half the angle: 23 degrees to either side
+RADIUS = 8.0, 12.0  # of a shape, in pixels
+TURN = 0.16  # largest turn of a shape, as the tangent of half the angle: 18 degrees to either side
 STRETCH = 1.25  # largest ratio of a shape's sides
-FADE = 0.8  # part of the contrast that the hardest images lose
-NOISE = 0.08  # standard deviation of the noise in the hardest images, of a range of 1
+FADE = 0.97  # part of the contrast that the hardest images lose
+NOISE = 0.12  # standard deviation of the noise in the hardest images, of a range of 1
 TEXTURE = 0.2  # range of the textures
 CLUTTER = 2  # small pieces before which the shape stands
 
@@ -62,7 +63,8 @@ def _images(size, rng, at_once=100):
 
 def _draw(shape, N, rng):
     """N images (N, 3, SIDE, SIDE) of one shape, painted from back to front."""
-    hardness = _uniform(rng, 0, 1, N, 1, 1, 1) ** 2
+    hardness = _uniform(rng, 0, 1, N, 1, 1, 1)
+    hardness = hardness * hardness * hardness  # mostly small; and ** 3 would be a logarithm
     ground = _uniform(rng, 0.1, 0.55, N, 3, 1, 1)
     colour = ground + (1 - FADE * hardness) * _uniform(rng, 0.15, 0.6, N, 3, 1, 1)
 
