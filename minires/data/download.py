@@ -131,7 +131,7 @@ def _complete(url, part, size, advice, timeout, progress):
                     continue
                 bar.close()
                 kept = f"{have / size:.0%} of {part.stem} ({_mb(have)}) is kept" if have else "nothing has arrived yet"
-                again = "The same command, run again, goes on from there" + (", also from another server." * bool(have))
+                again = "The same command, run again, " + ("goes on from there." if have else "tries again.")
                 if isinstance(error, KeyboardInterrupt):
                     print(f"minires: stopped; {kept}. {again}", file=sys.stderr)
                     raise
