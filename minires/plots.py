@@ -816,7 +816,7 @@ def boosting_figure(parts, together, boosted, bounds, note=""):
         right.plot(at, [row.edge for row in rows], "o-", color=colour, ms=3, lw=1.6, label=name)
     middle.plot(at, [100 * error for *_, error in parts], color=FAINT, lw=1.2, label="end to end, last classifier")
     middle.set(ylabel="training error (%)", ylim=(0, 103))
-    right.set_ylabel("edge: mean margin", color=INK)
+    right.set_ylabel("edge; 0: a guess, 1: certainty", color=INK)
     right.axhline(0, color=FAINT, lw=0.8)
     titles = "what each part adds", "error of a classifier after each part", "its edge"
     for axis, title in zip((left, middle, right), titles):

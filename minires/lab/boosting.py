@@ -9,23 +9,23 @@ The second line telescopes from the first ([Huang2018], equation 1 and section 3
 each trained on what the sum so far gets wrong; a residual net adds *features*. BoostResNet takes the likeness at its
 word: train block 1 with a linear classifier of its own, freeze it, train block 2 on top with another classifier, ...
 
-What a classifier is worth is its edge. Of image i, let m_i be the probability given to the right class minus the
-largest given to a wrong one: between -1 and 1, and the image is wrong when m_i <= 0. For any alpha >= 0,
+What a classifier is worth is its edge. Of image i and a wrong class l, let m be the probability given to the right
+class minus that given to l: between -1 and 1. A wrong image has m <= 0 for some l. For any alpha >= 0,
 
 .. math::
     [m \le 0] \;\le\; e^{-\alpha m} \;\le\; \frac{1 + m}{2} e^{-\alpha} + \frac{1 - m}{2} e^{\alpha}
 
-as e^x is convex. Averaged over the images, with the edge gamma~ = mean of m, and at the best alpha, half the logarithm
-of (1 + gamma~) / (1 - gamma~),
+as e^x is convex. Averaged over all images and their K - 1 wrong classes, with the edge gamma~ = mean of m (0 for a
+guess, 1 for certainty), and at the best alpha, half the logarithm of (1 + gamma~) / (1 - gamma~),
 
 .. math::
-    \mathrm{error} \;\le\; \sqrt{1 - \tilde\gamma_T^2}
+    \frac{\mathrm{error}}{K - 1} \;\le\; \sqrt{1 - \tilde\gamma_T^2}
                    \;=\; \prod_t \sqrt{1 - \gamma_t^2} \;\le\; e^{-\sum_t \gamma_t^2 / 2},
     \qquad \gamma_t^2 = \frac{\tilde\gamma_{t+1}^2 - \tilde\gamma_t^2}{1 - \tilde\gamma_t^2}
 
-The product telescopes again. gamma_t > 0 is the weak learning condition: each block makes the edge larger. If every
-gamma_t is at least gamma, the error is at most exp(-T gamma^2 / 2). [Huang2018] states this for two classes, with
-y o(x) for m; the margin above is the same thing for any number of them.
+The product telescopes again, from gamma~_0 = 0. gamma_t > 0 is the weak learning condition: each block makes the edge
+larger. If every gamma_t is at least gamma, the error is at most (K - 1) exp(-T gamma^2 / 2). For two classes this is
+[Huang2018], whose y o(x) is m; there edges are taken over weighted examples, here all count alike.
 
 References
 ----------
@@ -123,35 +123,33 @@ class Edge(NamedTuple):
     """What the classifier after one part of a net is worth; see ``edges``."""
 
     name: str
-    edge: float  # gamma~: mean margin on the training images
+    edge: float  # gamma~ on the training images
     train_error: float
     test_error: float
 
 
 def margins(logits, labels):
-    """Return, for each image, the probability of the right class minus the largest one of a wrong class."""
+    """Return, for each image, the probability of the right class minus the mean of those of the wrong classes."""
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    right = p[rows, labels]
-    p[rows, labels] = -np.inf
-    return right - p.max(axis=1)
+    K = p.shape[1]
+    return (K * p[np.arange(len(labels)), labels] - 1) / (K - 1)  # the wrong classes share what is left of 1
 
 
-def gammas(edge):
-    """Return gamma_t^2 of each step from one edge to the next, and the error bound after each classifier.
+def gammas(edge, classes):
+    """Return gamma_t^2 of each step from one edge to the next, and the error bound after each classifier, at most 1.
 
     An edge below 0 counts as 0: a classifier worse than none gets the weight alpha = 0. A negative gamma_t^2 says that
     the weak learning condition fails there.
 
-    >>> squared, bound = gammas([0.0, 0.6, 0.8])
+    >>> squared, bound = gammas([0.0, 0.6, 0.8], classes=2)
     >>> squared.round(4).tolist(), bound.round(4).tolist()
     ([0.36, 0.4375], [1.0, 0.8, 0.6])
     """
     left = 1 - np.clip(edge, 0, 1) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         squared = np.where(left[:-1] > 0, 1 - left[1:] / left[:-1], 0.0)
-    return squared, np.sqrt(left)
+    return squared, np.minimum(1, (classes - 1) * np.sqrt(left))
 
 
 def edges(net, classifiers, train_set, test_set, batch_size=250):
@@ -170,8 +168,9 @@ def edges(net, classifiers, train_set, test_set, batch_size=250):
     for dataset in (train_set, test_set):
         found = [pooled_features(net, x) for x, _ in batches(dataset, batch_size)]
         columns = [np.concatenate(feature) for feature in zip(*found)]
-        found = [margins(c.forward(feature), dataset.labels) for c, feature in zip(classifiers, columns)]
-        measured.append([(float(margin.mean()), float(np.mean(margin <= 0))) for margin in found])
+        found = [classifier.forward(feature) for classifier, feature in zip(classifiers, columns)]
+        wrong = [float(np.mean(logits.argmax(axis=1) != dataset.labels)) for logits in found]
+        measured.append([(float(margins(logits, dataset.labels).mean()), w) for logits, w in zip(found, wrong)])
     return [Edge(name, edge, wrong, test) for name, (edge, wrong), (_, test) in zip(names, *measured)]
 
 
