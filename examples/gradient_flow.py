@@ -41,7 +41,8 @@ def main(arguments=None):
             if found:
                 figures[f"gradient-flow{kind}"] = flow_history_figure(found, note + bare_note(kind, options))
                 for moment, when in ((min, "at the start"), (max, "at the end")):
-                    flows = {name: history[moment(history)] for name, history in found.items()}
+                    steps = {name: moment(history) for name, history in found.items()}  # the last of one that diverged
+                    flows = {f"{name}\nstep {step:,}": found[name][step] for name, step in steps.items()}
                     words = f"{when.capitalize()}. {note}{bare_note(kind, options)}"
                     figures[f"river{kind}-{when.replace(' ', '-')}"] = river_figure(flows, words)
         keep(options, train_set, figures, numbers)

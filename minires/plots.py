@@ -291,7 +291,7 @@ def _river(axis, flow):
             axis.fill_between(i + x, *strand, color=SHORTCUT, lw=0.2)
         strand = shore(middles[0], lower[i] - half, middles[1]), shore(-ends[0], -half, -ends[1])
         axis.fill_between(i + x, *strand, color=BRANCH, lw=0.2)
-    return max(np.max(upper + lower + gap), np.max(nodes)) / 2
+    return max(np.max(upper + lower + gap), np.max(nodes)) / 2 or 1.0  # 1: a river run dry, without gradient
 
 
 def flow_history_figure(histories, note=""):

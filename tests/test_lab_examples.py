@@ -140,6 +140,11 @@ def test_the_strands_of_a_river_have_the_square_roots_of_the_norms_for_widths():
     assert "1" in words and f"{np.sqrt(9.0**2 + 16.0**2):.3g}" in words  # at the loss and at the input
 
 
+def test_a_river_without_gradient_is_a_line(recwarn):
+    river_figure({"dead": [row("stage1.0", 0.0, 0.0, 0.0)] * 2})
+    assert not recwarn.list
+
+
 def test_figures_of_nothing_are_refused():
     with pytest.raises(ValueError, match="river_figure: expected"):
         river_figure({"plain": []})
