@@ -215,19 +215,23 @@ class MiniresWork:
     def operators(self, steps):
         """Time every kernel call of so many training steps; return a row for each operator and shape."""
         self.train(1)
-        taken, work = {}, {}
+        taken, work, totals, each = {}, {}, [], []
         with _timed_kernels(taken, work):
-            totals = np.array(seconds(partial(self._step_apart, taken), steps))
-        per_step = {key: np.reshape(calls, (steps, -1)) for key, calls in taken.items()}
-        rest = totals - sum(calls.sum(axis=1) for calls in per_step.values())
-        per_step["all else", "linear, pooling, shortcuts, Python"] = rest[:, None]
+            for _ in range(steps):
+                taken.clear()
+                totals += seconds(partial(self._step_apart, taken), 1)
+                each.append({key: (sum(calls), len(calls)) for key, calls in taken.items()})
+        every = dict.fromkeys(key for step in each for key in step)  # with stochastic depth not all are in each step
+        per_step = {key: np.array([step.get(key, (0, 0)) for step in each]) for key in every}
+        rest = np.array(totals) - sum(step[:, 0] for step in per_step.values())
+        per_step["all else", "linear, pooling, shortcuts, Python"] = np.stack([rest, np.ones(steps)], axis=1)
         rows = []
-        for (operator, shape), calls in per_step.items():
-            ms = float(np.median(calls.sum(axis=1)) * 1e3)
-            row = {"operator": operator, "shape": shape, "calls": calls.shape[1], "ms": ms}
+        for (operator, shape), step in per_step.items():
+            ms, calls = float(np.median(step[:, 0]) * 1e3), int(np.median(step[:, 1]))
+            row = {"operator": operator, "shape": shape, "calls": calls, "ms": ms}
             row["share"] = ms / float(np.median(totals) * 1e3)
             for unit, amount in work.get((operator, shape), {}).items():
-                row |= {unit: amount, f"g{unit}_per_s": amount * row["calls"] / ms / 1e6}
+                row |= {unit: amount} | ({f"g{unit}_per_s": amount * calls / ms / 1e6} if ms else {})
             rows.append(row)
         return sorted(rows, key=lambda row: -row["ms"])
 

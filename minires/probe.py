@@ -184,7 +184,9 @@ def gradient_flow(net, x, labels, blocks=None):
     flow = GradientFlow()
     for path, join in joins.items():
         whole = probe.dx[path]
-        shortcut, branch = (probe.dx[f"{join}.{part}"] for part in _PARTS) if join else (np.zeros_like(whole), whole)
+        nothing = np.zeros_like(whole)  # came down a branch that stochastic depth left out
+        parts = (probe.dx.get(f"{join}.{part}", nothing) for part in _PARTS)
+        shortcut, branch = parts if join else (nothing, whole)
         weights = [parameter for parameter in layers[path].parameters() if parameter.data.ndim > 1]
         flow.append(
             BlockFlow(

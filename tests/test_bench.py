@@ -9,7 +9,16 @@ import pytest
 
 from minires import Conv2d, Layer, Sequential, bench_torch, cli, kernels
 from minires import bench as bench_module
-from minires.bench import _Engine, _same_work, _timed_kernels, amount_of_work, bench, described, report_text
+from minires.bench import (
+    MiniresWork,
+    _Engine,
+    _same_work,
+    _timed_kernels,
+    amount_of_work,
+    bench,
+    described,
+    report_text,
+)
 from minires.networks import network
 from minires.walk import summary
 
@@ -156,11 +165,16 @@ def test_a_layer_is_described_by_what_its_constructor_takes():
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
-@pytest.mark.parametrize("name", ["plain-8", "resnet-8-A", "resnet-8-B"])
+@pytest.mark.parametrize("name", ["plain-8", "resnet-8-A", "resnet-8-B", "preact-8", "wrn-10-1-dropout0.3"])
 def test_pytorch_does_the_same_work(name):
     report = bench(name, batch=BATCH, repeat=1, against="torch")
     assert list(report["engines"]) == ["minires", "torch", "torch channels_last"]
     assert "minires / fastest (smallest) torch: training step" in report_text(report)
+
+
+def test_operators_of_blocks_left_out_now_and_then_are_timed():
+    rows = MiniresWork("stochastic-depth-14", 2, (3, 8, 8), 10).operators(4)
+    assert {"conv2d", "loss", "all else"} <= {row["operator"] for row in rows}
 
 
 def test_neither_side_of_the_benchmark_imports_torch_into_this_process():

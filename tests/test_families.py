@@ -54,6 +54,7 @@ from minires.networks.relatives import conv_relu
 from minires.networks.stochastic_depth import linear_decay
 from minires.optim import SGD
 from minires.plots import block_figure
+from minires.probe import gradient_flow
 from minires.walk import summary
 
 
@@ -355,6 +356,13 @@ def test_a_branch_left_out_is_not_computed_and_learns_nothing():
     assert block.branch._cache is None
     np.testing.assert_array_equal(block.backward(x), x)
     assert not np.any(block.branch.weight.grad)
+
+
+def test_the_gradient_flow_of_a_branch_left_out_is_nothing():
+    net = cifar_stochastic_depth(14, survival=1e-9, rng=0)
+    x, labels = normal(2, 3, 8, 8).astype(np.float32), np.array([0, 1])
+    flow = gradient_flow(net, x, labels)
+    assert flow[-1].branch == 0 and flow[-1].shortcut > 0  # the last block survives least
 
 
 def test_in_evaluation_a_branch_counts_as_often_as_it_was_there():
