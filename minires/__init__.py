@@ -30,7 +30,15 @@ from minires.layers import (
     SubsampleShortcut,
 )
 from minires.losses import mean_squared_error, softmax_cross_entropy
-from minires.networks import basic_block, cifar_plain, cifar_resnet, network
+from minires.networks import (
+    basic_block,
+    cifar_plain,
+    cifar_resnet,
+    imagenet_resnet,
+    network,
+    preact_resnet,
+    wide_resnet,
+)
 from minires.optim import SGD
 from minires.probe import Probe, gradient_flow
 from minires.walk import summary
@@ -67,8 +75,11 @@ __all__ = [
     "cifar_plain",
     "cifar_resnet",
     "gradient_flow",
+    "imagenet_resnet",
     "mean_squared_error",
     "network",
+    "preact_resnet",
     "softmax_cross_entropy",
     "summary",
+    "wide_resnet",
 ]
