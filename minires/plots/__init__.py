@@ -1,0 +1,27 @@
+"""Figures. The only folder that imports matplotlib; none of it needs a screen.
+
+Each function returns a ``matplotlib.figure.Figure``, which a notebook shows and ``figure.savefig(path)`` writes.
+"""
+
+from minires.plots.diagrams import block_figure, equation_svg
+from minires.plots.ensembles import boosting_figure, identity_figure, lesions_figure, paths_figure, residuals_figure
+from minires.plots.explanations import explanations_figure, responses_figure, shattered_figure
+from minires.plots.flow import flow_history_figure, gradient_flow_figure, river_figure
+from minires.plots.training import degradation_figure
+
+__all__ = [
+    "block_figure",
+    "boosting_figure",
+    "degradation_figure",
+    "equation_svg",
+    "explanations_figure",
+    "flow_history_figure",
+    "gradient_flow_figure",
+    "identity_figure",
+    "lesions_figure",
+    "paths_figure",
+    "residuals_figure",
+    "responses_figure",
+    "river_figure",
+    "shattered_figure",
+]

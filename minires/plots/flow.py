@@ -1,0 +1,215 @@
+"""Gradients on their way through a network."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from minires.plots.sheet import BRANCH, FAINT, INK, SHORTCUT, clean, shade, sheet, whole_decades
+
+
+def gradient_flow_figure(flows, note=""):
+    """Where the gradient of each block went, one column a net: through the shortcut, through the branch.
+
+    Below the norms: the cosine between the two parts (0: they add like the sides of a right angle), the spread of
+    the activations, and the size of the weights' gradient against the weights.
+
+    Parameters
+    ----------
+    flows : dict
+        ``{"plain-56": gradient_flow(...), "resnet-56": gradient_flow(...)}``
+    note : str
+        What was run, for the foot of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not flows or not all(flows.values()):
+        raise ValueError('gradient_flow_figure: expected {"name of a net": gradient_flow(...), ...} with rows in each.')
+    foot = 0.16 * (note.count("\n") + 1) + 0.1 if note else 0.0  # inches
+    figure = Figure(figsize=(4.7 * len(flows) + 1.15, 7.6 + foot), dpi=160, facecolor="white")
+    axes = figure.subplots(4, len(flows), sharex="col", sharey="row", squeeze=False, height_ratios=[2.6, 1, 1, 1])
+    for (norms, angles, spreads, ratios), (name, flow) in zip(axes.T, flows.items()):
+        block = np.arange(1, len(flow) + 1)
+        field = {key: np.array([getattr(row, key) for row in flow]) for key in flow[0]._fields}
+        parts = [("entering", INK, "entering the block"), ("branch", BRANCH, "leaving through the branch")]
+        if np.any(field["shortcut"]):
+            parts.append(("shortcut", SHORTCUT, "leaving through the shortcut"))
+            angles.plot(block, field["cosine"], "o-", color=INK, ms=3, lw=1)
+        else:
+            angles.text(0.5, 0.62, "no shortcut", color=FAINT, fontsize=9, ha="center", transform=angles.transAxes)
+        for key, colour, label in parts:
+            norms.plot(block, field[key], "o-", color=colour, ms=3.2, lw=1.6, label=label)
+        spreads.plot(block, field["activation_std"], "o-", color=INK, ms=3, lw=1)
+        ratios.plot(block, field["weight_ratio"], "o-", color=INK, ms=3, lw=1)
+        angles.axhline(0, color=FAINT, lw=0.8)
+        norms.set_title(name, fontsize=11, color=INK, pad=20)
+        ratios.set_xlabel("block, from the input to the loss", color=INK)
+        stages = [row.path.rpartition(".")[0] for row in flow]
+        for axis in (norms, angles, spreads, ratios):
+            clean(axis)
+            for i in range(1, len(flow)):
+                if stages[i] != stages[i - 1]:
+                    axis.axvline(i + 0.5, color="#CCCCCC", lw=0.8, ls=(0, (2, 2)))
+        for stage in dict.fromkeys(stages):
+            middle = np.mean([i for i, s in zip(block, stages) if s == stage])
+            above = norms.get_xaxis_transform()
+            norms.text(middle, 1.02, stage, color=FAINT, fontsize=8.5, ha="center", transform=above)
+        norms.text(0.02, 0.03, "← backward", color=FAINT, fontsize=8.5, transform=norms.transAxes)
+        ratios.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ratios.set_xlim(0.5, len(flow) + 0.5)
+    for row, label in zip(axes, ("norm of the gradient", "cosine of\nthe two parts", "std of y", "|dW| / |W|")):
+        row[0].set_ylabel(label, color=INK)
+        for axis in row[1:]:
+            axis.tick_params(labelleft=False)
+    rows = [row for flow in flows.values() for row in flow]
+    whole_decades(axes[0, 0], [norm for row in rows for norm in (row.entering, row.shortcut, row.branch)])
+    whole_decades(axes[3, 0], [row.weight_ratio for row in rows])
+    axes[1, 0].set_ylim(-1.1, 1.1)
+    axes[1, 0].set_yticks([-1, 0, 1])
+    axes[2, 0].set_ylim(0, 1.1 * axes[2, 0].get_ylim()[1])
+    most_parts = max(axes[0], key=lambda axis: len(axis.get_legend_handles_labels()[0]))
+    most_parts.legend(loc="lower left", frameon=False, fontsize=9, labelcolor="linecolor")
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.95 / width,
+        right=1 - 0.2 / width,
+        bottom=(0.55 + foot) / height,
+        top=1 - 0.55 / height,
+        wspace=0.1,
+        hspace=0.16,
+    )
+    figure.align_ylabels()
+    if note:
+        figure.text(0.12 / width, 0.08 / height, note, fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
+    return figure
+
+
+def river_figure(flows, note=""):
+    """Every network a river of gradient, from the loss on the left to the input on the right.
+
+    At each block it parts: what goes through the shortcut flows above, what goes through the branch below, and they
+    meet again. Think of pipes: the cross-section of each is the norm of the gradient that it carries, so its width is
+    the square root. Each river has a scale of its own; the norms at both ends are written beside it.
+
+    Parameters
+    ----------
+    flows : dict
+        ``{"plain-56": gradient_flow(...), ...}``, one river each, from top to bottom.
+    note : str
+        What was run, for the foot of the figure; broken into lines.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not flows or not all(flows.values()):
+        raise ValueError('river_figure: expected {"name of a net": gradient_flow(...), ...} with rows in each.')
+    width, each = 11.0, 1.75
+    figure, bottom, top = sheet(width, each * len(flows) + 0.55, note)
+    axes = figure.subplots(len(flows), 1, squeeze=False)[:, 0]
+    figure.subplots_adjust(1.6 / width, bottom, 1 - 0.75 / width, top, hspace=0.12)
+    for axis, (name, flow) in zip(axes, flows.items()):
+        shores = _river(axis, flow)
+        axis.set(xlim=(0, len(flow)), ylim=(-1.05 * shores, 1.05 * shores))
+        axis.axis("off")
+        beside = dict(transform=axis.transAxes, va="center", fontsize=9)
+        axis.text(-0.075, 0.5, name, ha="right", color=INK, fontweight="bold", **beside)
+        axis.text(-0.012, 0.5, f"{flow[-1].entering:.2g}", ha="right", color=FAINT, **beside)
+        axis.text(1.012, 0.5, f"{_leaving(flow[0]):.3g}", ha="left", color=FAINT, **beside)
+    above = dict(transform=axes[0].transAxes, fontsize=9, va="bottom")
+    axes[0].text(0, 1.06, "loss  →", ha="left", color=FAINT, **above)
+    axes[0].text(1, 1.06, "→  input", ha="right", color=FAINT, **above)
+    axes[0].text(0.49, 1.06, "through the shortcut", ha="right", color=SHORTCUT, **above)
+    axes[0].text(0.51, 1.06, "through the branch", ha="left", color=BRANCH, **above)
+    return figure
+
+
+def _leaving(row):
+    """Norm of the whole gradient that leaves a block, from its two parts and the angle between them."""
+    cosine = 0.0 if np.isnan(row.cosine) else row.cosine
+    return np.sqrt(row.shortcut**2 + row.branch**2 + 2 * cosine * row.shortcut * row.branch)
+
+
+def _river(axis, flow):
+    """Draw one river around 0; return how far its shores are from the middle."""
+    rows = flow[::-1]  # from the loss on
+    nodes = np.sqrt([*(row.entering for row in rows), _leaving(rows[-1])])  # widths between blocks
+    upper, lower = (np.sqrt([getattr(row, part) for row in rows]) for part in ("shortcut", "branch"))
+    part = upper / np.maximum(upper + lower, 1e-300)  # of the width, above the line where the strands touch
+    touch = np.concatenate([part[:1], (part[1:] + part[:-1]) / 2, part[-1:]])
+    gap = np.minimum(0.06 * np.max(upper + lower), 0.5 * np.minimum(upper, lower))
+    bend = (1 - np.cos(np.linspace(0, np.pi, 40))) / 2  # from 0 to 1 without a corner
+    x = np.linspace(0, 1, 80)
+
+    def shore(before, between, after):
+        return np.concatenate([before + (between - before) * bend, between + (after - between) * bend])
+
+    for i in range(len(rows)):
+        half = (upper[i] + lower[i] + gap[i]) / 2
+        ends, middles = nodes[i : i + 2] / 2, nodes[i : i + 2] * (0.5 - touch[i : i + 2])
+        if upper[i]:
+            strand = shore(ends[0], half, ends[1]), shore(middles[0], half - upper[i], middles[1])
+            axis.fill_between(i + x, *strand, color=SHORTCUT, lw=0.2)
+        strand = shore(middles[0], lower[i] - half, middles[1]), shore(-ends[0], -half, -ends[1])
+        axis.fill_between(i + x, *strand, color=BRANCH, lw=0.2)
+    return max(np.max(upper + lower + gap), np.max(nodes)) / 2 or 1.0  # 1: a river run dry, without gradient
+
+
+def flow_history_figure(histories, note=""):
+    """How the flow of gradient changes as a network trains, one column a net and one line a moment, light to dark.
+
+    From top to bottom: the norm of the gradient that enters each block; the part of its square that leaves through
+    the shortcut; the cosine between that and what leaves through the branch; the gradient of the weights against the
+    weights.
+
+    Parameters
+    ----------
+    histories : dict
+        ``{"plain-56": {0: gradient_flow(...), 200: gradient_flow(...)}, ...}``, by step.
+    note : str
+        As for ``river_figure``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if not histories or not all(history and all(history.values()) for history in histories.values()):
+        raise ValueError('flow_history_figure: expected {"name of a net": {step: gradient_flow(...), ...}, ...}.')
+    width = 1.0 + 3.1 * len(histories)
+    figure, bottom, top = sheet(width, 7.6, note)
+    axes = figure.subplots(4, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[2.2, 1, 1, 1.2])
+    figure.subplots_adjust(0.85 / width, bottom + 0.5 / 8, 1 - 0.15 / width, top, wspace=0.1, hspace=0.16)
+    for (norms, shares, angles, ratios), (name, history) in zip(axes.T, histories.items()):
+        for i, (step, flow) in enumerate(sorted(history.items())):
+            colour = shade(i, len(history))
+            block = np.arange(1, len(flow) + 1)
+            shortcut, branch = (np.array([getattr(row, part) for row in flow]) for part in ("shortcut", "branch"))
+            style = {"color": colour, "lw": 1.5, "label": f"step {step:,}".replace(",", " ")}
+            norms.plot(block, [row.entering for row in flow], **style)
+            ratios.plot(block, [row.weight_ratio for row in flow], **style)
+            if np.any(shortcut):
+                shares.plot(block, shortcut**2 / np.maximum(shortcut**2 + branch**2, 1e-300), **style)
+                angles.plot(block, [row.cosine for row in flow], **style)
+        if not shares.lines:
+            for axis in (shares, angles):
+                axis.text(0.5, 0.62, "no shortcut", color=FAINT, fontsize=9, ha="center", transform=axis.transAxes)
+        angles.axhline(0, color=FAINT, lw=0.8)
+        norms.set_title(name, fontsize=11, color=INK)
+        norms.legend(loc="best", frameon=False, fontsize=8.5, labelcolor="linecolor")
+        ratios.set_xlabel("block, from the input to the loss", color=INK)
+        ratios.set_xlim(0.5, max(len(flow) for flow in history.values()) + 0.5)
+        for axis in (norms, shares, angles, ratios):
+            clean(axis)
+        ratios.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for row, label in zip(axes, ("norm of the gradient", "part through\nthe shortcut", "cosine", "|dW| / |W|")):
+        row[0].set_ylabel(label, color=INK)
+        for axis in row[1:]:
+            axis.tick_params(labelleft=False)
+    rows = [row for history in histories.values() for flow in history.values() for row in flow]
+    whole_decades(axes[0, 0], [row.entering for row in rows])
+    whole_decades(axes[3, 0], [row.weight_ratio for row in rows])
+    axes[1, 0].set_ylim(0, 1.05)
+    axes[2, 0].set_ylim(-1.1, 1.1)
+    figure.align_ylabels()
+    return figure
