@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from experiment import add_data_options, images_named, load_data, positive
+from experiment import add_data_options, final_errors, images_named, load_data, percent, positive
 
 from minires.checkpoint import CheckpointError, Run, machine, read_log
 from minires.networks import cifar_plain, cifar_resnet
@@ -220,14 +220,6 @@ def draw(data, options):
     degradation_figure(read_logs(options), note).savefig(options.out / "degradation.png")
 
 
-def final_errors(log):
-    """(training error over the last tenth of the steps, images that it was measured on, test error)."""
-    train_lines = [line for line in log if line["kind"] == "train" and line["step"] > 0.9 * log[-1]["step"]]
-    images = sum(line["images"] for line in train_lines)
-    wrong = sum(line["error"] * line["images"] for line in train_lines)
-    return wrong / images, images, [line["error"] for line in log if line["kind"] == "test"][-1]
-
-
 def report(options):
     """Print the table and what it says."""
     results = {key: [final_errors(log) for log in logs] for key, logs in read_logs(options).items()}
@@ -239,11 +231,6 @@ def report(options):
         row = f"{f'{name}-{depth}':10}  {parameters:>10,}  {percent(train_error):>14}  {percent(test_error):>14}"
         print(f"{row}  {PUBLISHED.get((name, depth), 'none')}")
     print(f"\n{verdict(results)}\n\nFigure: {options.out / 'degradation.png'}")
-
-
-def percent(errors):
-    spread = f" +- {100 * np.std(errors, ddof=1):.1f}" if len(errors) > 1 else ""
-    return f"{100 * np.mean(errors):.1f}{spread} %"
 
 
 def verdict(results):

@@ -11,12 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.checkpoint import CheckpointError, load_checkpoint, machine, read_log, read_run_json
+from minires.checkpoint import CheckpointError, Run, load_checkpoint, machine, read_log, read_run_json
 from minires.data import batches, find_cifar10, load_cifar10, synthetic
 from minires.lab.snapshots import Snapshot, snapshots
 from minires.layer import Layer
 from minires.networks import network
-from minires.train import Diverged
+from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.train import Diverged, train
+
+
+def network_of(kind, depth, **options):
+    return network(f"{kind}-{depth}", **options)
 
 
 def add_data_options(parser):
@@ -49,24 +54,75 @@ def whole(text):
     return 0 if text == "0" else positive(text)
 
 
+def final_errors(log):
+    """(training error over the last tenth of the steps, images that it was measured on, test error)."""
+    train_lines = [line for line in log if line["kind"] == "train" and line["step"] > 0.9 * log[-1]["step"]]
+    images = sum(line["images"] for line in train_lines)
+    wrong = sum(line["error"] * line["images"] for line in train_lines)
+    return wrong / images, images, [line["error"] for line in log if line["kind"] == "test"][-1]
+
+
+def percent(errors):
+    """Mean, and the standard deviation over seeds where there are several."""
+    spread = f" +- {100 * np.std(errors, ddof=1):.1f}" if len(errors) > 1 else ""
+    return f"{100 * np.mean(errors):.1f}{spread} %"
+
+
+# -- experiments that train networks, each in a folder of its own -------------------------------------------------
+
+
+def training_parser(script, description, nets, depths, steps, least=positive):
+    """The options that all of them have; a script may add its own. ``nets=None``: it builds its own networks."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.set_defaults(script=script, runs=None)
+    add_data_options(parser)
+    add = parser.add_argument
+    if nets is not None:
+        known = f"plain, resnet, preact, ... (default: {' '.join(nets)})"
+        add("--nets", nargs="+", default=nets, metavar="NET", help=known)
+    shown = f"layers (default: {' '.join(map(str, depths))})"
+    add("--depths", nargs="+", type=int, default=depths, metavar="DEPTH", help=shown)
+    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(default: 0)")
+    add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
+    add("--batch-size", type=positive, default=64, metavar="N", help="images in a step (default: 64)")
+    add("--out", type=Path, metavar="DIR", help=f"folder of figures and numbers (default: runs/{script}-DATA)")
+    return parser
+
+
+def train_in_folder(kind, depth, seed, data, options, build=network_of, lr=0.1, augment=True, tests=8):
+    """Train ``build(kind, depth, ...)`` in a folder of its own, or go on with it, or find it finished: (net, log)."""
+    train_set, test_set = data
+    net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py: one seed, the same batches
+    net = build(kind, depth, classes=len(train_set.classes), rng=net_rng)
+    folder, name = options.out or Path("runs", f"{options.script}-{options.data}"), f"{kind}-{depth}"
+    log = train(
+        net,
+        SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4),
+        train_set,
+        test_set,
+        steps=options.steps,
+        batch_size=options.batch_size,
+        schedule=LinearWarmUp(Cosine(lr, options.steps), options.steps // 10),
+        rng=data_rng,
+        augment=augment,
+        test_every=max(1, options.steps // tests),
+        log_every=max(1, options.steps // 60),
+        run=Run(folder / f"{name}-seed{seed}", {"net": kind, "depth": depth, "seed": seed, "data": train_set.name}),
+        title=f"{name}, seed {seed}",
+    )
+    return net, log
+
+
 # -- the experiments of minires.lab: a few networks, trained a little or long ago, and looked at ------------------
 
 
 def lab_parser(script, description, nets, depths, steps):
     """The options that all of them have; a script may add its own."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.set_defaults(script=script)
-    add_data_options(parser)
+    parser = training_parser(script, description, nets, depths, steps, least=whole)
     add = parser.add_argument
-    add("--nets", nargs="+", metavar="NET", help=f"plain, resnet, preact, ... (default: {' '.join(nets)})")
-    add("--depths", nargs="+", type=int, metavar="6n+2", help=f"(default: {' '.join(map(str, depths))})")
-    add("--seeds", nargs="+", type=int, metavar="SEED", help="(default: 0)")
-    add("--steps", type=whole, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
-    add("--batch-size", type=positive, default=64, metavar="N", help="images in a step (default: 64)")
     add("--images", type=positive, default=64, metavar="N", help="measure on the first N training images (default: 64)")
     add("--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR")
-    add("--out", type=Path, metavar="DIR", help=f"folder of figures and numbers (default: runs/{script}-DATA)")
-    parser.set_defaults(usual={"nets": nets, "depths": depths, "seeds": [0]})
+    parser.set_defaults(usual={"nets": nets, "depths": depths, "seeds": [0]}, nets=None, depths=None, seeds=None)
     return parser
 
 
@@ -118,7 +174,7 @@ def subjects(options, train_set):
     found = []
     for kind, depth, seed, run in keys:
         net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
-        net = network(f"{kind}-{depth}", classes=len(train_set.classes), rng=net_rng)
+        net = network_of(kind, depth, classes=len(train_set.classes), rng=net_rng)
         found.append(Subject(kind, depth, seed, net, data_rng, run))
     options.seeds = sorted({subject.seed for subject in found})
     options.out = options.out or Path("runs", f"{options.script}-{options.data}")
@@ -163,14 +219,14 @@ def setting(options, train_set, measured="training"):
     return f"{images_named(train_set, options)}; {how}; {seeds}; measured on {options.images} {measured} images."
 
 
-def keep(options, train_set, figures, numbers):
-    """Write figures, {name: figure}, and the numbers with what they were measured on; say where."""
+def keep(options, train_set, figures, numbers, words=None):
+    """Write figures, {name: figure}, and the numbers with what they were measured on (``words``); say where."""
     options.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(options.out / f"{name}.png")
     about = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "setting": setting(options, train_set),
+        "setting": words or setting(options, train_set),
         "machine": machine(),
         "numbers": _without_nan(numbers),
     }
