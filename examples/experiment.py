@@ -74,7 +74,7 @@ def percent(errors):
 def training_parser(script, description, nets, depths, steps, least=positive):
     """The options that all of them have; a script may add its own. ``nets=None``: it builds its own networks."""
     parser = argparse.ArgumentParser(description=description)
-    parser.set_defaults(script=script, runs=None)
+    parser.set_defaults(script=script, runs=None, lr=0.1)
     add_data_options(parser)
     add = parser.add_argument
     if nets is not None:
@@ -85,29 +85,38 @@ def training_parser(script, description, nets, depths, steps, least=positive):
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(default: 0)")
     add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
     add("--batch-size", type=positive, default=64, metavar="N", help="images in a step (default: 64)")
+    counted = "measure on the first N images (default: %(default)s)"
+    add("--images", type=positive, default=2000, metavar="N", help=counted)
     add("--out", type=Path, metavar="DIR", help=f"folder of figures and numbers (default: runs/{script}-DATA)")
     return parser
 
 
-def train_in_folder(kind, depth, seed, data, options, build=network_of, lr=0.1, augment=True, tests=8):
+def output_folder(options):
+    return options.out or Path("runs", f"{options.script}-{options.data}")
+
+
+def train_in_folder(kind, depth, seed, data, options, build=network_of, augment=True, tests=8):
     """Train ``build(kind, depth, ...)`` in a folder of its own, or go on with it, or find it finished: (net, log)."""
     train_set, test_set = data
     net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py: one seed, the same batches
     net = build(kind, depth, classes=len(train_set.classes), rng=net_rng)
-    folder, name = options.out or Path("runs", f"{options.script}-{options.data}"), f"{kind}-{depth}"
+    name = f"{kind}-{depth}"
     log = train(
         net,
-        SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4),
+        SGD(net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4),
         train_set,
         test_set,
         steps=options.steps,
         batch_size=options.batch_size,
-        schedule=LinearWarmUp(Cosine(lr, options.steps), options.steps // 10),
+        schedule=LinearWarmUp(Cosine(options.lr, options.steps), options.steps // 10),
         rng=data_rng,
         augment=augment,
         test_every=max(1, options.steps // tests),
         log_every=max(1, options.steps // 60),
-        run=Run(folder / f"{name}-seed{seed}", {"net": kind, "depth": depth, "seed": seed, "data": train_set.name}),
+        run=Run(
+            output_folder(options) / f"{name}-seed{seed}",
+            {"net": kind, "depth": depth, "seed": seed, "data": train_set.name},
+        ),
         title=f"{name}, seed {seed}",
     )
     return net, log
@@ -119,10 +128,11 @@ def train_in_folder(kind, depth, seed, data, options, build=network_of, lr=0.1, 
 def lab_parser(script, description, nets, depths, steps):
     """The options that all of them have; a script may add its own."""
     parser = training_parser(script, description, nets, depths, steps, least=whole)
-    add = parser.add_argument
-    add("--images", type=positive, default=64, metavar="N", help="measure on the first N training images (default: 64)")
-    add("--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR")
-    parser.set_defaults(usual={"nets": nets, "depths": depths, "seeds": [0]}, nets=None, depths=None, seeds=None)
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR"
+    )
+    usual = {"nets": nets, "depths": depths, "seeds": [0]}  # if they are not to come from runs
+    parser.set_defaults(usual=usual, nets=None, depths=None, seeds=None, images=64)
     return parser
 
 
@@ -140,7 +150,7 @@ class Subject(NamedTuple):
     def name(self):
         return f"{self.kind}-{self.depth}"
 
-    def moments(self, train_set, options, at, lr=0.1):
+    def moments(self, train_set, options, at, lr=None):
         """Yield a ``Snapshot`` when the net stands as it did at each of the steps ``at``; 0 is before the first.
 
         A net of a run is seen twice, as it began and as it stands in its checkpoint.
@@ -151,7 +161,7 @@ class Subject(NamedTuple):
                 train_set,
                 at,
                 batch_size=options.batch_size,
-                lr=lr,
+                lr=lr or options.lr,
                 rng=self.rng,
                 title=f"{self.name}, seed {self.seed}",
             )
@@ -177,7 +187,7 @@ def subjects(options, train_set):
         net = network_of(kind, depth, classes=len(train_set.classes), rng=net_rng)
         found.append(Subject(kind, depth, seed, net, data_rng, run))
     options.seeds = sorted({subject.seed for subject in found})
-    options.out = options.out or Path("runs", f"{options.script}-{options.data}")
+    options.out = output_folder(options)
     return found
 
 
@@ -210,7 +220,7 @@ def setting(options, train_set, measured="training"):
         how = "networks from runs of examples/degradation_cifar.py"
     elif options.steps:
         how = (
-            f"{options.steps:,} steps of {options.batch_size} images, learning rate up to 0.1, "
+            f"{options.steps:,} steps of {options.batch_size} images, learning rate up to {options.lr:g}, "
             "warm-up over 1/10, then a cosine to 0"
         )
     else:
