@@ -78,7 +78,7 @@ def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, inputs=N
     text = json.dumps(about, default=lambda array: array.tolist())  # some generators keep their state in an array
     path = Path(path)
     try:
-        with _written_safely(path, keep_previous=True) as file:
+        with written_safely(path, keep_previous=True) as file:
             np.savez(file, about=text, **arrays)
     except OSError as error:
         raise CheckpointError(
@@ -195,7 +195,7 @@ def _previous(path):
 
 
 @contextmanager
-def _written_safely(path, keep_previous=False):
+def written_safely(path, keep_previous=False):
     """Open a new file that takes the place of ``path`` when it is complete and on the disk, and never before."""
     new = path.with_name(path.name + ".new")
     try:
@@ -257,7 +257,7 @@ class Run:
     def open(self, config):
         """Own the folder while the ``with`` lasts: one process at a time, and Ctrl-C waits for the end of a step."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder), self._signals_wait():
+        with locked(self.folder), self._signals_wait():
             self._about = self._checked({**self.config, **config})
             try:
                 yield self
@@ -286,7 +286,7 @@ class Run:
 
     def begin(self, step):
         """Note that training sets in at this step."""
-        with _written_safely(self.log_path) as file:
+        with written_safely(self.log_path) as file:
             file.writelines(json.dumps(line).encode() + b"\n" for line in self.lines)
         self._about["status"] = "running"
         self._about["sessions"].append({"started": _now(), "from_step": step, **machine()})
@@ -335,7 +335,7 @@ class Run:
             self._write_json()
 
     def _write_json(self):
-        with _written_safely(self.json_path) as file:
+        with written_safely(self.json_path) as file:
             file.write(json.dumps(self._about, indent=1).encode() + b"\n")
 
     @contextmanager
@@ -384,7 +384,7 @@ def read_run_json(folder):
 
 
 @contextmanager
-def _locked(folder):
+def locked(folder):
     """Refuse a folder that another process is writing to. The system forgets the lock of a process that died."""
     with open(folder / ".lock", "a+b") as file:
         try:
@@ -398,7 +398,7 @@ def _locked(folder):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise CheckpointError(
-                f"{folder}: another process is training there. Wait for it, or choose another folder."
+                f"{folder}: another process is at work there. Wait for it, or choose another folder."
             ) from None
         except OSError:  # a file system without locks
             pass

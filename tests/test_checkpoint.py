@@ -256,7 +256,7 @@ def test_a_folder_that_holds_another_run_is_refused(tmp_path, config, message):
 
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
     with Run(tmp_path).open({}):
-        with pytest.raises(CheckpointError, match="another process is training there"):
+        with pytest.raises(CheckpointError, match="another process is at work there"):
             with Run(tmp_path).open({}):
                 pass
     with Run(tmp_path).open({}):
