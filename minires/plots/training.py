@@ -43,30 +43,34 @@ def degradation_figure(logs, note=""):
     height = 4.5 + foot
     figure = Figure(figsize=(width, height), dpi=160, facecolor="white")
     axes = figure.subplots(1, len(nets), sharex=True, sharey=True, squeeze=False)[0]
-    last = max(lines[-1]["step"] for seeds in logs.values() for lines in seeds)
-    names = {}
+    panels = [{f"{net}-{depth}": logs[net, depth] for kind, depth in sorted(logs) if kind == net} for net in nets]
+    learning_curves(axes, panels, {f"{net}-{depth}": colours[depth] for net, depth in logs})
     for axis, net in zip(axes, nets):
-        names[axis] = []
-        for depth in sorted(depth for key_net, depth in logs if key_net == net):
-            seeds, colour = logs[net, depth], colours[depth]
-            training = _mean_and_spread(axis, [_training_curve(lines) for lines in seeds], colour, **TRAINING)
-            test = _mean_and_spread(axis, [_test_curve(lines) for lines in seeds], colour, **TEST)
-            names[axis].append(((test if len(test) else training)[-1], f"{net}-{depth}", colour))
         axis.set_title(PANELS[net], fontsize=11, color=INK, pad=8)
-        axis.set_xlabel("iteration", color=INK)
-        clean(axis)
-
-    worst = max(error for ends in names.values() for error, *_ in ends)
-    top = min(100.0, max(20.0, 2.2 * worst))
-    axes[0].set(xlim=(0, last), ylim=(0, top))
-    for axis in axes:
-        _name_ends(axis, names[axis], 1.02 * last, gap=0.052 * top)
-    axes[0].set_ylabel("error (%)", color=INK)
-    styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
-    axes[-1].legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
     figure.subplots_adjust(0.62 / width, (0.55 + foot) / height, 1 - 0.95 / width, 1 - 0.4 / height, wspace=0.24)
     figure.text(0.12 / width, 0.1 / height, "\n".join(note), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
     return figure
+
+
+def learning_curves(axes, panels, colours):
+    """Draw training and test error over the iterations, on each axis those of its panel, {name: [log of each seed]}."""
+    last = max(lines[-1]["step"] for panel in panels for seeds in panel.values() for lines in seeds)
+    names = []
+    for axis, panel in zip(axes, panels):
+        names.append([])
+        for name, seeds in panel.items():
+            training = _mean_and_spread(axis, [_training_curve(lines) for lines in seeds], colours[name], **TRAINING)
+            test = _mean_and_spread(axis, [_test_curve(lines) for lines in seeds], colours[name], **TEST)
+            names[-1].append(((test if len(test) else training)[-1], name, colours[name]))
+        axis.set_xlabel("iteration", color=INK)
+        clean(axis)
+    top = min(100.0, max(20.0, 2.2 * max(error for ends in names for error, *_ in ends)))
+    for axis, ends in zip(axes, names):
+        axis.set(xlim=(0, last), ylim=(0, top))
+        _name_ends(axis, ends, 1.02 * last, gap=0.052 * top)
+    axes[0].set_ylabel("error (%)", color=INK)
+    styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
+    axes[-1].legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
 
 
 def _training_curve(lines, points=60):
