@@ -17,9 +17,10 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from experiment import add_data_options, final_errors, images_named, load_data, percent, positive
+from experiment import add_data_options, images_named, load_data, positive
 
 from minires.checkpoint import CheckpointError, Run, machine, read_log
+from minires.lab.degradation import PUBLISHED, final_errors, percent, verdict
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD, Cosine, LinearWarmUp, MultiStep, WarmUpUntil
 from minires.plots import degradation_figure
@@ -35,21 +36,6 @@ BUDGETS = {
     "30m": {"steps": 2_000, "batch_size": 128, "lr": 0.1},
     "overnight": {"steps": 30_000, "batch_size": 128, "lr": 0.1},
     "paper": {"steps": 64_000, "batch_size": 128, "lr": 0.1},
-}
-
-# Test errors in % of He et al. 2015, CIFAR-10; of plain nets the paper prints curves only.
-PUBLISHED = {
-    ("plain", 20): "about 9.5 (Fig. 6)",
-    ("plain", 32): "about 10 (Fig. 6)",
-    ("plain", 44): "about 12 (Fig. 6)",
-    ("plain", 56): "about 13.5 (Fig. 6)",
-    ("plain", 110): "above 60 (Fig. 6)",
-    ("resnet", 20): "8.75",
-    ("resnet", 32): "7.51",
-    ("resnet", 44): "7.17",
-    ("resnet", 56): "6.97",
-    ("resnet", 110): "6.43",
-    ("resnet", 1202): "7.93",
 }
 
 
@@ -229,44 +215,9 @@ def report(options):
         parameters = sum(parameter.data.size for parameter in NETS[name](depth, rng=0).parameters())
         train_error, _, test_error = zip(*seeds)
         row = f"{f'{name}-{depth}':10}  {parameters:>10,}  {percent(train_error):>14}  {percent(test_error):>14}"
-        print(f"{row}  {PUBLISHED.get((name, depth), 'none')}")
+        published = PUBLISHED.get((name, depth))
+        print(f"{row}  {published.words if published else 'none'}")
     print(f"\n{verdict(results)}\n\nFigure: {options.out / 'degradation.png'}")
-
-
-def verdict(results):
-    """What the numbers say about depth: the deepest against the shallowest net, by training error."""
-    said, change, clear = [], {}, {}
-    for name in NETS:
-        depths = sorted(depth for net, depth in results if net == name)
-        if len(depths) < 2:
-            continue
-        (shallow, deep), noise = (depths[0], depths[-1]), 0.0
-        for depth in (shallow, deep):  # variance of a mean over seeds, and what the number of images leaves open
-            errors, images, _ = (np.array(column) for column in zip(*results[name, depth]))
-            sampling = np.mean(errors * (1 - errors) / images)
-            noise += max(sampling, np.var(errors, ddof=1) if len(errors) > 1 else 0.0) / len(errors)
-        a, b = (np.mean([train_error for train_error, *_ in results[name, depth]]) for depth in (shallow, deep))
-        change[name], clear[name] = b - a, abs(b - a) > 2 * math.sqrt(noise)
-        how = ("worse than" if b > a else "better than") if clear[name] else "about as well as"
-        said.append(f"{name}-{deep} trains {how} {name}-{shallow}: training error {b:.1%} against {a:.1%}.")
-
-    def got_worse(name):
-        return clear[name] and change[name] > 0
-
-    if "plain" in change and got_worse("plain"):
-        said.append(
-            "More layers made the plain network worse on its own training images: degradation, not overfitting."
-        )
-        if "resnet" in change and not got_worse("resnet"):
-            said.append("With shortcuts they did not.")
-        elif "resnet" in change:
-            said.append(
-                f"The residual one got worse as well, by {100 * change['resnet']:.1f} points against "
-                f"{100 * change['plain']:.1f}; a larger budget may part them."
-            )
-    elif "plain" in change:
-        said.append("This run shows no degradation of the plain network. Try a larger budget or more depth.")
-    return "\n".join(said)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 
 from minires.checkpoint import CheckpointError, Run, load_checkpoint, machine, read_log, read_run_json
 from minires.data import batches, find_cifar10, load_cifar10, synthetic
+from minires.lab.degradation import final_errors, percent  # noqa: F401  the scripts take them from here
 from minires.lab.snapshots import Snapshot, snapshots
 from minires.layer import Layer
 from minires.networks import network
@@ -52,20 +53,6 @@ def positive(text):
 
 def whole(text):
     return 0 if text == "0" else positive(text)
-
-
-def final_errors(log):
-    """(training error over the last tenth of the steps, images that it was measured on, test error)."""
-    train_lines = [line for line in log if line["kind"] == "train" and line["step"] > 0.9 * log[-1]["step"]]
-    images = sum(line["images"] for line in train_lines)
-    wrong = sum(line["error"] * line["images"] for line in train_lines)
-    return wrong / images, images, [line["error"] for line in log if line["kind"] == "test"][-1]
-
-
-def percent(errors):
-    """Mean, and the standard deviation over seeds where there are several."""
-    spread = f" +- {100 * np.std(errors, ddof=1):.1f}" if len(errors) > 1 else ""
-    return f"{100 * np.mean(errors):.1f}{spread} %"
 
 
 # -- experiments that train networks, each in a folder of its own -------------------------------------------------

@@ -1,0 +1,115 @@
+"""Do plain networks get worse with depth? Reading the logs of runs, beside what the paper printed.
+
+A result here is what ``final_errors`` makes of the log of one run; ``verdict`` compares the deepest networks with the
+shallowest.
+
+References
+----------
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Published(NamedTuple):
+    """A test error in the paper, in %."""
+
+    error: float | None  # the mean where there is one; None: the paper gives no more than a bound
+    words: str
+
+
+PAPER_STEPS = 64_000  # of 128 images
+
+# He et al. 2015 on CIFAR-10, Table 6; of plain nets the paper prints curves only, read here to about half a point.
+PUBLISHED = {
+    ("plain", 20): Published(9.5, "about 9.5 (Fig. 6)"),
+    ("plain", 32): Published(10.0, "about 10 (Fig. 6)"),
+    ("plain", 44): Published(12.0, "about 12 (Fig. 6)"),
+    ("plain", 56): Published(13.5, "about 13.5 (Fig. 6)"),
+    ("plain", 110): Published(None, "above 60 (Fig. 6)"),
+    ("resnet", 20): Published(8.75, "8.75"),
+    ("resnet", 32): Published(7.51, "7.51"),
+    ("resnet", 44): Published(7.17, "7.17"),
+    ("resnet", 56): Published(6.97, "6.97"),
+    ("resnet", 110): Published(6.61, "6.61 +- 0.16, best 6.43"),
+    ("resnet", 1202): Published(7.93, "7.93"),
+}
+
+
+def final_errors(log):
+    """Return (training error over the last tenth of the steps, images that it was measured on, test error).
+
+    Parameters
+    ----------
+    log : list of dicts
+        As ``train`` returns it and ``read_log`` reads it. Of a run that has not been tested yet the test error is nan.
+
+    Examples
+    --------
+    >>> final_errors([{"kind": "train", "step": 9, "images": 80, "error": 0.25}])
+    (0.25, 80, nan)
+    """
+    train_lines = [line for line in log if line["kind"] == "train" and line["step"] > 0.9 * log[-1]["step"]]
+    images = sum(line["images"] for line in train_lines)
+    wrong = sum(line["error"] * line["images"] for line in train_lines)
+    tests = [line["error"] for line in log if line["kind"] == "test"]
+    return wrong / images, images, tests[-1] if tests else math.nan
+
+
+def percent(errors):
+    """Return the mean in %, and the standard deviation over seeds where there are several, as text."""
+    spread = f" +- {100 * np.std(errors, ddof=1):.1f}" if len(errors) > 1 else ""
+    return f"{100 * np.mean(errors):.1f}{spread} %"
+
+
+def verdict(results):
+    """Say what the numbers show about depth: the deepest against the shallowest net, by training error.
+
+    A difference counts where it exceeds two standard errors, from the spread over the seeds or from the number of
+    images, whichever is larger.
+
+    Parameters
+    ----------
+    results : dict
+        ``{("plain", 20): [final_errors(log) of each seed], ("resnet", 20): ...}``
+
+    Returns
+    -------
+    str
+        A sentence a line; empty when no net has two depths.
+    """
+    said, change, clear = [], {}, {}
+    for name in ("plain", "resnet"):
+        depths = sorted(depth for net, depth in results if net == name)
+        if len(depths) < 2:
+            continue
+        (shallow, deep), noise = (depths[0], depths[-1]), 0.0
+        for depth in (shallow, deep):  # variance of a mean over seeds, and what the number of images leaves open
+            errors, images, _ = (np.array(column) for column in zip(*results[name, depth]))
+            sampling = np.mean(errors * (1 - errors) / images)
+            noise += max(sampling, np.var(errors, ddof=1) if len(errors) > 1 else 0.0) / len(errors)
+        a, b = (np.mean([train_error for train_error, *_ in results[name, depth]]) for depth in (shallow, deep))
+        change[name], clear[name] = b - a, abs(b - a) > 2 * math.sqrt(noise)
+        how = ("worse than" if b > a else "better than") if clear[name] else "about as well as"
+        said.append(f"{name}-{deep} trains {how} {name}-{shallow}: training error {b:.1%} against {a:.1%}.")
+
+    def got_worse(name):
+        return clear[name] and change[name] > 0
+
+    if "plain" in change and got_worse("plain"):
+        said.append(
+            "More layers made the plain network worse on its own training images: degradation, not overfitting."
+        )
+        if "resnet" in change and not got_worse("resnet"):
+            said.append("With shortcuts they did not.")
+        elif "resnet" in change:
+            said.append(
+                f"The residual one got worse as well, by {100 * change['resnet']:.1f} points against "
+                f"{100 * change['plain']:.1f}; a larger budget may part them."
+            )
+    elif "plain" in change:
+        said.append("This run shows no degradation of the plain network. Try a larger budget or more depth.")
+    return "\n".join(said)
