@@ -112,8 +112,8 @@ def train(
         "normalise": normalise,
         "test_every": test_every,
         "log_every": log_every,
-        "train_set": _fingerprint(train_set),
-        "test_set": _fingerprint(test_set),
+        "train_set": fingerprint(train_set),
+        "test_set": fingerprint(test_set),
     }
     parts = {"net": net, "optimizer": optimizer, "schedule": schedule}
     inputs = {"normalisation": normalisation(train_set, normalise), "classes": train_set.classes}
@@ -258,7 +258,7 @@ class _Unrecorded:
         pass
 
 
-def _fingerprint(dataset):
+def fingerprint(dataset):
     """What tells one dataset from another, for the configuration of a run."""
     if dataset is None:
         return None
