@@ -16,6 +16,7 @@ from minires.lab.boosting import (
     gammas,
     margins,
     pooled_features,
+    yes_or_no,
 )
 from minires.lab.paths import blocks_of, deleted
 from minires.networks import cifar_plain, cifar_resnet
@@ -87,26 +88,47 @@ def test_the_edge_bounds_the_error(scale, classes):
     labels, tight = rng.integers(0, classes, 500), False
     for signal in (0, 1, 3, 10, 30):
         logits = scale * (rng.standard_normal((500, classes)) + signal * np.eye(classes)[labels])
-        (bound,) = gammas([margins(logits, labels).mean()], classes)[1]
+        (bound,) = gammas([margins(logits, labels).mean()], classes).bound
         assert np.mean(logits.argmax(axis=1) != labels) <= bound
         tight |= bound < 0.9
     assert tight or scale == 0.1  # the bound says something where the classifier is sure
 
 
-def test_the_product_of_the_gammas_telescopes_to_the_bound():
+def test_the_product_of_the_gammas_telescopes_to_the_bound_and_the_exponential_lies_above():
     edge = np.array([0.05, 0.2, 0.15, 0.6, 0.9])
-    squared, bound = gammas(edge, 2)
-    start = 1 - edge[0] ** 2
-    np.testing.assert_allclose(np.sqrt(start * np.cumprod(1 - squared)), bound[1:])
-    assert squared[1] < 0 < squared[0]  # the edge fell: no weak learner
-    assert np.all(bound[1:] <= np.exp(-np.cumsum(squared) / 2))
-    assert gammas([-0.3, 0.5], 2)[0][0] == pytest.approx(0.25)  # worse than nothing counts as nothing
-    assert gammas([0.995], 10)[1][0] == pytest.approx(9 * np.sqrt(1 - 0.995**2))
+    squared, bound, exponential = gammas(edge, 2)
+    np.testing.assert_allclose(np.sqrt(np.cumprod(1 - squared)), bound)
+    np.testing.assert_allclose(bound, np.sqrt(1 - edge**2))
+    assert squared[2] < 0 < squared[1]  # the edge fell: no weak learner
+    assert np.all(bound <= exponential)
+    T, gamma = len(edge), np.sqrt(np.mean(squared))
+    assert exponential[-1] == pytest.approx(np.exp(-T * gamma**2 / 2))
+    assert gammas([-0.3, 0.5], 2).squared == pytest.approx([0, 0.25])  # worse than nothing counts as nothing
+    assert gammas([0.995], 10).bound[0] == pytest.approx(9 * np.sqrt(1 - 0.995**2))
 
 
 def test_a_perfect_classifier_has_bound_zero():
-    squared, bound = gammas([0.0, 1.0, 1.0], 2)
-    assert bound.tolist() == [1, 0, 0] and squared.tolist() == [1, 0]
+    squared, bound, _ = gammas([1.0, 1.0], 2)
+    assert bound.tolist() == [0, 0] and squared.tolist() == [1, 0]
+
+
+def test_a_question_of_two_classes_keeps_images_and_statistics(images):
+    asked = yes_or_no(images[:20], ["b", "d"])
+    assert asked.classes == ("no", "yes") and np.array_equal(asked.labels, np.isin(images.labels[:20], [1, 3]))
+    assert np.array_equal(asked.images, images.images[:20]) and asked.train is images
+    for classes in (["b", "zebra"], [], [*"abcdefghij"]):
+        with pytest.raises(ValueError, match="some, not all, of the classes a, b, c"):
+            yes_or_no(images, classes)
+
+
+def test_mistakes_are_one_line(images):
+    net = cifar_resnet(8, rng=0)
+    with pytest.raises(ValueError, match="expected 4 classifiers, of stem and blocks, got 1"):
+        edges(net, [net.linear], images, images)
+    with pytest.raises(ValueError, match="boost: expected steps of at least 1"):
+        boost(net, images, steps=0)
+    with pytest.raises(ValueError, match=r"expected 2 labels, one an image, got \(3,\)"):
+        cumulative_error(contributions(net, np.ones((2, 3, 8, 8), np.float32)), [0, 1, 2])
 
 
 def test_boosting_trains_every_block_and_leaves_the_earlier_ones_alone(images, monkeypatch):
@@ -147,7 +169,8 @@ def test_boosting_learns_and_its_error_stays_below_the_bound():
     train_set, net = Dataset(pictures, labels, [*"abcdefgh"]), cifar_resnet(8, classes=8, rng=0)
     rows = edges(net, boost(net, train_set, steps=15, batch_size=32, rng=0, bar=False), train_set, train_set)
     assert rows[-1].edge > rows[0].edge and rows[-1].train_error < 0.1
-    assert all(row.train_error <= bound for row, bound in zip(rows, gammas([row.edge for row in rows], 8)[1]))
+    bounds = gammas([row.edge for row in rows], 8).bound
+    assert all(row.train_error <= bound for row, bound in zip(rows, bounds))
 
 
 def test_classifiers_are_fitted_to_a_net_that_stays_as_it_is(images):
@@ -177,11 +200,16 @@ def test_a_plain_net_can_be_boosted_but_a_net_of_another_form_is_refused(images)
         contributions(net, np.ones((1, 3, 8, 8), np.float32))
 
 
-def test_the_example_compares_blocks_trained_together_and_one_by_one(images, tmp_path, monkeypatch, capsys):
+def test_the_example_sums_and_boosts(images, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
     example = importlib.import_module("boosting")
     monkeypatch.setattr(example, "load_data", lambda options: (images, images))
-    example.main(f"--data synthetic --depths 8 --steps 8 --block-steps 2 --batch-size 10 --out {tmp_path}".split())
+    small = f"--data synthetic --depths 8 --steps 8 --block-steps 2 --batch-size 10 --out {tmp_path}".split()
+    example.main([*small, "--yes", "a", "b"])
     out = capsys.readouterr().out
-    assert "Block by block: 2 steps for the stem and for each of 3 blocks" in out and "stage3.0" in out
-    assert (tmp_path / "boosting.png").stat().st_size > 10_000
+    assert "Sum of the parts against the logits" in out and "2 steps for the stem and for each of 3 blocks" in out
+    for name in ("telescoping", "boosting"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit, match="1"):
+        example.main([*small, "--yes", "zebra"])
+    assert "some, not all, of the classes a, b" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from minires.lab.paths import (
     sample_path_gradients,
 )
 from minires.losses import softmax_cross_entropy
-from minires.networks import cifar_plain, cifar_resnet
+from minires.networks import cifar_plain, cifar_resnet, network
 from minires.optim import SGD
 from minires.train import evaluate, train
 
@@ -206,10 +206,51 @@ def test_a_net_too_shallow_to_reorder_and_one_without_blocks_are_named(images):
         reorder_some(cifar_resnet(8, rng=0), images, [1])
     with pytest.raises(ValueError, match="no layers called stage1.0"):
         blocks_of(cifar_resnet(8, rng=0).stage1)
-    with pytest.raises(ValueError, match="it has a single path"):
-        RandomBlocks(cifar_plain(8, rng=0), 1)
     with pytest.raises(ValueError, match="evaluation mode, got one in training"):
         gradient_by_length(cifar_resnet(8, rng=0), np.ones((1, 3, 8, 8), np.float32), np.array([0]))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda net, x, labels: path_gradient(net, x, labels, []),
+        sample_path_gradients,
+        gradient_by_length,
+        lambda net, x, labels: RandomBlocks(net, 1),
+    ],
+    ids=["one path", "sampled paths", "by length", "random blocks"],
+)
+def test_only_blocks_that_are_branch_plus_shortcut_have_paths(ask, batch):
+    for name, why in (
+        ("plain-8", "stage1.0 has none, and so a single path"),
+        ("highway-11", "stage1.0 has none"),
+        ("stochastic-depth-8", "stage1.0 multiplies its branch by a number"),
+    ):
+        with pytest.raises(ValueError, match=f"expected blocks that are branch \\+ shortcut; {why}"):
+            ask(network(name, rng=0).eval(), *batch)
+
+
+def test_mistakes_with_blocks_and_numbers_are_one_line(batch, images):
+    net = cifar_resnet(20, rng=0).eval()
+    with pytest.raises(ValueError, match="delete_some: counts: expected whole numbers from 0 to 9, as the net has 9 b"):
+        delete_some(net, images, [1, 10])
+    with pytest.raises(ValueError, match="reorder_some: swaps: expected whole numbers from 0 on; got -1"):
+        reorder_some(net, images, [-1])
+    with pytest.raises(ValueError, match="samples: expected whole numbers from 1 on; got 0"):
+        sample_path_gradients(net, *batch, samples=0)
+    with pytest.raises(ValueError, match="keep: expected whole numbers from 1 to 9, as the net has 9 blocks; got 10"):
+        RandomBlocks(net, 10)
+    with pytest.raises(ValueError, match="path_lengths: n: expected whole numbers from 0 on; got 2.5"):
+        path_lengths(2.5)
+    with pytest.raises(ValueError, match="effective_lengths: expected weights, a part above 0 and up to 1"):
+        effective_lengths([1, 2], 95)
+    with pytest.raises(KeyError, match="path_gradient: no block 'stage4.0'; the blocks are stage1.0, stage1.1"):
+        path_gradient(net, *batch, "stage4.0")
+    with pytest.raises(KeyError, match="deleted: no block 3; the blocks are stage1.0"), deleted(net, 3):
+        pass
+    with pytest.raises(ValueError, match="expected labels of shape"):
+        gradient_by_length(net, batch[0], None)
+    assert delete_some(net, images, 0, draws=1) == {0: [evaluate(net, images)[0]]}  # one number will do
 
 
 def test_each_training_step_uses_as_many_blocks_as_asked(batch):

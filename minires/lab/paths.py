@@ -100,10 +100,8 @@ def deleted(net, paths):
     >>> bool(np.any(fewer != net.forward(x)))
     True
     """
-    blocks, paths = blocks_of(net), [paths] if isinstance(paths, str) else list(paths)
-    unknown = sorted(set(paths) - {block.path for block in blocks})
-    if unknown:
-        raise KeyError(f"deleted: no block {unknown[0]!r}; the blocks are {', '.join(block.path for block in blocks)}.")
+    blocks = blocks_of(net)
+    paths = _known(paths, blocks, "deleted")
     with ExitStack() as stack:
         for block in blocks:
             if block.path in paths:
@@ -138,6 +136,7 @@ def delete_each(net, dataset):
 def delete_some(net, dataset, counts, draws=3, rng=0):
     """Delete k blocks drawn at random, for each k in ``counts``; return {k: error of each draw}."""
     rng, paths = np.random.default_rng(rng), [block.path for block in blocks_of(net)]
+    counts = _whole_numbers(counts, "delete_some: counts", len(paths), f"the net has {len(paths)} blocks")
     errors = {}
     for k in counts:
         errors[k] = []
@@ -154,6 +153,7 @@ def reorder_some(net, dataset, swaps, draws=3, rng=0):
     blocks that stands the wrong way round takes 2 / (number of pairs) off.
     """
     rng, blocks = np.random.default_rng(rng), blocks_of(net)
+    swaps = _whole_numbers(swaps, "reorder_some: swaps")
     stage = [block.path.rpartition(".")[0] for block in blocks]
     pairs = [
         (i, j)
@@ -191,6 +191,7 @@ def path_lengths(n):
     >>> float(share[19:36].sum().round(4)), float(share[5:18].sum().round(4))
     (0.9802, 0.0045)
     """
+    (n,) = _whole_numbers([n], "path_lengths: n")
     return np.array([math.comb(n, k) / 2**n for k in range(n + 1)])
 
 
@@ -199,12 +200,9 @@ def path_gradient(net, x, labels, through):
 
     The forward pass is the whole net's. So is the loss: the mean softmax cross-entropy. The net stays as it is.
     """
-    net, through = copy.deepcopy(net), set(through)
-    blocks = _residual_blocks(net)
-    unknown = sorted(through - {block.path for block in blocks})
-    if unknown:
-        raise KeyError(f"path_gradient: no block {unknown[0]!r}; the first is {blocks[0].path!r}.")
-    return _path_gradient(net, blocks, x, labels, through)
+    net = copy.deepcopy(net)
+    blocks = _residual_blocks(net, "path_gradient")
+    return _path_gradient(net, blocks, x, labels, _known(through, blocks, "path_gradient"))
 
 
 def _path_gradient(net, blocks, x, labels, through):
@@ -219,7 +217,8 @@ def _path_gradient(net, blocks, x, labels, through):
 def sample_path_gradients(net, x, labels, samples=10, rng=0):
     """Return {k: array of |dL/dx| along ``samples`` paths drawn among those of k branches}, for k = 0 ... n."""
     net, rng = copy.deepcopy(net), np.random.default_rng(rng)
-    blocks = _residual_blocks(net)
+    blocks = _residual_blocks(net, "sample_path_gradients")
+    (samples,) = _whole_numbers([samples], "sample_path_gradients: samples", least=1)
     paths = [block.path for block in blocks]
     norms = {}
     for k in range(len(paths) + 1):
@@ -252,7 +251,7 @@ def gradient_by_length(net, x, labels):
     if any(layer.training for _, layer in net.named_layers()):
         raise ValueError("gradient_by_length: expected a net in evaluation mode, got one in training. Call net.eval().")
     net = copy.deepcopy(net)
-    blocks, N = _residual_blocks(net), len(x)
+    blocks, N = _residual_blocks(net, "gradient_by_length"), len(x)
     parts = len(blocks) + 1
 
     def one_longer(residual):
@@ -275,6 +274,8 @@ def gradient_by_length(net, x, labels):
 
 def effective_lengths(weights, part=0.95):
     """Return (first, last) of the shortest run of lengths that carry this part of the sum of ``weights``."""
+    if not 0 < part <= 1 or not np.sum(weights) > 0:
+        raise ValueError(f"effective_lengths: expected weights, a part above 0 and up to 1; got {weights}, {part}.")
     total = np.concatenate([[0.0], np.cumsum(weights)])
     n = len(weights)
     runs = [(j - i, i, j) for i in range(n) for j in range(i, n) if total[j + 1] - total[i] >= part * total[-1]]
@@ -296,15 +297,14 @@ class RandomBlocks(Layer):
     """
 
     def __init__(self, net, keep, rng=None):
-        n = len(_residual_blocks(net))
-        if not 1 <= keep <= n:
-            raise ValueError(f"RandomBlocks: expected keep from 1 to {n}, the blocks of the net, got {keep}.")
-        self.net, self.keep, self.rng = net, keep, np.random.default_rng(rng)
+        n = len(_residual_blocks(net, "RandomBlocks"))
+        (self.keep,) = _whole_numbers([keep], "RandomBlocks: keep", n, f"the net has {n} blocks", least=1)
+        self.net, self.rng = net, np.random.default_rng(rng)
         self._stack = ExitStack()
 
     def forward(self, x):
         self._stack.close()  # a forward whose backward never came
-        blocks = _residual_blocks(self.net)
+        blocks = blocks_of(self.net)
         kept = range(len(blocks))
         if self.training:
             kept = self.rng.choice(len(blocks), self.keep, replace=False)
@@ -334,11 +334,33 @@ class RandomBlocks(Layer):
         return dx
 
 
-def _residual_blocks(net):
+def _residual_blocks(net, who):
     blocks = blocks_of(net)
-    if not all(block.residual for block in blocks):
-        raise ValueError("expected a residual net, got one whose blocks have no shortcut: it has a single path.")
+    for block in blocks:
+        if type(block.residual) is not Residual:
+            why = "has none, and so a single path" if block.residual is None else "multiplies its branch by a number"
+            raise ValueError(f"{who}: expected blocks that are branch + shortcut; {block.path} {why}.")
     return blocks
+
+
+def _known(paths, blocks, who):
+    """The paths as a set; a KeyError if one of them is no block."""
+    every = [block.path for block in blocks]
+    paths = [paths] if isinstance(paths, str | int) else list(paths)
+    unknown = [path for path in paths if path not in every]
+    if unknown:
+        raise KeyError(f"{who}: no block {unknown[0]!r}; the blocks are {', '.join(every)}.")
+    return set(paths)
+
+
+def _whole_numbers(numbers, what, most=math.inf, why="", least=0):
+    """The numbers as a list of int, if they are whole and neither below ``least`` nor above ``most``."""
+    numbers = list(numbers) if np.iterable(numbers) else [numbers]
+    for number in numbers:
+        if not isinstance(number, int | np.integer) or not least <= number <= most:
+            limits = f"from {least} to {most}, as {why}" if most < math.inf else f"from {least} on"
+            raise ValueError(f"{what}: expected whole numbers {limits}; got {number!r}.")
+    return numbers
 
 
 def _norm(array):

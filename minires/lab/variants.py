@@ -1,9 +1,23 @@
 """The same network with one thing changed: the controls of an experiment."""
 
 import copy
+from contextlib import contextmanager
 
 from minires.layer import Layer
 from minires.layers import BatchNorm2d, Conv2d, Identity
+
+
+@contextmanager
+def evaluating(net):
+    """Within the ``with``, the net is in evaluation mode and keeps no caches; afterwards all is as it was."""
+    modes = [(layer, layer.training) for _, layer in net.named_layers()]
+    net.eval()
+    try:
+        with net.without_caches():
+            yield net
+    finally:
+        for layer, training in modes:
+            layer.training = training
 
 
 def without_batchnorm(net):

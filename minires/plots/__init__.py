@@ -4,7 +4,14 @@ Each function returns a ``matplotlib.figure.Figure``, which a notebook shows and
 """
 
 from minires.plots.diagrams import block_figure, equation_svg
-from minires.plots.ensembles import boosting_figure, identity_figure, lesions_figure, paths_figure, residuals_figure
+from minires.plots.ensembles import (
+    boosting_figure,
+    identity_figure,
+    lesions_figure,
+    paths_figure,
+    residuals_figure,
+    telescoping_figure,
+)
 from minires.plots.explanations import explanations_figure, responses_figure, shattered_figure
 from minires.plots.flow import flow_history_figure, gradient_flow_figure, river_figure
 from minires.plots.training import degradation_figure
@@ -24,4 +31,5 @@ __all__ = [
     "responses_figure",
     "river_figure",
     "shattered_figure",
+    "telescoping_figure",
 ]

@@ -108,18 +108,47 @@ def paths_figure(shares, sampled, exact, effective, note=""):
     return figure
 
 
-def boosting_figure(parts, together, boosted, bounds, note=""):
-    """What each block adds to the logits, and how blocks trained one by one compare with blocks trained together.
+def telescoping_figure(parts, own, note=""):
+    """What the stem and each block add to the logits, and how good the sum is so far.
 
     Parameters
     ----------
     parts : list of (name, size, error)
-        Of the net trained end to end: stem and blocks, the standard deviation of what each adds to the logits, and the
-        error of the sum up to there, on training images.
-    together, boosted : list of Edge
-        ``edges(...)`` of the net trained end to end, and of one trained by ``boost``.
-    bounds : (array, array)
-        Of the errors of either.
+        Stem and blocks: the standard deviation of what each adds to the logits, and the error of the sum up to there.
+    own : list of Edge
+        ``edges(...)``, of a linear classifier fitted to what each part hands on.
+    note : str
+        As for ``lesions_figure``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    width = 10.0
+    figure, bottom, top = sheet(width, 3.8, note)
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.22)
+    at = np.arange(len(parts))
+    left.bar(at, [size for _, size, _ in parts], color="#BFD9EA", width=0.8)
+    left.set_ylabel("std of what it adds to the logits", color=INK)
+    for errors, colour, words in (
+        ([row.train_error for row in own], SHORTCUT, "a linear classifier of its own after each part"),
+        ([error for *_, error in parts], INK, "the sum so far, through the last classifier"),
+    ):
+        right.plot(at, [100 * error for error in errors], "o-", color=colour, ms=3, lw=1.6, label=words)
+    right.set(ylabel="training error (%)", ylim=(0, 103))
+    right.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", loc="lower left")
+    _parts_on_x([left, right], ["what each part adds", "how good the sum is so far"])
+    return figure
+
+
+def boosting_figure(together, boosted, note=""):
+    """How blocks that were trained one by one compare with blocks that were trained together.
+
+    Parameters
+    ----------
+    together, boosted : (list of Edge, Gammas)
+        ``edges(...)`` and ``gammas(...)`` of the net trained end to end, and of one trained by ``boost``.
     note : str
         As for ``lesions_figure``.
 
@@ -130,29 +159,33 @@ def boosting_figure(parts, together, boosted, bounds, note=""):
     width = 11.5
     figure, bottom, top = sheet(width, 4.0, note)
     left, middle, right = figure.subplots(1, 3)
-    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.28)
-    at = np.arange(len(parts))
-    left.bar(at, [size for _, size, _ in parts], color="#BFD9EA", width=0.8)
-    left.set_ylabel("std of what it adds to the logits", color=INK)
-    for rows, bound, colour, name in (
-        (together, bounds[0], SHORTCUT, "end to end"),
-        (boosted, bounds[1], BRANCH, "block by block"),
-    ):
-        middle.plot(at, [100 * row.train_error for row in rows], "o-", color=colour, ms=3, lw=1.6, label=name)
-        middle.plot(at, 100 * np.asarray(bound), color=colour, lw=1.2, ls=(0, (1, 1.5)), label="its bound")
-        right.plot(at, [row.edge for row in rows], "o-", color=colour, ms=3, lw=1.6, label=name)
-    middle.plot(at, [100 * error for *_, error in parts], color=FAINT, lw=1.2, label="end to end, last classifier")
-    middle.set(ylabel="training error (%)", ylim=(0, 103))
+    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.24)
+    kinds = (together, SHORTCUT, "end to end"), (boosted, BRANCH, "block by block")
+    for i, ((rows, gamma), colour, name) in enumerate(kinds):
+        at = np.arange(len(rows))
+        left.plot(at, [100 * row.train_error for row in rows], "o-", color=colour, ms=3, lw=1.6, label=name)
+        left.plot(at, 100 * gamma.bound, color=colour, lw=1.2, ls=(0, (4, 1.5)))
+        left.plot(at, 100 * gamma.exponential, color=colour, lw=1.2, ls=(0, (1, 1.5)))
+        middle.bar(at + 0.4 * (i - 0.5), gamma.squared, color=colour, width=0.38)
+        right.plot(at, [row.edge for row in rows], "o-", color=colour, ms=3, lw=1.6)
+    left.plot([], [], color=FAINT, lw=1.2, ls=(0, (1, 1.5)), label="exp(-T gamma²/2), gamma² the mean so far")
+    left.plot([], [], color=FAINT, lw=1.2, ls=(0, (4, 1.5)), label="product of sqrt(1 - gamma_t²)")
+    left.set(ylabel="training error and its bounds (%)", ylim=(0, 135), yticks=range(0, 101, 20))
+    left.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="upper right")
+    middle.axhline(0, color=FAINT, lw=0.8)
+    middle.set_ylabel("gamma_t²; above 0: a weak learner", color=INK)
+    right.set(ylim=(0, 1))
     right.set_ylabel("edge; 0: a guess, 1: certainty", color=INK)
-    right.axhline(0, color=FAINT, lw=0.8)
-    titles = "what each part adds", "error of a classifier after each part", "its edge"
-    for axis, title in zip((left, middle, right), titles):
+    _parts_on_x([left, middle, right], ["a linear classifier after each part", "what each part gains", "its edge"])
+    return figure
+
+
+def _parts_on_x(axes, titles):
+    for axis, title in zip(axes, titles):
         clean(axis)
         axis.set_title(title, fontsize=9.5, color=INK)
         axis.set_xlabel("0: the stem; blocks from the input", color=INK)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    middle.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="lower left")
-    return figure
 
 
 def identity_figure(identity, perturbed, note=""):
