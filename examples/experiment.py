@@ -156,7 +156,7 @@ class Subject(NamedTuple):
         yield Snapshot(0, float("nan"), float("nan"))  # the same seed begins with the same weights
         step = load_checkpoint(self.run / "checkpoint.npz", self.net)["step"]
         lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]
-        yield Snapshot(step, lines[-1]["loss"], lines[-1]["error"])
+        yield Snapshot(step, lines[-1]["loss"], final_errors(lines)[0])
 
 
 def subjects(options, train_set):
