@@ -44,7 +44,7 @@ from minires.kernels.simd import (
 )
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
-WORKSPACE = 192 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
+WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 
 
 # -- the innermost loops ----------------------------------------------------------------------------------------------
@@ -99,10 +99,10 @@ def multiply(weight, bias, planes, offset, out):
 def multiply_transposed(dout, planes, offset, dweight):
     """dweight[b, k, f] += sum over p of dout[4*b + f, p] * planes[offset[k] + p]: the derivative of multiply"""
     n = lanes(planes)
-    for k in range(0, offset.size, 4):
-        o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
-        for b in range(dweight.shape[0]):
-            d0, d1, d2, d3 = dout[4 * b], dout[4 * b + 1], dout[4 * b + 2], dout[4 * b + 3]
+    for b in range(dweight.shape[0]):
+        d0, d1, d2, d3 = dout[4 * b], dout[4 * b + 1], dout[4 * b + 2], dout[4 * b + 3]
+        for k in range(0, offset.size, 4):
+            o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(planes)
             s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zeros(planes)
             for p in range(0, dout.shape[1], n):
@@ -190,7 +190,6 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
 
 
 # -- the plan: which pieces, which offsets ----------------------------------------------------------------------------
-
 
 
 def ceil_div(a, b):

@@ -43,149 +43,158 @@ from minires.kernels.parallel import compiled, num_threads, over_parts, over_thr
 from minires.kernels.planes import (
     BLOCK,
     ceil_div,
-    gather,
     in_blocks,
     multiply,
     multiply_transposed,
     plan_pieces,
     row_pitch,
-    scatter,
 )
-from minires.kernels.simd import add, lanes, load, multiply_add, store
+from minires.kernels.simd import add, lanes, load, load_some, multiply_add, store_some
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 OUT_BLOCKS = 8  # blocks of 4 filters whose products are kept before they are interpolated
-ITSELF = np.zeros((1, 2), np.int64)  # the only phase: the stride is 1
 
 
-# -- to the six points and back; a row here is a row of the piece, images side by side ------------------------------
+# -- to the six points and back ---------------------------------------------------------------------------------------
 
-
-@compiled
-def evaluate(rows, line, tiles, points, start, region):
-    """points[a, t, q] = (B^T x)[a] for x = rows[4*t : 4*t + 6, q]"""
-    n = lanes(rows)
-    for t in range(tiles):
-        for q in range(0, line, n):
-            i, j = 4 * t * line + q, start + t * line + q
-            x0, x1, x2 = load(rows, i), load(rows, i + line), load(rows, i + 2 * line)
-            x3, x4, x5 = load(rows, i + 3 * line), load(rows, i + 4 * line), load(rows, i + 5 * line)
-            store(points, j, multiply_add(4, x0, multiply_add(-5, x2, x4)))
-            even, odd = multiply_add(-4, x2, x4), multiply_add(-4, x1, x3)
-            store(points, j + region, add(even, odd))
-            store(points, j + 2 * region, multiply_add(-1, odd, even))
-            even, odd = multiply_add(-1, x2, x4), multiply_add(-1, x1, x3)
-            store(points, j + 3 * region, multiply_add(2, odd, even))
-            store(points, j + 4 * region, multiply_add(-2, odd, even))
-            store(points, j + 5 * region, multiply_add(4, x1, multiply_add(-5, x3, x5)))
+# Both keep their numbers by channel, tile (4 rows of output), image of the piece, and column of the padded row. A row
+# that is no whole number of vectors ends with "some" columns; a row outside the image has none, and reads as zeros.
 
 
 @compiled
-def interpolate(products, o, line, tiles, rows):
-    """rows[4*t : 4*t + 4, q] = A^T products[:, o, t, q]
+def evaluate(x, points, channels, image, row, plan, source):
+    """points[a, c, t, g, left + column] = (B^T rows)[a] for the six rows of x that tile t of image g sees
 
-    From right to left: the last vector of a row runs over into the next row, which is then written later.
+    What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
     """
-    n = lanes(rows)
+    images, tiles, pitch, _, region, _ = plan
+    top, left = source
+    N, C, H, W = x.shape
+    flat, n = x.ravel(), lanes(x)
+    begin, end = max(0, -left), min(W, pitch - left)
+    position = left
+    for c in range(channels[0], channels[1]):
+        for t in range(tiles):
+            h = row + 4 * t - top
+            for g in range(images):
+                line = (((image + g) * C + c) * H + h) * W
+                there = image + g < N
+                inside = there and h >= 0 and h + 5 < H
+                for q in range(begin, end, n):
+                    i, j, count = line + q, position + q, end - q
+                    if inside and count >= n:
+                        x0, x1, x2 = load(flat, i), load(flat, i + W), load(flat, i + 2 * W)
+                        x3, x4, x5 = load(flat, i + 3 * W), load(flat, i + 4 * W), load(flat, i + 5 * W)
+                    else:
+                        x0 = load_some(flat, i, count if there and 0 <= h < H else 0)
+                        x1 = load_some(flat, i + W, count if there and 0 <= h + 1 < H else 0)
+                        x2 = load_some(flat, i + 2 * W, count if there and 0 <= h + 2 < H else 0)
+                        x3 = load_some(flat, i + 3 * W, count if there and 0 <= h + 3 < H else 0)
+                        x4 = load_some(flat, i + 4 * W, count if there and 0 <= h + 4 < H else 0)
+                        x5 = load_some(flat, i + 5 * W, count if there and 0 <= h + 5 < H else 0)
+                    even, odd = multiply_add(-4, x2, x4), multiply_add(-4, x1, x3)
+                    store_some(points, j, multiply_add(4, x0, multiply_add(-5, x2, x4)), count)
+                    store_some(points, j + region, add(even, odd), count)
+                    store_some(points, j + 2 * region, multiply_add(-1, odd, even), count)
+                    even, odd = multiply_add(-1, x2, x4), multiply_add(-1, x1, x3)
+                    store_some(points, j + 3 * region, multiply_add(2, odd, even), count)
+                    store_some(points, j + 4 * region, multiply_add(-2, odd, even), count)
+                    store_some(points, j + 5 * region, multiply_add(4, x1, multiply_add(-5, x3, x5)), count)
+                position += pitch
+
+
+@compiled
+def interpolate(products, o, y, channel, image, row, plan):
+    """y[image + g, channel, row + 4*t : row + 4*t + 4] = A^T products[:, o, t, g]"""
+    images, tiles, pitch, _, _, _ = plan
+    N, C, H, W = y.shape
+    flat, n = y.ravel(), lanes(y)
     m0, m1, m2 = products[0, o], products[1, o], products[2, o]
     m3, m4, m5 = products[3, o], products[4, o], products[5, o]
-    for t in range(tiles):
-        for q in range((line - 1) // n * n, -1, -n):
-            j = t * line + q
-            even, odd = add(load(m1, j), load(m2, j)), multiply_add(-1, load(m2, j), load(m1, j))
-            even2, odd2 = add(load(m3, j), load(m4, j)), multiply_add(-1, load(m4, j), load(m3, j))
-            i = 4 * t * line + q
-            store(rows, i, add(load(m0, j), add(even, even2)))
-            store(rows, i + line, multiply_add(2, odd2, odd))
-            store(rows, i + 2 * line, multiply_add(4, even2, even))
-            store(rows, i + 3 * line, add(load(m5, j), multiply_add(8, odd2, odd)))
+    for g in range(min(images, N - image)):
+        for t in range(min(tiles, (H - row + 3) // 4)):
+            h, position = row + 4 * t, (t * images + g) * pitch
+            line = (((image + g) * C + channel) * H + h) * W
+            for q in range(0, W, n):
+                i, j, count = line + q, position + q, W - q
+                even, odd = add(load(m1, j), load(m2, j)), multiply_add(-1, load(m2, j), load(m1, j))
+                even2, odd2 = add(load(m3, j), load(m4, j)), multiply_add(-1, load(m4, j), load(m3, j))
+                store_some(flat, i, add(load(m0, j), add(even, even2)), count)
+                store_some(flat, i + W, multiply_add(2, odd2, odd), count if h + 1 < H else 0)
+                store_some(flat, i + 2 * W, multiply_add(4, even2, even), count if h + 2 < H else 0)
+                store_some(flat, i + 3 * W, add(load(m5, j), multiply_add(8, odd2, odd)), count if h + 3 < H else 0)
 
 
 @compiled
-def interpolate_transposed(rows, line, tiles, dproducts, o):
-    """dproducts[:, o, t, q] = A rows[4*t : 4*t + 4, q]"""
-    n = lanes(rows)
+def interpolate_transposed(dy, channel, image, row, dproducts, o, plan):
+    """dproducts[:, o, t, g] = A dy[image + g, channel, row + 4*t : row + 4*t + 4]"""
+    images, tiles, pitch, _, _, _ = plan
+    N, C, H, W = dy.shape
+    flat, n = dy.ravel(), lanes(dy)
     m0, m1, m2 = dproducts[0, o], dproducts[1, o], dproducts[2, o]
     m3, m4, m5 = dproducts[3, o], dproducts[4, o], dproducts[5, o]
-    for t in range(tiles):
-        for q in range(0, line, n):
-            i, j = 4 * t * line + q, t * line + q
-            y0, y1, y2, y3 = load(rows, i), load(rows, i + line), load(rows, i + 2 * line), load(rows, i + 3 * line)
-            store(m0, j, y0)
-            even, odd = add(y0, y2), add(y1, y3)
-            store(m1, j, add(even, odd))
-            store(m2, j, multiply_add(-1, odd, even))
-            even, odd = multiply_add(4, y2, y0), multiply_add(4, y3, y1)
-            store(m3, j, multiply_add(2, odd, even))
-            store(m4, j, multiply_add(-2, odd, even))
-            store(m5, j, y3)
-    dproducts[:, o, tiles * line : tiles * line + n] = 0  # where the last vector ran over
+    for g in range(images):
+        for t in range(tiles):
+            h, position = row + 4 * t, (t * images + g) * pitch
+            line = (((image + g) * C + channel) * H + h) * W
+            rows = H - h if image + g < N else 0
+            for q in range(0, W, n):
+                i, j, count = line + q, position + q, W - q
+                y0, y1 = load_some(flat, i, count if rows > 0 else 0), load_some(flat, i + W, count if rows > 1 else 0)
+                y2 = load_some(flat, i + 2 * W, count if rows > 2 else 0)
+                y3 = load_some(flat, i + 3 * W, count if rows > 3 else 0)
+                store_some(m0, j, y0, count)
+                store_some(m5, j, y3, count)
+                even, odd = add(y0, y2), add(y1, y3)
+                store_some(m1, j, add(even, odd), count)
+                store_some(m2, j, multiply_add(-1, odd, even), count)
+                even, odd = multiply_add(4, y2, y0), multiply_add(4, y3, y1)
+                store_some(m3, j, multiply_add(2, odd, even), count)
+                store_some(m4, j, multiply_add(-2, odd, even), count)
 
 
 # -- the loops over pieces of work ------------------------------------------------------------------------------------
 
 
 @compiled
-def gather_points(x, points, rows, channels, image, row, layout, source, tiles, region):
-    """points[a, c] = the six points of the channels' tiles"""
-    line = layout[0] * layout[2]
-    for c in range(channels[0], channels[1]):
-        gather(x, rows, (c, c + 1), ITSELF, image, row, layout, source)
-        evaluate(rows, line, tiles, points, (c - channels[0]) * tiles * line, region)
-
-
-@compiled
 def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start, stop):
     """y = kernels of three rows, given at the six points, applied to x, for the pieces of work start to stop."""
     images, tiles, pitch, length, region, out_channels = plan
-    N, _, Ho, Wo = y.shape
     groups, blocks = weight.shape[1], weight.shape[2]
     in_channels = x.shape[1] // groups
-    bands, line = (Ho + 4 * tiles - 1) // (4 * tiles), images * pitch
-    layout = images, 4 * tiles + 2, pitch
-    rows = np.zeros((4 * tiles + 2) * line + lanes(x), x.dtype)
+    bands = (y.shape[2] + 4 * tiles - 1) // (4 * tiles)
     points = np.zeros(6 * region, x.dtype)
     products = np.empty((6, 4 * min(blocks, OUT_BLOCKS), length + lanes(x)), x.dtype)
-    result = np.empty((1, 4 * tiles * line + lanes(x)), x.dtype)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * 4 * tiles
         for group in range(groups):
-            mine = group * in_channels, (group + 1) * in_channels
-            gather_points(x, points, rows, mine, image, row, layout, source, tiles, region)
+            evaluate(x, points, (group * in_channels, (group + 1) * in_channels), image, row, plan, source)
             for block in range(0, blocks, OUT_BLOCKS):
                 last = min(block + OUT_BLOCKS, blocks)
                 for a in range(6):
                     some, shift = weight[a, group, block:last], bias[a, group, block:last]
                     doubts[part] += multiply(some, shift, points[a * region :], offset, products[a, :, :length])
                 for o in range(4 * block, min(4 * last, out_channels)):
-                    interpolate(products, o - 4 * block, line, tiles, result[0])
-                    channel, last_row = group * out_channels + o, min(row + 4 * tiles, Ho)
-                    scatter(result, y, channel, 1, image, row, last_row, Wo, layout, (1, 1, 0, 0))
+                    interpolate(products, o - 4 * block, y, group * out_channels + o, image, row, plan)
 
 
 @compiled
 def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start, stop):
     """dweight[part] += the derivative of correlate_rows with respect to weight, for the pieces start to stop."""
     images, tiles, pitch, length, region, out_channels = plan
-    N, _, Ho, Wo = dy.shape
     groups = dweight.shape[2]
     in_channels = x.shape[1] // groups
-    bands, line = (Ho + 4 * tiles - 1) // (4 * tiles), images * pitch
-    rows = np.zeros((4 * tiles + 2) * line + lanes(x), x.dtype)
-    drows = np.zeros(4 * tiles * line + lanes(x), x.dtype)
+    bands = (dy.shape[2] + 4 * tiles - 1) // (4 * tiles)
     points = np.zeros(6 * region, x.dtype)
-    dproducts = np.zeros((6, 4 * dweight.shape[3], length + lanes(x)), x.dtype)
+    dproducts = np.zeros((6, 4 * dweight.shape[3], length), x.dtype)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * 4 * tiles
         for group in range(groups):
-            mine = group * in_channels, (group + 1) * in_channels
-            gather_points(x, points, rows, mine, image, row, (images, 4 * tiles + 2, pitch), source, tiles, region)
+            evaluate(x, points, (group * in_channels, (group + 1) * in_channels), image, row, plan, source)
             for o in range(out_channels):
-                channel = group * out_channels + o
-                gather(dy, drows, (channel, channel + 1), ITSELF, image, row, (images, 4 * tiles, pitch), (1, 1, 0, 0))
-                interpolate_transposed(drows, line, tiles, dproducts, o)
+                interpolate_transposed(dy, group * out_channels + o, image, row, dproducts, o, plan)
             for a in range(6):
-                multiply_transposed(dproducts[a, :, :length], points[a * region :], offset, dweight[part, a, group])
+                multiply_transposed(dproducts[a], points[a * region :], offset, dweight[part, a, group])
 
 
 # -- plans and operators ----------------------------------------------------------------------------------------------
@@ -274,7 +283,7 @@ def conv2d_rows(x, weight, bias, out_size, pad):
     if bias is not None:
         shift[1] = in_blocks(bias.reshape(groups, O, 1, 1))[:, :, 0]  # enters all four rows with the factor 1
     doubts = np.zeros(num_threads(), x.dtype)
-    over_parts(correlate_rows, pieces, x, blocks, shift, y, offset, plan, (1, 1, top, left), doubts)
+    over_parts(correlate_rows, pieces, x, blocks, shift, y, offset, plan, (top, left), doubts)
     return y, doubts.any()
 
 
@@ -284,7 +293,7 @@ def conv2d_rows_weight_gradient(dy, x, weight_shape, pad):
     (top, _), (left, _) = pad
     plan, offset, pieces = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
     parts = np.zeros((num_threads(), POINTS, groups, ceil_div(O, 4), offset.size, 4), x.dtype)
-    over_parts(correlate_rows_transposed, pieces, x, dy, parts, offset, plan, (1, 1, top, left))
+    over_parts(correlate_rows_transposed, pieces, x, dy, parts, offset, plan, (top, left))
     dweight = np.empty(weight_shape, x.dtype)
     over_threads(empty_points, groups * O, parts, dweight, work=parts.size)
     return dweight
