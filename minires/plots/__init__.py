@@ -3,6 +3,8 @@
 Each function returns a ``matplotlib.figure.Figure``, which a notebook shows and ``figure.savefig(path)`` writes.
 """
 
+from minires.plots.ablation import ablation_figure
+from minires.plots.depth import overfitting_figure, preactivation_figure, width_figure
 from minires.plots.diagrams import block_figure, equation_svg
 from minires.plots.ensembles import (
     boosting_figure,
@@ -14,9 +16,11 @@ from minires.plots.ensembles import (
 )
 from minires.plots.explanations import explanations_figure, responses_figure, shattered_figure
 from minires.plots.flow import flow_history_figure, gradient_flow_figure, river_figure
+from minires.plots.landscape import lines_figure, planes_figure
 from minires.plots.training import degradation_figure
 
 __all__ = [
+    "ablation_figure",
     "block_figure",
     "boosting_figure",
     "degradation_figure",
@@ -26,10 +30,13 @@ __all__ = [
     "gradient_flow_figure",
     "identity_figure",
     "lesions_figure",
+    "overfitting_figure",
     "paths_figure",
+    "preactivation_figure",
     "residuals_figure",
     "responses_figure",
     "river_figure",
     "shattered_figure",
+    "width_figure",
     "telescoping_figure",
 ]

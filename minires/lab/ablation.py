@@ -1,0 +1,191 @@
+"""What may stand on a shortcut, and where may activations go? The papers' ablations, and a short run held against them.
+
+Each of ``TABLES`` compares networks that differ in one thing. What is compared here is the *order* of the networks:
+errors after some hundred steps are far above the published ones, and a shallow net has fewer shortcuts to go wrong.
+
+References
+----------
+.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, Table 3.
+.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, Tables 1 and 2.
+"""
+
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.networks import VARIANTS, cifar_plain, cifar_resnet, cifar_variant
+
+
+class Table(NamedTuple):
+    """A published comparison."""
+
+    title: str
+    paper: str
+    setting: str
+    errors: dict  # {name: test error in %}; inf where the paper says fail
+
+
+def _variants(chosen):
+    return {name: row.error_110 for name, row in VARIANTS.items() if name == "original" or chosen(row)}
+
+
+TABLES = {
+    "shortcuts": Table(
+        "what stands on the shortcut",
+        "He et al. 2016, Table 1",
+        "ResNet-110 on CIFAR-10",
+        _variants(lambda row: row.order == "original"),
+    ),
+    "activations": Table(
+        "the order of activations",
+        "He et al. 2016, Table 2",
+        "ResNet-110 on CIFAR-10",
+        _variants(lambda row: row.order != "original"),
+    ),
+    "projections": Table(
+        "what passes a change of shape",
+        "He et al. 2015, Table 3",
+        "34 layers on ImageNet",
+        {"plain": 28.54, "A": 25.03, "B": 24.52, "C": 24.19},
+    ),
+}
+NAMES = list(dict.fromkeys(name for table in TABLES.values() for name in table.errors))
+
+# Two names of one network: shortcuts multiplied by 0 leave a plain one, and CIFAR's "original" has option A.
+SAME = {"A": "original", "C": "conv-shortcut", "scaling-0": "plain"}
+
+FAIL = 0.8  # a test error above it is a failure here; chance is 0.9. The papers' 0.2 is out of reach of a short run
+
+
+def ablation_net(name, depth, classes=10, rng=None):
+    """Return the CIFAR network of 6n + 2 layers that a row of ``TABLES`` is about.
+
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``.
+    depth : int
+        20, 32, 44, 56, 110, ...
+    classes : int, default 10
+    rng : numpy.random.Generator or int, optional
+        One seed gives the convolutions of the branches the same weights, whatever the name.
+
+    Examples
+    --------
+    >>> type(ablation_net("dropout-shortcut", 20, rng=0).stage1[0].residual.shortcut[1]).__name__
+    'Dropout'
+    """
+    if name not in NAMES:
+        raise ValueError(f"ablation_net: expected one of {', '.join(NAMES)}, got {name!r}.")
+    if name == "plain":
+        return cifar_plain(depth, classes, rng)
+    if name in ("A", "B", "C"):
+        return cifar_resnet(depth, name, classes, rng)
+    return cifar_variant(depth, name, bottleneck=False, classes=classes, rng=rng)
+
+
+class Row(NamedTuple):
+    """A network in a paper's table, and here."""
+
+    name: str
+    published: float  # test error in %, inf where the paper says fail
+    train: list  # error for each seed; nan where training diverged
+    test: list
+
+    @property
+    def failed(self):
+        """Whether training diverged, for any seed, or the mean test error is above ``FAIL``."""
+        return not np.mean(self.test) <= FAIL
+
+    @property
+    def error(self):
+        """Mean test error; inf for a failure."""
+        return inf if self.failed else float(np.mean(self.test))
+
+
+def rows_of(table, results, names=NAMES):
+    """Return the rows of a table that are in ``names`` and have results, in the paper's order, best first.
+
+    Parameters
+    ----------
+    table : Table
+    results : dict
+        ``{name: [(training error, test error) for each seed]}``; of two names in ``SAME`` one is enough.
+    names : list of str, default all
+    """
+    found = []
+    for name, published in sorted(table.errors.items(), key=lambda item: item[1]):
+        seeds = results.get(name) or results.get(SAME.get(name))
+        if seeds and name in names:
+            found.append(Row(name, published, *map(list, zip(*seeds))))
+    return found
+
+
+def ranks(errors):
+    """Return the rank of each error, 1 for the least; equal ones share theirs."""
+    return [1 + sum(other < error for other in errors) for error in errors]
+
+
+class Agreement(NamedTuple):
+    """How far two orders agree; see ``agreement``."""
+
+    tau: float
+    chance: float  # part of all random orders that agree at least as well
+    names: int
+
+
+def agreement(rows, draws=10_000, rng=0):
+    r"""Compare the paper's order with the one here by Kendall's tau.
+
+    .. math::
+        \tau = \frac{\sum_{i<j} s_{ij} t_{ij}}{\sqrt{\sum_{i<j} s_{ij}^2 \sum_{i<j} t_{ij}^2}}, \qquad
+        s_{ij} = \mathrm{sign}(a_i - a_j), \quad t_{ij} = \mathrm{sign}(b_i - b_j)
+
+    1 for the same order and -1 for the opposite one; failures are last, and equal to each other (tau-b). It is nan
+    where one side orders nothing.
+
+    Parameters
+    ----------
+    rows : list of Row
+    draws : int, default 10,000
+        Random orders drawn for ``chance``.
+    rng : numpy.random.Generator or int, default 0
+    """
+    paper, here = (_signs(errors) for errors in ([row.published for row in rows], [row.error for row in rows]))
+    size = np.sqrt(np.sum(paper**2) * np.sum(here**2))
+    if not size:
+        return Agreement(float("nan"), float("nan"), len(rows))
+    rng, together = np.random.default_rng(rng), np.sum(paper * here)
+    orders = (rng.permutation(len(rows)) for _ in range(draws))
+    as_well = np.mean([np.sum(paper * here[np.ix_(order, order)]) >= together for order in orders])
+    return Agreement(float(together / size), float(as_well), len(rows))
+
+
+def _signs(errors):
+    """sign(a_i - a_j) of all pairs, for numbers that may be inf."""
+    errors = np.array(errors)
+    return (errors[:, None] > errors).astype(int) - (errors[:, None] < errors)
+
+
+def verdict(rows):
+    """Say in a sentence or two whether the order here is the paper's."""
+    whole = agreement(rows)
+    if np.isnan(whole.tau):
+        return "Too few networks, or none that differ: nothing to compare."
+    if whole.chance <= 0.05:
+        words = "The order here agrees with the paper's"
+    elif whole.tau < 0:
+        words = "The order here is not the paper's"
+    else:
+        words = "Whether the order here is the paper's or chance, this run cannot say"
+    said = [f"{words}: Kendall's tau {_numbers(whole)}"]
+    both = [row for row in rows if row.published < inf and not row.failed]
+    of_them = agreement(both)
+    if len(both) < len(rows) and not np.isnan(of_them.tau):
+        said.append(f"Among those that failed in neither, tau is {_numbers(of_them)}")
+    return ". ".join(said) + "."
+
+
+def _numbers(found):
+    return f"{found.tau:.2f} over {found.names} networks; {found.chance:.0%} of random orders do as well"
