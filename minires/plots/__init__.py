@@ -16,6 +16,7 @@ from minires.plots.ensembles import (
 )
 from minires.plots.explanations import explanations_figure, responses_figure, shattered_figure
 from minires.plots.flow import flow_history_figure, gradient_flow_figure, river_figure
+from minires.plots.gates import gates_figure, inside_figure
 from minires.plots.landscape import lines_figure, planes_figure
 from minires.plots.training import degradation_figure
 
@@ -27,11 +28,15 @@ __all__ = [
     "equation_svg",
     "explanations_figure",
     "flow_history_figure",
+    "gates_figure",
     "gradient_flow_figure",
     "identity_figure",
+    "inside_figure",
     "lesions_figure",
+    "lines_figure",
     "overfitting_figure",
     "paths_figure",
+    "planes_figure",
     "preactivation_figure",
     "residuals_figure",
     "responses_figure",
