@@ -32,7 +32,8 @@ def responses_figure(responses, note=""):
     for (net, depth), rows in sorted(responses.items(), key=lambda item: (item[0][0] != "plain", item[0][1])):
         stds, layer = np.array([row.std for row in rows]), np.arange(1, len(rows) + 1)
         style = {"ls": (0, (4, 1.5)) if net == "plain" else "-", "lw": 1.3 if net == "plain" else 1.9}
-        axes[0].plot(layer, stds, color=colours[depth], label=f"{net}-{depth}", **style)
+        label = f"{net}-{depth}" if depth else net
+        axes[0].plot(layer, stds, color=colours[depth], label=label, **style)
         axes[1].plot(layer, np.sort(stds)[::-1], color=colours[depth], **style)
     for axis, words in zip(axes, ("in order, from the input to the loss", "sorted by size")):
         axis.set_title(words, fontsize=10, color=INK, loc="left")

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from minires.plots.sheet import FAINT, INK, clean, depth_colours, net_name
+from minires.plots.sheet import FAINT, INK, clean, depth_colours
 
 PANELS = {"plain": "plain networks", "resnet": "residual networks"}
 TRAINING, TEST = {"lw": 1.1, "ls": (0, (4, 1.5))}, {"lw": 2.4, "solid_capstyle": "round"}
@@ -55,40 +55,6 @@ def degradation_figure(logs, note=""):
 UNITS = {"error": ("error (%)", 100), "loss": ("loss", 1)}
 
 
-def error_figures(panels, width=4.2):
-    """The panels of such a figure as figures of their own, small enough for a phone, on axes of the same size.
-
-    Parameters
-    ----------
-    panels : dict
-        ``{"plain networks": {("plain", 20): [log of each seed], ...}, ...}``
-    width : float
-        Of each, in inches.
-
-    Returns
-    -------
-    dict
-        ``{"plain networks": matplotlib.figure.Figure, ...}``
-    """
-    named = {title: {net_name(key): logs for key, logs in panel.items()} for title, panel in panels.items()}
-    keys = [key for panel in panels.values() for key in panel]
-    by_depth = depth_colours(sorted({depth for _, depth in keys}))
-    margin = max(0.95, 0.085 * max(len(net_name(key)) for key in keys))  # inches, for the names beside the curves
-    figures = {title: Figure(figsize=(width, 0.78 * width), dpi=200, facecolor="white") for title in panels}
-    axes = [figure.subplots() for figure in figures.values()]
-    learning_curves(axes, named.values(), {net_name(key): by_depth[key[1]] for key in keys})
-    for axis, (title, figure) in zip(axes, figures.items()):
-        axis.set_title(title, fontsize=11, color=INK, pad=6)
-        axis.set_ylabel("error (%)", color=INK)
-        axis.legend(handles=_styles(), loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
-        figure.subplots_adjust(0.55 / width, 0.17, 1 - margin / width, 0.9)
-    return figures
-
-
-def _styles():
-    return [Line2D([], [], color=INK, label=name, **style) for name, style in (("training", TRAINING), ("test", TEST))]
-
-
 def learning_curves(axes, panels, colours, of="error"):
     """Draw training and test error, or loss, over the iterations: on each axis a panel {name: [log of each seed]}."""
     last = max(lines[-1]["step"] for panel in panels for seeds in panel.values() for lines in seeds)
@@ -108,7 +74,8 @@ def learning_curves(axes, panels, colours, of="error"):
         axis.set(xlim=(0, last), ylim=(0, top))
         _name_ends(axis, ends, 1.02 * last, gap=0.052 * top)
     axes[0].set_ylabel(UNITS[of][0], color=INK)
-    axes[-1].legend(handles=_styles(), loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
+    styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
+    axes[-1].legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
 
 
 def _training_curve(lines, of, points=60):

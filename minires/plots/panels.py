@@ -1,0 +1,41 @@
+"""Learning curves a panel at a time, for a page that puts them side by side or, on a phone, one below the other."""
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from minires.plots.sheet import INK, depth_colours
+from minires.plots.training import TEST, TRAINING, learning_curves
+
+
+def error_figures(panels, width=4.2):
+    """Training and test error over the iterations: a small figure for each panel, all on axes of one size.
+
+    Parameters
+    ----------
+    panels : dict
+        ``{"plain networks": {("plain", 20): [log of each seed], ...}, ...}``; at depth 0 the net's name is all.
+    width : float, default 4.2
+        Of each, in inches.
+
+    Returns
+    -------
+    dict
+        ``{"plain networks": matplotlib.figure.Figure, ...}``
+    """
+    keys = [key for panel in panels.values() for key in panel]
+    if not keys:
+        raise ValueError("error_figures: expected at least one panel with a log, got none. Has any run started?")
+    names = {(net, depth): f"{net}-{depth}" if depth else net for net, depth in keys}
+    by_depth = depth_colours(sorted({depth for _, depth in keys}))
+    figures = {title: Figure(figsize=(width, 0.8 * width), dpi=200, facecolor="white") for title in panels}
+    axes = [figure.subplots() for figure in figures.values()]
+    named = [{names[key]: logs for key, logs in panel.items()} for panel in panels.values()]
+    learning_curves(axes, named, {name: by_depth[depth] for (_, depth), name in names.items()})
+    beside = 0.095 * max(map(len, names.values())) + 0.1  # inches, for the names at the ends of the curves
+    styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
+    for axis, (title, figure) in zip(axes, figures.items()):
+        axis.set_title(title, fontsize=11, color=INK, pad=6)
+        axis.set_ylabel("error (%)", color=INK)
+        axis.legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
+        figure.subplots_adjust(0.55 / width, 0.5 / (0.8 * width), 1 - beside / width, 1 - 0.3 / (0.8 * width))
+    return figures
