@@ -13,9 +13,16 @@ The table at the end says which of these numbers separates plain from residual n
 import sys
 
 import numpy as np
-from experiment import batch_of, errors_in_one_line, keep, lab_parser, load_data, setting, subjects
+from experiment import batch_of, errors_in_one_line, keep, lab_parser, load_data, positive, setting, subjects
 
-from minires.lab.explanations import DISTANCES, closing_table, gradient_correlation, identity_distance, measure
+from minires.lab.explanations import (
+    DISTANCES,
+    closing_table,
+    gradient_correlation,
+    identity_distance,
+    measure,
+    two_depths,
+)
 from minires.lab.shattered import autocorrelation, correlation_by_depth, noise, scalar_gradients, scalar_net
 from minires.lab.variants import scaled_weights, without_batchnorm
 from minires.plots import explanations_figure, shattered_figure
@@ -42,6 +49,7 @@ def main(arguments=None):
         train_set, _ = load_data(options)
         batch = batch_of(train_set, options.images)
         chosen = subjects(options, train_set)
+        two_depths([(subject.kind, subject.depth) for subject in chosen])  # before anything is computed
         note = setting(options, train_set)
         results = look_at(chosen, options, train_set, batch, note)
         figures = {"shattered-gradients": scalar_experiment(options.networks, options.seeds[0])}
@@ -61,12 +69,9 @@ def read_options(arguments):
         nets=["plain", "resnet"], depths=[20, 56], steps=160,
     )  # fmt: skip
     parser.add_argument(
-        "--networks", type=int, default=10, metavar="N", help="nets of one number to average over (default: 10)"
+        "--networks", type=positive, default=10, metavar="N", help="nets of one number to average over (default: 10)"
     )
-    options = parser.parse_args(arguments)
-    if options.runs is None and len(set(options.depths or [20, 56])) != 2:
-        parser.error("--depths: expected two, a shallow and a deep one.")
-    return options
+    return parser.parse_args(arguments)
 
 
 def look_at(chosen, options, train_set, batch, note):

@@ -58,6 +58,7 @@ def test_one_seed_gives_one_result_and_the_same_data_to_all():
     assert np.array_equal(a.curve, b.curve)
     with pytest.raises(ValueError, match="at least one block"):
         fit_stacks([0, 2])
+    assert [fit.kind for fit in fit_stacks(1, kinds="plain", steps=1, lrs=[0.1], bar=False)] == ["plain"]
     with pytest.raises(ValueError, match="expected one of 'plain', 'residual'"):
         stack("plian", 2)
 
@@ -86,6 +87,9 @@ def test_a_stump_does_not_step_between_equal_x():
     assert stump(np.array([0.0, 0.0, 1.0]), np.array([0.0, 9.0, 5.0]))[0] == 0.5
     with pytest.raises(ValueError, match="two different x"):
         stump(np.zeros(3), np.arange(3.0))
+    for fit in (stump, residual_stages):
+        with pytest.raises(ValueError, match=r"expected x and y \(points,\), got \(3, 1\) and \(3,\)"):
+            fit(np.zeros((3, 1)), np.arange(3.0), *([1] if fit is residual_stages else []))
 
 
 def test_every_round_of_boosting_leaves_less():

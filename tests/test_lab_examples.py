@@ -61,7 +61,9 @@ def test_a_net_from_a_run_begins_as_its_run_did_and_stands_as_its_checkpoint(pla
 def test_layer_responses_and_what_is_said_of_them(place, capsys):
     responses.main([*SMALL.split(), "--nets", "plain", "resnet"])
     out = capsys.readouterr().out
-    assert [len(row["responses"]) for row in numbers(place)["numbers"]] == [7, 13, 7, 13]
+    kept = numbers(place)["numbers"]
+    assert [len(row["responses"]) for row in kept] == [7, 13, 7, 13]
+    assert all(row["with_running_statistics"] != row["responses"] for row in kept)
     assert "plain-14" in out and "Deeper residual nets respond" in out
 
 
@@ -104,6 +106,8 @@ def test_a_law_is_read_off_its_own_curve():
         (flow, "--data synthetic --runs nowhere", "nowhere: no such run there"),
         (flow, "--data synthetic --depths 21", "expected 6n"),
         (responses, "--data synthetic --seeds 0 1", "expected one seed"),
+        (explanations, "--data synthetic --depths 8", "plain and resnet of two depths each"),
+        (explanations, "--data synthetic --nets plain --depths 8 14", "got plain-8, plain-14"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(script, text, message, place, capsys):

@@ -165,6 +165,14 @@ def test_a_net_without_layers_is_refused():
         scalar_net(0)
     with pytest.raises(ValueError, match="expected 'white' or 'brown', got 'pink'"):
         noise("pink")
+    with pytest.raises(ValueError, match=r"at least 16 numbers, not all the same; got shape \(30,\)"):
+        autocorrelation(np.ones(30))
+    with pytest.raises(ValueError, match=r"two points or more, got \(5,\)"):
+        pair_correlation(np.ones(5))
+    with pytest.raises(ValueError, match="a list of depths and networks >= 1; got 3, 10"):
+        correlation_by_depth(3)
+    with pytest.raises(ValueError, match="expected 17 numbers, one a distance, got 2"):
+        half_distance([0.9, 0.4])
 
 
 # -- the closing table
@@ -195,9 +203,14 @@ def test_the_verdict_follows_from_the_numbers(question, numbers, answer, why):
     assert said == answer and why in reason
 
 
-def test_one_depth_gives_no_verdict():
-    with pytest.raises(ValueError, match="plain and resnet of two depths each"):
+def test_one_depth_gives_no_verdict_and_a_third_does_not_matter():
+    with pytest.raises(ValueError, match="plain and resnet of two depths each, .*; got plain-20, resnet-20"):
         verdict(QUESTIONS["identity"], {("plain", 20): [1.0], ("resnet", 20): [0.5]})
+    with pytest.raises(ValueError, match="got plain-20, resnet-20, plain-56"):
+        verdict(QUESTIONS["identity"], {("plain", 20): [1.0], ("resnet", 20): [0.5], ("plain", 56): [1.0]})
+    four = values(1.2, 1.4, 0.6, 0.5)
+    more = four | {("plain", 32): np.array([9.0]), ("preact", 20): np.array([9.0])}
+    assert verdict(QUESTIONS["identity"], more) == verdict(QUESTIONS["identity"], four)
 
 
 def test_the_table_has_a_row_for_each_question_and_a_column_for_each_net(batch):

@@ -56,7 +56,7 @@ def test_a_net_that_diverges_says_when(train_set):
         list(snapshots(net, train_set, at=[30], batch_size=8, lr=1e4))
 
 
-@pytest.mark.parametrize("at", [[], [-1], [1.5]])
+@pytest.mark.parametrize("at", [[], [-1], [1.5], "two", None])
 def test_impossible_steps_are_named(at, train_set):
     with pytest.raises(ValueError, match="expected at least one step in at, whole numbers from 0 on"):
         list(snapshots(cifar_plain(8, rng=0), train_set, at=at))

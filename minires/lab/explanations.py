@@ -98,6 +98,8 @@ def half_distance(correlation, distances=DISTANCES):
 
     The shortest distance if it is lower there already, the longest if it is nowhere.
     """
+    if len(correlation) != len(distances):
+        raise ValueError(f"half_distance: expected {len(distances)} numbers, one a distance, got {len(correlation)}.")
     below = np.flatnonzero(np.asarray(correlation) < 0.5)
     if not below.size:
         return float(distances[-1])
@@ -177,12 +179,11 @@ def verdict(question, values):
     ----------
     question : Question
     values : dict
-        ``{("plain", depth): [number of each seed], ("resnet", depth): ...}``, two depths of each.
+        ``{("plain", depth): [number of each seed], ("resnet", depth): ...}``. The shallowest and the deepest are
+        compared; others may be there.
     """
     values = {key: np.asarray(seeds, np.float64) for key, seeds in values.items()}
-    shallow, deep = min(depth for _, depth in values), max(depth for _, depth in values)
-    if len(values) != 4 or shallow == deep:
-        raise ValueError(f"verdict: expected plain and resnet of two depths each, got {', '.join(map(str, values))}.")
+    shallow, deep = two_depths(values)
     sign = 1 if question.harmful == "high" else -1
     plain, resnet = values["plain", deep], values["resnet", deep]
     by_depth = {net: sign * (values[net, deep].mean() - values[net, shallow].mean()) for net in ("plain", "resnet")}
@@ -196,6 +197,16 @@ def verdict(question, values):
     if by_depth["plain"] - by_depth["resnet"] <= 2 * math.hypot(*noise.values()):
         return "partly", "worse in plain nets, but depth adds no more to it than in residual ones"
     return "yes", "worse in the plain net, and more so with depth"
+
+
+def two_depths(nets):
+    """Return the smallest and the largest depth of nets such as ("plain", 20); plain and resnet must have both."""
+    depths = sorted({depth for net, depth in nets if net in ("plain", "resnet")})
+    four = {(net, depth) for net in ("plain", "resnet") for depth in depths[:1] + depths[-1:]}
+    if len(four) < 4 or not four <= set(nets):
+        got = ", ".join(f"{net}-{depth}" for net, depth in nets) or "none"
+        raise ValueError(f"expected plain and resnet of two depths each, such as plain-20 to resnet-56; got {got}.")
+    return depths[0], depths[-1]
 
 
 def _error(*groups):

@@ -84,8 +84,9 @@ def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(
         SGD with momentum 0.9, a warm-up over a tenth of the steps, then half a cosine. Each stack is given the best
         of the learning rates.
     """
+    depths, kinds = ([one] if np.isscalar(one) else list(one) for one in (depths, kinds))
     if not depths or min(depths) < 1:
-        raise ValueError(f"fit_stacks: expected depths of at least one block, got {list(depths)}.")
+        raise ValueError(f"fit_stacks: expected depths of at least one block, got {depths}.")
     teacher_rng, net_seed, data_seed = np.random.default_rng(rng).spawn(3)
     teacher = Sequential(conv3x3(8, 8, rng=teacher_rng), BatchNorm2d(8))
     net_seed, data_seed = (int(own.integers(2**32)) for own in (net_seed, data_seed))  # the same for every stack
@@ -163,6 +164,8 @@ def stump(x, y):
     >>> stump(np.array([0.0, 1, 2, 3]), np.array([1.0, 1, 5, 5]))
     (1.5, 1.0, 5.0)
     """
+    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
+        raise ValueError(f"stump: expected x and y (points,), got {np.shape(x)} and {np.shape(y)}.")
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
     left = np.arange(1, len(y))  # numbers of points left of each possible step
@@ -196,6 +199,8 @@ def residual_stages(x, y, blocks, *, steps=600, lr=0.05, width=16, rng=0):
     between; the prediction is v . g_t, one and the same v for all t. So block t adds v . f_t(g_t) to the prediction:
     it is trained, alone, to add what is left. Before the first block v . g_0 is a straight line.
     """
+    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
+        raise ValueError(f"residual_stages: expected x and y (points,), got {np.shape(x)} and {np.shape(y)}.")
     rng, data = np.random.default_rng(rng), x[:, None]
     g0, readout = Linear(1, width, rng=rng), Linear(width, 1, bias=False, rng=rng)
     readout.weight.data /= np.linalg.norm(readout.weight.data)

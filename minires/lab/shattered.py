@@ -64,6 +64,10 @@ def autocorrelation(sequence, lags=16):
     .. math:: r_k = \sum_t (g_t - \bar g)(g_{t+k} - \bar g) \,/\, \sum_t (g_t - \bar g)^2
     """
     g = np.asarray(sequence, np.float64)
+    if g.ndim != 1 or len(g) < lags or not np.ptp(g) > 0:
+        raise ValueError(
+            f"autocorrelation: expected one row of at least {lags} numbers, not all the same; got shape {g.shape}."
+        )
     g = g - g.mean()
     return np.array([g[: len(g) - k] @ g[k:] for k in range(lags)]) / (g @ g)
 
@@ -87,6 +91,8 @@ def pair_correlation(gradients):
         E is the mean over the samples: networks, and readouts of each. (The means of the g are 0 by symmetry.)
     """
     g = np.asarray(gradients, np.float64)
+    if g.ndim != 2 or g.shape[1] < 2:
+        raise ValueError(f"pair_correlation: expected an array (samples, points) of two points or more, got {g.shape}.")
     g = g / np.sqrt((g**2).mean(axis=0))
     samples, points = g.shape
     total = np.sum(g.sum(axis=1) ** 2) / samples  # of R over all pairs, those of a point with itself included
@@ -95,6 +101,10 @@ def pair_correlation(gradients):
 
 def correlation_by_depth(depths, residual=False, networks=10, readouts=8, width=200, beta=1.0, rng=0):
     """Return ``pair_correlation`` for each number of layers, over ``networks`` random nets."""
+    if networks < 1 or not np.iterable(depths):
+        raise ValueError(
+            f"correlation_by_depth: expected a list of depths and networks >= 1; got {depths}, {networks}."
+        )
     found = []
     for layers, stream in zip(depths, np.random.default_rng(rng).spawn(len(depths))):
         nets = (scalar_net(layers, residual, width, beta, rng=own) for own in stream.spawn(networks))

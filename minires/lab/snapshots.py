@@ -50,7 +50,7 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
     Diverged
         When loss or parameters are not finite any more; the message names the step and the layer.
     """
-    at = sorted(set(at))
+    at = sorted(set(at)) if np.iterable(at) else [at]
     if not at or not all(isinstance(step, int | np.integer) and step >= 0 for step in at):
         raise ValueError(f"snapshots: expected at least one step in at, whole numbers from 0 on, got {at}.")
     steps, rng = int(at[-1]), np.random.default_rng(rng)

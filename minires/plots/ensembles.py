@@ -260,16 +260,14 @@ def residuals_figure(x, y, line, boosted, staged, note=""):
         ("boosting: a sum of stumps", some(boosted)),
         ("a residual net, block by block", some(staged)),
     ]
-    for (above, below), (title, fits) in zip(axes.T, columns):
+    for (above, below), (title, fits), drawn in zip(axes.T, columns, ("default", "steps-mid", "default")):
         above.plot(x, y, "o", color="#B8B8B8", ms=3, mew=0)
         for i, (k, fit) in enumerate(fits.items()):
             colour = shade(i, len(fits))
-            above.plot(x, fit, color=colour, lw=1.7, label=f"after {k}" if k is not None else None)
+            above.plot(x, fit, color=colour, lw=1.7, drawstyle=drawn, label=f"after {k}" if k is not None else None)
         below.axhline(0, color=FAINT, lw=0.8)
         below.vlines(x, 0, y - fit, color=colour, lw=1)
-        below.text(
-            0.02, 0.04, f"mean square {np.mean((y - fit) ** 2):.3f}", transform=below.transAxes, fontsize=8.5, color=INK
-        )
+        below.set_title(f"mean square {np.mean((y - fit) ** 2):.3f}", fontsize=8.5, color=INK, y=0.87)
         above.set_title(title, fontsize=9.5, color=INK)
         for axis in (above, below):
             clean(axis)

@@ -120,6 +120,8 @@ def river_figure(flows, note=""):
     above = dict(transform=axes[0].transAxes, fontsize=9, va="bottom")
     axes[0].text(0, 1.06, "loss  →", ha="left", color=FAINT, **above)
     axes[0].text(1, 1.06, "→  input", ha="right", color=FAINT, **above)
+    axes[0].text(-0.012, 1.06, "norm", ha="right", color=FAINT, **above)
+    axes[0].text(1.012, 1.06, "norm", ha="left", color=FAINT, **above)
     axes[0].text(0.49, 1.06, "through the shortcut", ha="right", color=SHORTCUT, **above)
     axes[0].text(0.51, 1.06, "through the branch", ha="left", color=BRANCH, **above)
     return figure
@@ -185,7 +187,7 @@ def flow_history_figure(histories, note=""):
             colour = shade(i, len(history))
             block = np.arange(1, len(flow) + 1)
             shortcut, branch = (np.array([getattr(row, part) for row in flow]) for part in ("shortcut", "branch"))
-            style = {"color": colour, "lw": 1.5, "label": f"step {step:,}".replace(",", " ")}
+            style = {"color": colour, "lw": 1.5, "label": f"step {step:,}"}
             norms.plot(block, [row.entering for row in flow], **style)
             ratios.plot(block, [row.weight_ratio for row in flow], **style)
             if np.any(shortcut):
