@@ -9,62 +9,18 @@ it is refused. Whoever trusts it, and has torch, converts it with ``examples/con
 import os
 import re
 import zipfile
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
-# For each project, patterns in our names and what takes their place in its names, one after another.
-NAMES = {
-    "minires": [],
-    "torchvision": [  # also chenyaofo/pytorch-cifar-models, and most others
-        (r"^stage(?=\d)", "layer"),
-        (r"\.residual\.branch\.", "."),
-        (r"\.residual\.shortcut\.", ".downsample."),
-        (r"^linear\.", "fc."),
-    ],
-    "akamaster": [  # akamaster/pytorch_resnet_cifar10; kuangliu/pytorch-cifar names its layers alike
-        (r"^stage(?=\d)", "layer"),
-        (r"\.residual\.branch\.", "."),
-        (r"\.residual\.shortcut\.", ".shortcut."),
-    ],
-}
+from minires.networks.foreign import NAMES, foreign_name, match_names, some
+
 PICKLES = {".pth", ".pt", ".pkl", ".pickle", ".th", ".ckpt", ".bin", ".tar"}
 
 
 class WeightsError(ValueError):
     """Weights that cannot be used; the message says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What ``load_weights`` did; ``print`` shows it.
-
-    Attributes
-    ----------
-    source : str
-        Whose names the arrays have, a key of ``NAMES``.
-    loaded : dict
-        For each of our names the name in the file.
-    missing : dict
-        Of the names that the file lacks, likewise; empty if ``strict``.
-    unexpected, ignored : lists of str
-        Names in the file for which the net has no place, and those of counters that nothing here needs
-        (``num_batches_tracked``).
-    """
-
-    source: str
-    loaded: dict
-    missing: dict
-    unexpected: list
-    ignored: list
-
-    def __str__(self):
-        text = f"{len(self.loaded)} arrays loaded, in the names of {self.source}"
-        text += f"; {len(self.ignored)} counters num_batches_tracked ignored" if self.ignored else ""
-        text += f"; missing {_pairs(self.missing)}" if self.missing else ""
-        return text + (f"; unexpected {_some(self.unexpected)}" if self.unexpected else "")
 
 
 def load_weights(net, weights, strict=True):
@@ -102,14 +58,10 @@ def load_weights(net, weights, strict=True):
     origin = "load_weights" if isinstance(weights, dict) else str(weights)
     own = net.state_dict()
     match = match_names(own, state)
-    if strict and (match.missing or match.unexpected):
-        raise WeightsError(
-            f"{origin}: does not fit the net. Going by the names of {match.source}, missing {_pairs(match.missing)}; "
-            f"unexpected {_some(match.unexpected)}. Is it the same kind of network, with the same depth and shortcut? "
-            "load_weights(net, file, strict=False) loads what fits."
-        )
+    if strict and match.complaint():
+        raise WeightsError(f"{origin}: {match.complaint()} load_weights(net, file, strict=False) loads what fits.")
     if not match.loaded:
-        raise WeightsError(f"{origin}: fits nothing. It holds {_some(list(state))}; the net {_some(list(own))}.")
+        raise WeightsError(f"{origin}: fits nothing. It holds {some(list(state))}; the net {some(list(own))}.")
     arrays = {}
     for name, theirs in match.loaded.items():
         arrays[name] = array = _floats(origin, theirs, state[theirs])
@@ -149,56 +101,12 @@ def save_weights(net, file, names="minires"):
         new.unlink(missing_ok=True)
 
 
-# -- names ----------------------------------------------------------------------------------------------------
-
-
-def foreign_name(name, source):
-    """Return what ``source``, a key of ``NAMES``, calls the array that we call ``name``.
-
-    >>> foreign_name("stage2.0.residual.shortcut.0.weight", "torchvision")
-    'layer2.0.downsample.0.weight'
-    """
-    for pattern, replacement in NAMES[source]:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def match_names(own, theirs):
-    """Find the project whose names fit best; return the Loaded that loading would give.
-
-    Parameters
-    ----------
-    own, theirs : iterables of str
-        Names in the net and in the file.
-    """
-    theirs = dict.fromkeys(theirs)
-    prefix = "module." if all(name.startswith("module.") for name in theirs) else ""  # by torch's DataParallel
-    ignored = [name for name in theirs if name.rpartition(".")[2] == "num_batches_tracked"]
-
-    def match(source):
-        pairs = {name: prefix + foreign_name(name, source) for name in own}
-        loaded = {name: foreign for name, foreign in pairs.items() if foreign in theirs}
-        missing = {name: foreign for name, foreign in pairs.items() if foreign not in theirs}
-        known = {*loaded.values(), *ignored}
-        return Loaded(source, loaded, missing, [name for name in theirs if name not in known], ignored)
-
-    return max(map(match, NAMES), key=lambda found: len(found.loaded))
-
-
 def classes_of(state):
     """Return the number of classes, the length of the last layer's bias in a state dict; None if there is none."""
     for name, array in state.items():
         if re.fullmatch(r"(module\.)?(linear|fc)\.bias", name):
             return len(array)
     return None
-
-
-def _some(names, most=5):
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
-
-
-def _pairs(names):
-    return _some([theirs if theirs == ours else f"{theirs} (here {ours})" for ours, theirs in names.items()], most=3)
 
 
 def _floats(origin, name, array):

@@ -1,5 +1,6 @@
 """Weights of other projects: names, formats, refusals; and images prepared as those projects prepare them."""
 
+import copy
 import re
 import sys
 import zipfile
@@ -89,6 +90,31 @@ def test_state_dicts_of_other_projects_load_strictly(source, shortcut, prefix):
         np.testing.assert_array_equal(ours[own], state[prefix + theirs], err_msg=own)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("source", ["torchvision", "akamaster"])
+def test_load_state_dict_understands_the_names_of_other_projects(source, prefix):
+    state = {prefix + name: array for name, array in state_in_names_of(source, "B").items()}
+    net, other = random_net(seed=0, shortcut="B"), copy.deepcopy(random_net(seed=1, shortcut="B"))
+    load_weights(net, state)
+    assert_same(other.load_state_dict(state), net)
+
+
+def test_load_state_dict_names_what_is_missing_and_unexpected_in_both_languages():
+    state, net = state_in_names_of("akamaster", "A"), random_net()
+    state["layer1.0.conv8.weight"] = state.pop("layer1.0.conv2.weight")
+    with pytest.raises(
+        KeyError,
+        match=r"names of akamaster, missing layer1.0.conv2.weight \(here stage1.0.residual.branch.conv2.weight\); "
+        r"unexpected layer1.0.conv8.weight. Is it .* strict=False loads what fits",
+    ):
+        net.load_state_dict(state)
+    assert_same(net, random_net())
+    kept = net.state_dict()["stage1.0.residual.branch.conv2.weight"]
+    after = net.load_state_dict(state, strict=False).state_dict()
+    np.testing.assert_array_equal(after["stage1.0.residual.branch.conv2.weight"], kept)
+    np.testing.assert_array_equal(after["stage1.0.residual.branch.bn2.bias"], state["layer1.0.bn2.bias"])
+
+
 def test_a_plain_net_takes_plain_names():
     net, other = random_net(cifar_plain, 0), random_net(cifar_plain, 1)
     state = {foreign_name(name, "torchvision"): array for name, array in other.state_dict().items()}
@@ -126,8 +152,11 @@ def test_missing_and_unexpected_names_are_told_in_both_languages():
 
 
 def test_weights_of_another_shortcut_do_not_load():
-    with pytest.raises(WeightsError, match=r"missing nothing; unexpected layer2.0.downsample.0.weight, .* and 5 more"):
+    message = r"missing nothing; unexpected layer2.0.downsample.0.weight, .* and 5 more.* projections .* option B"
+    with pytest.raises(WeightsError, match=message):
         load_weights(random_net(shortcut="A"), state_in_names_of("torchvision", "B"))
+    with pytest.raises(WeightsError, match=r"missing layer2.0.*unexpected nothing.* no projections .* option A"):
+        load_weights(random_net(shortcut="B"), state_in_names_of("akamaster", "A"))
 
 
 @pytest.mark.parametrize("strict", [True, False])

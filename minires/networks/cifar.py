@@ -24,6 +24,7 @@ import numpy as np
 
 from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
 from minires.networks.blocks import basic_block, conv3x3
+from minires.networks.foreign import in_own_names
 
 DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
 WIDTHS = (16, 32, 64)  # channels of the three stages
@@ -94,7 +95,9 @@ def cifar_network(blocks, block, widths, classes=10, rng=None, preactivation=Fal
         parts = dict(conv1=conv1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
     else:
         parts = dict(conv1=conv1, bn1=BatchNorm2d(16), relu=ReLU(), **stages)
-    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    net = Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    net._in_own_names = in_own_names
+    return net
 
 
 def blocks_a_stage(depth, step, rest=2, examples=DEPTHS):

@@ -27,6 +27,7 @@ import numpy as np
 from minires.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import bottleneck_block
+from minires.networks.foreign import in_own_names
 from minires.networks.preactivation import preact_bottleneck
 
 WIDTHS = (64, 128, 256, 512)
@@ -106,7 +107,9 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
         parts = dict(conv1=conv1, pool1=pool1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
     else:
         parts = dict(conv1=conv1, bn1=BatchNorm2d(64), relu=ReLU(), pool1=pool1, **stages)
-    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    net = Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    net._in_own_names = in_own_names
+    return net
 
 
 def _known(who, depth, depths):
