@@ -20,7 +20,7 @@ from minires import __version__, kernels
 from minires.bench import bench, report_text
 from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, machine
 from minires.data import find_cifar10, load_cifar10
-from minires.data.cifar10 import CLASSES
+from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, preprocessing
 from minires.gradcheck import GradientError, check_layer
 from minires.kernels.parallel import CACHE_FOLDER
@@ -105,7 +105,7 @@ def _parser():
         choices=list(PREPROCESSING),
         help="whose mean and standard deviation (default: those kept in a checkpoint, else going by the names in FILE)",
     )
-    sub.add_argument("--classes", metavar="FILE", help="names of the classes, one a line, from class 0 on")
+    sub.add_argument("--classes", metavar="FILE", help="names of the classes, one a line (default: by their number)")
     sub.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to show (default 5)")
 
     sub = command(check_command, "check", "check the gradients of a layer of your own")
@@ -226,6 +226,7 @@ def _inputs(path):
 USUAL = {
     ("torchvision", 1000): "imagenet",
     ("torchvision", 10): "chenyaofo",
+    ("torchvision", 100): "cifar100",
     ("akamaster", 10): "akamaster",
     ("minires", 10): "mean-image",
 }
@@ -248,7 +249,7 @@ def _preparation(options, inputs, source, classes):
 
 
 def _class_names(options, inputs, classes):
-    names = inputs["classes"] if inputs else CLASSES if classes == 10 else [f"class {k}" for k in range(classes)]
+    names = inputs["classes"] if inputs else class_names(classes)
     if options.classes:
         try:
             names = Path(options.classes).read_text(encoding="utf-8-sig").split("\n")

@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 
 from minires.cli import main
 from minires.data import batches, synthetic
+from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, by_mean_and_std, preprocessing, read_image
 from minires.layers import BatchNorm2d, Sequential
-from minires.networks import cifar_plain, cifar_resnet
+from minires.networks import cifar_plain, cifar_resnet, imagenet_resnet
 from minires.weights import NAMES, WeightsError, classes_of, foreign_name, load_weights, read_weights, save_weights
 
 FORMATS = [".npz", ".safetensors"]
@@ -458,6 +459,32 @@ def test_without_a_source_the_preprocessing_must_be_given(folder, capsys):
     assert status == 2 and "nothing says how its images were prepared. Give --preprocess, one of imagenet, " in err
     status, out, _ = predict(capsys, "resnet-8", "--weights", "three.npz", "p.png", "--preprocess", "cifar10")
     assert status == 0 and sorted(re.findall(r"%  (.*)", out)) == ["class 0", "class 1", "class 2"]
+
+
+def test_a_thousand_classes_have_the_names_and_preprocessing_of_imagenet(folder, capsys):
+    net = imagenet_resnet(18, rng=0)
+    net.linear.bias.data[207] = 1000
+    save_weights(net, "torchvision.npz", names="torchvision")
+    status, out, _ = predict(capsys, "resnet18", "--weights", "torchvision.npz", "p.png", "--top", "1")
+    assert status == 0 and "prepared as imagenet (a guess" in out and "100.00%  golden retriever\n" in out
+
+
+def test_a_hundred_classes_are_those_of_cifar100(folder, capsys):
+    save_weights(cifar_resnet(8, classes=100, rng=0), "hundred.npz", names="torchvision")
+    status, out, _ = predict(capsys, "resnet-8", "--weights", "hundred.npz", "p.png", "--top", "100")
+    assert status == 0 and "prepared as cifar100 (a guess" in out
+    assert sorted(re.findall(r"%  (.*)", out)) == class_names(100)
+
+
+def test_the_names_of_classes_are_as_many_and_in_their_order():
+    imagenet = class_names(1000)
+    assert len(imagenet) == len(set(imagenet)) == 1000
+    some = {0: "tench", 1: "goldfish", 134: "crane (bird)", 281: "tabby", 340: "zebra", 388: "giant panda"}
+    some |= {417: "balloon", 504: "coffee mug", 517: "crane (machine)", 555: "fire engine", 620: "laptop"}
+    some |= {779: "school bus", 850: "teddy", 920: "traffic light", 954: "banana", 985: "daisy", 999: "toilet tissue"}
+    assert {k: imagenet[k] for k in some} == some
+    assert len(class_names(100)) == 100 and class_names(100) == sorted(class_names(100))
+    assert class_names(10)[3:5] == ["cat", "deer"] and class_names(3) == ["class 0", "class 1", "class 2"]
 
 
 @pytest.mark.parametrize(
