@@ -1,0 +1,216 @@
+"""Images prepared as the sources of weights prepare them, and what minires predict says is in them."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minires.cli import main
+from minires.data import batches, synthetic
+from minires.data.classes import class_names
+from minires.data.images import PREPROCESSING, Preprocessing, by_mean_and_std, preprocessing, read_image
+from minires.networks import cifar_resnet, imagenet_resnet
+from minires.weights import save_weights
+
+# -- images ---------------------------------------------------------------------------------------------------
+
+
+def picture(path, height, width, mode="RGB"):
+    """Save an image whose red rises to the right and green downwards."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.arange(width) * 255 // (width - 1)
+    image[..., 1] = np.arange(height)[:, None] * 255 // (height - 1)
+    Image.fromarray(image).convert(mode).save(path)
+    return path
+
+
+@pytest.mark.parametrize("height, width", [(300, 400), (500, 300), (256, 256), (20, 60)])
+def test_the_shorter_side_is_scaled_and_the_middle_kept(tmp_path, height, width):
+    image = read_image(picture(tmp_path / "p.png", height, width), 256, 224)
+    assert image.shape == (3, 224, 224) and image.dtype == np.uint8
+    red, green, blue = image.astype(float)
+    longer = 256 * max(height, width) // min(height, width)
+    sizes = (256, longer) if height < width else (longer, 256)
+    for plane, size in ((green.T, sizes[0]), (red, sizes[1])):
+        at = (np.arange(224) + 0.5 + (size - 224) / 2) / size * 255
+        assert np.abs(plane.mean(axis=0) - at).max() < 8 and plane.std(axis=0).max() < 1
+    assert not blue.any()
+
+
+def test_mean_and_std_are_those_of_the_source(tmp_path):
+    Image.new("RGB", (300, 260), (124, 116, 104)).save(tmp_path / "p.png")
+    x = preprocessing("imagenet")(tmp_path / "p.png")
+    assert x.shape == (1, 3, 224, 224) and x.dtype == np.float32
+    colours = (np.array([124, 116, 104]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(x[0], np.broadcast_to(colours[:, None, None], (3, 224, 224)), rtol=1e-3, atol=1e-5)
+    for name in set(PREPROCESSING) - {"imagenet", "mean-image"}:
+        assert preprocessing(name)(tmp_path / "p.png").shape == (1, 3, 32, 32)
+    with pytest.raises(ValueError, match="expected one of imagenet, .*; got 'caffe'"):
+        preprocessing("caffe")
+
+
+@pytest.mark.parametrize(
+    "mean, std", [((0, 0), (1, 1, 1)), ((0, 0, 0), 1), ((0, 0, np.nan), (1, 1, 1)), ((0, 0, 0), (1, 0, 1))]
+)
+def test_a_mean_and_a_std_are_three_numbers(mean, std):
+    with pytest.raises(ValueError, match="expected a mean and a std|expected a std above 0"):
+        by_mean_and_std(mean, std)
+
+
+def test_an_image_file_gives_the_x_that_training_saw(tmp_path):
+    train_set, test_set = synthetic(train_size=100, test_size=20)
+    Image.fromarray(test_set.images[3].transpose(1, 2, 0)).save(tmp_path / "3.png")
+    x, _ = next(batches(test_set[3:4], 1))
+    prepare = Preprocessing(32, 32, train_set.pixel_mean, np.full(3, 1 / 255, np.float32))
+    np.testing.assert_allclose(prepare(tmp_path / "3.png"), x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
+def test_grey_transparent_and_other_pictures_become_rgb(tmp_path, mode):
+    name = "p.tif" if mode == "CMYK" else "p.png"
+    assert read_image(picture(tmp_path / name, 40, 50, mode), 32, 32).shape == (3, 32, 32)
+
+
+def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
+    upright = Image.open(picture(tmp_path / "p.png", 64, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees to the right
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "side.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "side.png", 32, 32), read_image(tmp_path / "p.png", 32, 32))
+
+
+def test_what_is_no_image_is_told_in_one_line(tmp_path):
+    (tmp_path / "p.png").write_text("no image")
+    with pytest.raises(ValueError, match="p.png: not an image that can be read"):
+        read_image(tmp_path / "p.png", 32, 32)
+    whole = picture(tmp_path / "cut.jpg", 200, 200).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cut.jpg: not an image that can be read .*truncated"):
+        read_image(tmp_path / "cut.jpg", 32, 32)
+    with pytest.raises(FileNotFoundError, match="It is a folder?"):
+        read_image(tmp_path, 32, 32)
+
+
+# -- predict --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Weights whose only class with a chance is number 8, an image, and names."""
+    monkeypatch.chdir(tmp_path)
+    net = cifar_resnet(8, rng=0)
+    net.linear.bias.data[8] = 1000
+    save_weights(net, "akamaster.npz", names="akamaster")
+    save_weights(net, "own.npz")
+    picture("p.png", 40, 50)
+    (tmp_path / "names.txt").write_text("\n".join(f"name {k}" for k in range(10)) + "\n\n")
+    return tmp_path
+
+
+def predict(capsys, *arguments):
+    status = main(["predict", *arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_predict_prints_the_five_likeliest_classes(folder, capsys):
+    status, out, err = predict(capsys, "resnet-8", "--weights", "akamaster.npz", "p.png")
+    head, table = out.split("\n\n")
+    assert (status, err) == (0, "")
+    assert "37 arrays loaded" in head
+    lines = table.splitlines()
+    assert lines[:2] == ["p.png", " 100.00%  ship"] and len(lines) == 6
+    assert re.fullmatch(r" +0\.00%  \w+", lines[5])
+
+
+def test_probabilities_are_those_of_the_prepared_image(folder, capsys):
+    net = cifar_resnet(8, rng=3)
+    net.linear.weight.data *= 0.1
+    save_weights(net, "w.npz")
+    _, out, _ = predict(capsys, "resnet-8", "--weights", "w.npz", "p.png", "--preprocess", "cifar10", "--top", "10")
+    logits = net.eval().forward(preprocessing("cifar10")("p.png"))[0].astype(float)
+    expected = np.exp(logits) / np.exp(logits).sum()
+    shown = [float(number) for number in re.findall(r"([\d.]+)%", out)]
+    np.testing.assert_allclose(shown, 100 * np.sort(expected)[::-1], atol=0.006)
+    assert sum(shown) == pytest.approx(100, abs=0.1)
+
+
+def test_names_of_classes_come_from_a_file(folder, capsys):
+    names = ["--preprocess", "cifar10", "--classes", "names.txt", "--top", "1"]
+    status, out, _ = predict(capsys, "resnet-8", "--weights", "own.npz", "p.png", "p.png", *names)
+    assert status == 0 and out.count("\np.png\n 100.00%  name 8\n") == 2 and out.count("%") == 2
+
+
+def test_a_checkpoint_brings_its_own_preprocessing_and_names(folder, capsys):
+    from minires.checkpoint import save_checkpoint
+
+    net = cifar_resnet(8, classes=3, rng=0)
+    shift, scale = np.full((3, 32, 32), 120, np.float32), np.full(3, 1 / 255, np.float32)
+    inputs = {"normalisation": (shift, scale), "classes": ("square", "ring", "star")}
+    save_checkpoint("checkpoint.npz", net, inputs=inputs, step=5)
+    status, out, _ = predict(capsys, "resnet-8", "--weights", "checkpoint.npz", "p.png")
+    assert status == 0 and "prepared as those of the run" in out
+    assert sorted(re.findall(r"%  (\w+)", out)) == ["ring", "square", "star"]
+
+
+def test_without_a_source_the_preprocessing_must_be_given(folder, capsys):
+    save_weights(cifar_resnet(8, classes=3, rng=0), "three.npz")
+    status, _, err = predict(capsys, "resnet-8", "--weights", "three.npz", "p.png")
+    assert status == 2 and "nothing says how its images were prepared. Give --preprocess, one of imagenet, " in err
+    status, out, _ = predict(capsys, "resnet-8", "--weights", "three.npz", "p.png", "--preprocess", "cifar10")
+    assert status == 0 and sorted(re.findall(r"%  (.*)", out)) == ["class 0", "class 1", "class 2"]
+
+
+def test_a_thousand_classes_have_the_names_and_preprocessing_of_imagenet(folder, capsys):
+    net = imagenet_resnet(18, rng=0)
+    net.linear.bias.data[207] = 1000
+    save_weights(net, "torchvision.npz", names="torchvision")
+    status, out, _ = predict(capsys, "resnet18", "--weights", "torchvision.npz", "p.png", "--top", "1")
+    assert status == 0 and "prepared as imagenet (a guess" in out and "100.00%  golden retriever\n" in out
+
+
+def test_a_hundred_classes_are_those_of_cifar100(folder, capsys):
+    save_weights(cifar_resnet(8, classes=100, rng=0), "hundred.npz", names="torchvision")
+    status, out, _ = predict(capsys, "resnet-8", "--weights", "hundred.npz", "p.png", "--top", "100")
+    assert status == 0 and "prepared as cifar100 (a guess" in out
+    assert sorted(re.findall(r"%  (.*)", out)) == class_names(100)
+
+
+def test_the_names_of_classes_are_as_many_and_in_their_order():
+    imagenet = class_names(1000)
+    assert len(imagenet) == len(set(imagenet)) == 1000
+    some = {0: "tench", 1: "goldfish", 134: "crane (bird)", 281: "tabby", 340: "zebra", 388: "giant panda"}
+    some |= {417: "balloon", 504: "coffee mug", 517: "crane (machine)", 555: "fire engine", 620: "laptop"}
+    some |= {779: "school bus", 850: "teddy", 920: "traffic light", 954: "banana", 985: "daisy", 999: "toilet tissue"}
+    assert {k: imagenet[k] for k in some} == some
+    assert len(class_names(100)) == 100 and class_names(100) == sorted(class_names(100))
+    assert class_names(10)[3:5] == ["cat", "deer"] and class_names(3) == ["class 0", "class 1", "class 2"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["resnet-8", "p.png"], "required: --weights"),
+        (["resnet-8", "--weights", "akamaster.npz"], "required: IMAGE"),
+        (["resnet-8", "--weights", "model.pth", "p.png"], "a pickle.*convert_torch_weights.py model.pth model.npz"),
+        (["resnet-8", "--weights", "nowhere.npz", "p.png"], "nowhere.npz: no such file"),
+        (["resnet-14", "--weights", "akamaster.npz", "p.png"], r"missing layer1.1.conv1.weight \(here stage1.1"),
+        (["resnet-8", "--weights", "akamaster.npz", "q.png"], "no image q.png"),
+        (["resnet-8", "--weights", "akamaster.npz", "names.txt"], "names.txt: not an image"),
+        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--preprocess", "vgg"], "invalid choice: 'vgg'"),
+        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--top", "0"], "--top: expected at least 1"),
+        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "no.txt"], "no.txt"),
+        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "p.png"], "p.png is not a text file"),
+        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "two.txt"], "expected 10 names.*got 2"),
+        (["resnet-8", "--weights", "nan.npz", "p.png", "--preprocess", "cifar10"], "the net answers NaN or infinity"),
+    ],
+)
+def test_wrong_uses_of_predict_are_answered_in_one_line(folder, capsys, arguments, message):
+    (folder / "two.txt").write_text("cat\ndog\n")
+    net = cifar_resnet(8, rng=0)
+    net.linear.bias.data[0] = np.nan
+    save_weights(net, "nan.npz")
+    status, _, err = predict(capsys, *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert re.match(f"minires: .*{message}", err)
