@@ -1,0 +1,608 @@
+"""Slices of the loss landscape: directions, batch norm, and grids that survive whatever happens to them."""
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minires.checkpoint import CheckpointError, locked
+from minires.data.dataset import Dataset
+from minires.lab import grid
+from minires.lab.grid import landscapes
+from minires.lab.landscape import (
+    Landscape,
+    PathPlane,
+    Slice,
+    Surface,
+    direction_between,
+    filter_normalised,
+    local_minima,
+    loss_and_error,
+    path_plane,
+    random_direction,
+    weights_of,
+)
+from minires.layers import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear, ReLU, Sequential
+from minires.losses import softmax_cross_entropy
+from minires.networks import cifar_plain, cifar_resnet
+from minires.plots import lines_figure, planes_figure
+from minires.train import Interrupted
+
+
+def small_net(eps=1e-5, dtype=np.float32):
+    return Sequential(
+        Conv2d(3, 4, 3, padding=1, rng=0),
+        BatchNorm2d(4, eps=eps),
+        ReLU(),
+        Conv2d(4, 5, 3, padding=1, rng=1),
+        BatchNorm2d(5, eps=eps),
+        ReLU(),
+        GlobalAvgPool2d(),
+        Linear(5, 3, rng=2),
+    ).astype(dtype)
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((12, 3, 6, 6)).astype(np.float32), rng.integers(0, 3, 12)
+
+
+TICKS = np.linspace(-1, 1, 5)
+
+
+def plane(net, seed=0, ticks=TICKS, **options):
+    delta, eta = (random_direction(net, rng) for rng in np.random.default_rng(seed).spawn(2))
+    return Slice(net, (delta, eta), (ticks, ticks), **options)
+
+
+def same(one, other):
+    """Bit for bit; two NaN are the same."""
+    return all(
+        one[name].loss.tobytes() == other[name].loss.tobytes()
+        and one[name].error.tobytes() == other[name].error.tobytes()
+        for name in {**one, **other}
+    )
+
+
+# -- directions -------------------------------------------------------------------------------------------------
+
+
+def test_every_filter_of_a_direction_has_the_norm_of_its_weights():
+    net = cifar_resnet(8, shortcut="B", rng=0)
+    filters = 0
+    for name, d in random_direction(net, 1).items():
+        weights = dict(net.named_parameters())[name].data.astype(np.float64)
+        if d.ndim < 2:
+            continue
+        for one, w in zip(d, weights, strict=True):
+            assert np.linalg.norm(one) == pytest.approx(np.linalg.norm(w), rel=1e-13)
+            assert abs(np.vdot(one, w)) < 0.9 * np.linalg.norm(w) ** 2 or w.size < 10  # and another direction
+            filters += 1
+    assert filters == sum(len(p.data) for _, p in net.named_parameters() if p.data.ndim > 1) > 200
+
+
+def test_biases_and_batch_norm_do_not_move():
+    net = small_net()
+    still = {name for name, d in random_direction(net, 0).items() if not d.any()}
+    assert still == {name for name, p in net.named_parameters() if p.data.ndim == 1} and len(still) == 7
+
+
+def test_a_filter_of_zeros_stays_where_it_is():
+    net = small_net()
+    net.parameters()[0].data[2] = 0
+    d = random_direction(net, 0)
+    first = next(iter(d.values()))
+    assert not first[2].any() and first[1].any()
+    ones = {"w": np.ones((2, 3))}
+    assert not filter_normalised({"w": np.zeros((2, 3))}, ones)["w"].any()
+
+
+def test_plain_and_residual_nets_are_given_the_same_directions_up_to_their_scale():
+    nets = cifar_plain(8, rng=0), cifar_resnet(8, rng=5)
+    one, other = (list(random_direction(net, 3).values()) for net in nets)
+    assert len(one) == len(other)
+    for d, e in zip(one, other):
+        for a, b in zip(d, e) if d.ndim > 1 else ():
+            assert np.vdot(a, b) == pytest.approx(np.linalg.norm(a) * np.linalg.norm(b), rel=1e-12)
+
+
+def scaled(net):
+    """The same function: filters before batch norm ten times, and a tenth, as large."""
+    net = small_net(eps=0, dtype=np.float64).load_state_dict(net.state_dict())
+    convs = [p for _, p in net.named_parameters() if p.data.ndim == 4]
+    for conv, factors in zip(convs, ([10, 0.1, 1, 3], [7, 1, 0.2, 10, 0.5])):
+        conv.data *= np.array(factors)[:, None, None, None]  # their biases are 0
+    return net
+
+
+def test_the_slice_does_not_see_the_scale_of_filters_before_batch_norm(batch):
+    x, labels = batch[0].astype(np.float64), batch[1]
+    net = small_net(eps=0, dtype=np.float64)
+    slices = {name: plane(each) for name, each in (("as it is", net), ("scaled", scaled(net)))}
+    found = landscapes(slices, x, labels, bar=False)
+    np.testing.assert_allclose(found["scaled"].loss, found["as it is"].loss, rtol=1e-9)
+    assert np.ptp(found["scaled"].loss) > 0.1
+    # Without normalisation it does: the same step is large for a small filter.
+    rng = np.random.default_rng(0)
+    raw = {name: rng.standard_normal(w.shape) for name, w in weights_of(net).items()}
+    slices = {name: Slice(each, (raw,), (TICKS,)) for name, each in (("as it is", net), ("scaled", scaled(net)))}
+    found = landscapes(slices, x, labels, bar=False)
+    assert np.abs(found["scaled"].loss - found["as it is"].loss).max() > 1e-3
+
+
+def test_a_line_between_two_sets_of_weights_begins_at_one_and_ends_at_the_other(batch):
+    start, end = small_net(), small_net()
+    for p in end.parameters():
+        p.data += 0.3
+    way = direction_between(weights_of(start), weights_of(end))
+    found = landscapes({"way": Slice(start, (way,), (np.array([0.0, 0.5, 1.0]),))}, *batch, bar=False)["way"]
+    assert (found.loss[0], found.error[0]) == loss_and_error(start, *batch)
+    assert found.loss[2] == pytest.approx(loss_and_error(end, *batch)[0], rel=1e-5)
+    assert found.loss[0] != found.loss[1] != found.loss[2]
+
+
+# -- the path of training ---------------------------------------------------------------------------------------
+
+
+def moments_of(points, ways):
+    """Weights that run through points of the space of some directions, ending anywhere."""
+    return [{name: 1 + sum(a * way[name] for a, way in zip(point, ways)) for name in ways[0]} for point in points]
+
+
+def test_a_path_in_a_plane_is_found_whole():
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(rng.standard_normal((30, 2)))
+    ways = [{"a": column[:18].reshape(2, 9), "b": column[18:]} for column in q.T]
+    points = np.array([[5.0, 1], [4, -2], [2, -1], [0.5, 0.5], [0, 0]])
+    found = path_plane(moments_of(points, ways))
+    assert found.explained.sum() == pytest.approx(1) and found.explained[0] > found.explained[1]
+    np.testing.assert_allclose(found.points[-1], 0, atol=1e-12)
+    gaps = [np.linalg.norm(p[:, None] - p[None], axis=2) for p in (points, found.points)]
+    np.testing.assert_allclose(gaps[1], gaps[0], atol=1e-12)  # the same shape, turned
+    assert (found.points[0] >= 0).all()
+    rebuilt = [
+        {name: sum(a * d[name] for a, d in zip(point, found.directions)) + 1 for name in ("a", "b")}
+        for point in found.points
+    ]
+    for there, here in zip(rebuilt, moments_of(points, ways)):
+        np.testing.assert_allclose(there["a"], here["a"])
+        np.testing.assert_allclose(there["b"], here["b"])
+
+
+def test_principal_directions_are_those_of_the_large_matrix():
+    rng = np.random.default_rng(0)
+    moments = [{"w": rng.standard_normal((4, 5)), "b": rng.standard_normal(4)} for _ in range(6)]
+    found = path_plane(moments)
+    rows = np.array([np.concatenate([m["w"].ravel(), m["b"]]) for m in moments])
+    _, sizes, v = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(found.explained, (sizes**2 / (sizes**2).sum())[:2])
+    for direction, row in zip(found.directions, v):
+        flat = np.concatenate([direction["w"].ravel(), direction["b"]])
+        assert np.linalg.norm(flat) == pytest.approx(1) and abs(flat @ row) == pytest.approx(1)
+
+
+def test_a_random_walk_has_61_and_15_percent_in_two_directions():
+    steps = np.random.default_rng(0).standard_normal((60, 20_000))
+    walk = [{"w": row.astype(np.float32)} for row in np.cumsum(steps, axis=0)]
+    np.testing.assert_allclose(path_plane(walk).explained, [6 / np.pi**2, 6 / (2 * np.pi) ** 2], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "moments, message",
+    [
+        ([{"w": np.zeros(3)}] * 2, "3 moments of training or more, got 2"),
+        ([{"w": np.zeros(3)}] * 4, "lie on one line, or do not move"),
+        ([{"w": np.arange(3.0) * i} for i in range(4)], "lie on one line"),
+        ([{"w": np.full(3, np.nan)}, {"w": np.zeros(3)}, {"w": np.ones(3)}], "expected finite weights"),
+        ([{"w": np.zeros(3)}, {"w": np.zeros(4)}, {"w": np.zeros(4)}], r"w is \(4,\) in one and \(3,\) in the other"),
+    ],
+)
+def test_no_plane_is_drawn_through_what_is_not_a_path(moments, message):
+    with pytest.raises(ValueError, match=message):
+        path_plane(moments)
+
+
+# -- the loss at a point ----------------------------------------------------------------------------------------
+
+
+def test_with_batch_statistics_the_loss_depends_on_the_weights_alone(batch):
+    net = small_net()
+    before = loss_and_error(net, *batch)
+    running = loss_and_error(net, *batch, statistics="running")
+    for name, array in net.state_dict().items():
+        if "running" in name:
+            array += 5
+            net.load_state_dict({name: array}, strict=False)
+    assert loss_and_error(net, *batch) == before
+    assert loss_and_error(net, *batch, statistics="running") != running
+
+
+def test_batch_statistics_are_what_re_estimating_them_on_the_images_gives(batch):
+    net = small_net()
+    batch_loss, _ = loss_and_error(net, *batch)
+    for _, layer in net.named_layers():
+        if isinstance(layer, BatchNorm2d):
+            layer.momentum = 1.0  # the running statistics become those of the last batch
+    net.train().forward(batch[0])
+    assert loss_and_error(net, *batch, "running")[0] == pytest.approx(batch_loss, rel=2e-3)  # m / (m - 1)
+    assert loss_and_error(small_net(), *batch, "running")[0] != pytest.approx(batch_loss, rel=2e-3)
+
+
+def test_running_statistics_and_dropout_are_as_in_evaluation(batch):
+    net = Sequential(small_net(), Dropout(0.5, rng=0))
+    net.train().forward(batch[0])
+    loss, _ = softmax_cross_entropy(net.eval().forward(batch[0]), batch[1])
+    assert loss_and_error(net.train(), *batch, "running")[0] == loss
+    assert loss_and_error(net, *batch) == loss_and_error(net, *batch)  # no mask is drawn
+
+
+def test_the_net_is_left_alone_whatever_happens(batch, monkeypatch):
+    net = small_net().train()
+    before = {name: array.tobytes() for name, array in net.state_dict().items()}
+    landscapes({"plane": plane(net), "running": plane(net, statistics="running")}, *batch, bar=False)
+    for failure in (KeyboardInterrupt, ZeroDivisionError):
+        forward, calls = Linear.forward, []
+
+        def fails_later(self, x, forward=forward, calls=calls, failure=failure):
+            calls.append(1)
+            if len(calls) > 3:
+                raise failure
+            return forward(self, x)
+
+        monkeypatch.setattr(Linear, "forward", fails_later)
+        with pytest.raises((Interrupted, ZeroDivisionError)):
+            landscapes({"plane": plane(net)}, *batch, bar=False)
+        monkeypatch.setattr(Linear, "forward", forward)
+        assert len(calls) == 4
+    assert {name: array.tobytes() for name, array in net.state_dict().items()} == before
+    assert all(layer.training and layer._keeps_cache for _, layer in net.named_layers())
+
+
+def test_the_middle_of_a_slice_is_the_net_itself(batch):
+    net = small_net()
+    found = landscapes({"plane": plane(net)}, *batch, bar=False)["plane"]
+    assert (found.loss[2, 2], found.error[2, 2]) == loss_and_error(net, *batch)
+    assert found.loss.shape == found.error.shape == (5, 5) and len(np.unique(found.loss)) == 25
+
+
+def test_alpha_is_the_first_axis(batch):
+    net = small_net()
+    both = plane(net, ticks=np.array([0.0, 1.0]))
+    found = landscapes({"plane": both}, *batch, bar=False)["plane"]
+    first = landscapes({"line": Slice(net, both.directions[:1], both.ticks[:1])}, *batch, bar=False)["line"]
+    assert (found.loss[:, 0] == first.loss).all() and found.loss[0, 1] != first.loss[1]
+
+
+def test_losses_that_are_not_finite_are_nan_and_the_rest_is_there(batch, tmp_path):
+    net = small_net()
+    delta = random_direction(net, 0)
+    ticks = np.array([0.0, 1.0, 1e38, 1e200])
+    slices = {"far": Slice(net, (delta,), (ticks,), "running")}
+    found = landscapes(slices, *batch, folder=tmp_path, bar=False)
+    assert np.isfinite(found["far"].loss).tolist() == [True, True, False, False]
+    assert np.isnan(found["far"].error[2:]).all() and np.isnan(found["far"].loss[2:]).all()
+    assert same(landscapes(slices, *batch, folder=tmp_path, bar=False), found)  # as read from the disk
+
+
+# -- grids: processes, files, refusals --------------------------------------------------------------------------
+
+
+def test_the_number_of_processes_does_not_change_a_bit(batch):
+    net = small_net()
+    slices = {"plane": plane(net), "line": Slice(net, (random_direction(net, 7),), (TICKS,), "running")}
+    one, two = (landscapes(slices, *batch, workers=workers, bar=False) for workers in (1, 2))
+    assert same(one, two)
+
+
+GRID = """
+import sys
+import numpy as np
+from minires.lab.grid import landscapes
+from minires.lab.landscape import Slice, random_direction
+from minires.networks import cifar_resnet
+
+def main(folder, workers):
+    net, rng = cifar_resnet(8, rng=0), np.random.default_rng(0)
+    x, labels = rng.standard_normal((32, 3, 16, 16)).astype(np.float32), rng.integers(0, 10, 32)
+    ticks = np.linspace(-1, 1, 20)
+    slices = {"plane": Slice(net, (random_direction(net, 1), random_direction(net, 2)), (ticks, ticks))}
+    return landscapes(slices, x, labels, folder=folder, workers=workers, bar=False)
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
+"""
+
+
+def children_of(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if parent == str(pid):
+            found.append(stat.parent)
+    return found
+
+
+def start(folder, workers):
+    (script := folder.parent / "grid.py").write_text(GRID)
+    environment = {**os.environ, "MINIRES_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen([sys.executable, script, folder, str(workers)], env=environment)
+
+
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "points"
+    assert start(folder, 0).wait() == 0
+    return sorted(read(folder / "plane.jsonl")[1:], key=lambda line: line["point"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_grid_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(workers, tmp_path, never_killed):
+    points = tmp_path / "points" / "plane.jsonl"
+    process, deadline = start(points.parent, workers), time.monotonic() + 240
+    while not (points.exists() and points.read_bytes().count(b"\n") > 5):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    processes_of_it = children_of(process.pid)
+    assert len(processes_of_it) >= workers
+    process.kill()
+    process.wait()
+    assert 5 < points.read_bytes().count(b"\n") < 401
+    with open(points, "ab") as file:
+        file.write(b'{"point": 399, "lo')  # as if it had been killed while it wrote
+
+    assert start(points.parent, 0).wait() == 0
+    lines = read(points)[1:]
+    assert sorted(lines, key=lambda line: line["point"]) == never_killed
+    assert [line["point"] for line in never_killed] == list(range(400))  # no point was computed twice
+    while any(process.exists() for process in processes_of_it):  # those of a killed one end by themselves
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_points_that_are_there_are_not_computed_again(batch, tmp_path, monkeypatch, capsys):
+    slices = {"plane": plane(small_net())}
+    found = landscapes(slices, *batch, folder=tmp_path)
+    assert "landscape: about 1 s for 25 points." in capsys.readouterr().out
+    path = tmp_path / "plane.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-3]))
+    calls, call = [], Surface.__call__
+    monkeypatch.setattr(Surface, "__call__", lambda self, *steps: calls.append(steps) or call(self, *steps))
+    assert same(landscapes(slices, *batch, folder=tmp_path, bar=False), found) and len(calls) == 3
+    assert same(landscapes(slices, *batch, folder=tmp_path), found) and len(calls) == 3
+    assert "about" not in capsys.readouterr().out
+
+
+def test_a_grid_that_was_interrupted_says_how_far_it_came(batch, tmp_path, monkeypatch):
+    calls, call = [], Surface.__call__
+
+    def interrupted(self, *steps):
+        calls.append(steps)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return call(self, *steps)
+
+    slices = {"plane": plane(small_net())}
+    monkeypatch.setattr(Surface, "__call__", interrupted)
+    with pytest.raises(Interrupted, match=f"Stopped after 7 of 25 points, kept in {tmp_path}"):
+        landscapes(slices, *batch, folder=tmp_path, bar=False)
+    assert len(read(tmp_path / "plane.jsonl")) == 8
+    calls.clear()
+    with pytest.raises(Interrupted, match="7 of 25 points, not kept, without a folder"):
+        landscapes(slices, *batch, bar=False)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda net, x, labels: ({"plane": plane(net, ticks=np.linspace(-1, 1, 6))}, x, labels),
+         "ticks = 5 from -1 to 1.*this slice has ticks = 6 from -1 to 1"),
+        (lambda net, x, labels: ({"plane": plane(net, ticks=TICKS**3)}, x, labels), "ticks = 5 from -1 to 1, checksum"),
+        (lambda net, x, labels: ({"plane": plane(net, seed=1)}, x, labels), "directions = 2, checksum"),
+        (lambda net, x, labels: ({"plane": plane(net, statistics="running")}, x, labels), "statistics = batch"),
+        (lambda net, x, labels: ({"plane": plane(net)}, x[:9], labels[:9]), "images = 12.*this slice has images = 9"),
+        (lambda net, x, labels: ({"plane": plane(net)}, x, labels[::-1]), "images = 12, checksum"),
+    ],
+)  # fmt: skip
+def test_points_of_another_slice_are_refused_and_left_as_they_are(change, message, batch, tmp_path):
+    net = small_net()
+    landscapes({"plane": plane(net)}, *batch, folder=tmp_path, bar=False)
+    before = (tmp_path / "plane.jsonl").read_bytes()
+    slices, x, labels = change(net, *batch)
+    with pytest.raises(CheckpointError, match=message):
+        landscapes({"new": plane(net), **slices}, x, labels, folder=tmp_path, bar=False)
+    assert (tmp_path / "plane.jsonl").read_bytes() == before and not (tmp_path / "new.jsonl").exists()
+
+
+def test_other_weights_layers_threads_and_files_are_refused(batch, tmp_path, monkeypatch):
+    images = np.zeros((4, 3, 8, 8), np.float32), np.arange(4)
+    residual = cifar_resnet(8, rng=0)
+    line = Slice(residual, (), ())  # one point
+    landscapes({"line": line}, *images, folder=tmp_path, bar=False)
+    plain = cifar_plain(8, rng=0)
+    assert all((a.data == b.data).all() for a, b in zip(plain.parameters(), residual.parameters()))
+    with pytest.raises(CheckpointError, match="layers = .* this slice has layers = "):
+        landscapes({"line": line._replace(net=plain)}, *images, folder=tmp_path, bar=False)
+    other = cifar_resnet(8, rng=1)
+    with pytest.raises(CheckpointError, match="weights = checksum"):
+        landscapes({"line": line._replace(net=other)}, *images, folder=tmp_path, bar=False)
+    monkeypatch.setattr(grid, "num_threads", lambda: 7)
+    with pytest.raises(CheckpointError, match="this slice has threads = 7"):
+        landscapes({"line": line}, *images, folder=tmp_path, bar=False)
+    (tmp_path / "line.jsonl").write_text('{"step": 3}\n')
+    with pytest.raises(CheckpointError, match="not the points of a slice"):
+        landscapes({"line": line}, *images, folder=tmp_path, bar=False)
+
+
+def test_a_folder_at_which_another_process_is_at_work_is_refused(batch, tmp_path):
+    with locked(tmp_path), pytest.raises(CheckpointError, match="another process is at work there"):
+        landscapes({"plane": plane(small_net())}, *batch, folder=tmp_path, bar=False)
+
+
+class Dies:
+    def __call__(self):
+        os._exit(9)
+
+
+def test_a_worker_that_dies_is_one_line():
+    with pytest.raises(ChildProcessError, match="a worker process died. Out of memory"):
+        with grid._computing({"plane": Dies()}, 2) as compute:
+            list(compute(grid._point, [("plane", 0, ())]))
+
+
+@pytest.mark.parametrize(
+    "slice, message",
+    [
+        (lambda net, d: Slice(net, (d,), (TICKS, TICKS)), "got 1 directions and 2 arrays of ticks"),
+        (lambda net, d: Slice(net, d, TICKS), "Both are tuples"),
+        (lambda net, d: Slice(net, (d, d, d), (TICKS,) * 3), "expected one or two directions"),
+        (lambda net, d: Slice(net, (d,), (TICKS,), "eval"), "statistics 'batch' or 'running', got 'eval'"),
+        (lambda net, d: Slice(net, (d,), ([np.nan],)), "expected ticks to be arrays of finite numbers"),
+        (lambda net, d: Slice(net, (d,), ([],)), "expected ticks to be arrays"),
+        (lambda net, d: Slice(cifar_resnet(8, rng=0), (d,), (TICKS,)), "Are they of the same network"),
+    ],
+)
+def test_slices_that_cannot_be_are_refused(slice, message, batch):
+    net = small_net()
+    with pytest.raises(ValueError, match=message):
+        landscapes({"one": slice(net, random_direction(net, 0))}, *batch, bar=False)
+
+
+def test_workers_are_a_whole_number(batch):
+    with pytest.raises(ValueError, match="expected workers to be a whole number from 0 on, got -1"):
+        landscapes({}, *batch, workers=-1)
+
+
+# -- what is drawn ----------------------------------------------------------------------------------------------
+
+
+def test_local_minima_are_counted_inside():
+    t = np.linspace(-1, 1, 41)
+    bowl = t[:, None] ** 2 + t**2
+    assert local_minima(bowl) == 1
+    assert local_minima(-bowl) == 0  # those at the edge do not count
+    assert local_minima(np.cos(9 * t)[:, None] + np.cos(9 * t) + 0 * bowl) == 4
+    assert local_minima(np.full((5, 5), np.nan)) == 0
+
+
+def a_plane(low, high, n=9):
+    t = np.linspace(-1, 1, n)
+    return Landscape((t, t), np.geomspace(low, high, n * n).reshape(n, n), np.full((n, n), 0.5))
+
+
+def test_planes_share_one_colour_scale_and_gaps_are_grey(recwarn):
+    holes, flat, nowhere = a_plane(1, 50), a_plane(3, 3), a_plane(1, 2)
+    holes.loss[2:4, 3] = np.nan, np.inf
+    nowhere.loss[:] = np.nan
+    figure = planes_figure({"plain-8": a_plane(0.1, 2), "resnet-8": holes, "plain-14": flat, "resnet-14": nowhere})
+    norms = {
+        (c.norm.vmin, c.norm.vmax)
+        for axis in figure.axes[:4]
+        for c in axis.collections
+        if c.get_cmap().name == "viridis"
+    }
+    ((low, high),) = norms
+    assert low == pytest.approx(0.1) and high == pytest.approx(50)
+    assert not figure.axes[3].collections  # nothing is finite there
+    figure.savefig(file := io.BytesIO(), format="rgba")
+    pixels = np.frombuffer(file.getvalue(), np.uint8).reshape(-1, 4)
+    assert (pixels[:, :3] == 0xBD).all(axis=1).sum() > 20_000
+    assert not recwarn.list
+
+
+def test_a_path_is_drawn_where_it_passes():
+    points = np.array([[0.8, 0.5], [0.3, -0.4], [0.0, 0.0]])
+    figure = planes_figure({"resnet-8": a_plane(1, 2)}, {"resnet-8": PathPlane((), points, np.array([0.7, 0.2]))})
+    axis = figure.axes[0]
+    assert any(np.array_equal(line.get_xydata(), points) for line in axis.lines)
+    assert "70 %" in axis.get_xlabel() and "20 %" in axis.get_ylabel()
+
+
+def test_figures_of_nothing_are_refused():
+    line = Landscape((TICKS,), TICKS**2, TICKS**2)
+    for wrong in ({}, {"plain-8": line}):
+        with pytest.raises(ValueError, match="planes_figure: expected"):
+            planes_figure(wrong)
+    for wrong in ({}, {"title": {}}):
+        with pytest.raises(ValueError, match="lines_figure: expected"):
+            lines_figure(wrong)
+
+
+# -- the script -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    monkeypatch.chdir(tmp_path)
+    experiment, script = map(importlib.import_module, ("experiment", "loss_landscape"))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)
+    everything = Dataset(images, rng.integers(0, 10, 40), [str(i) for i in range(10)], "synthetic, training")
+    monkeypatch.setattr(experiment, "synthetic", lambda: (everything[:24], everything[24:]))
+    monkeypatch.setattr(
+        script, "landscapes", lambda *a, workers, **k: landscapes(*a, **k, workers=0)
+    )  # no new processes
+    return script.main
+
+
+SMALL = "--data synthetic --depths 8 --steps 3 --batch-size 8 --images 8 --points 3 --moments 3 --out out"
+
+
+def test_the_example_trains_measures_and_draws(example, tmp_path, capsys):
+    example(SMALL.split())
+    out = capsys.readouterr().out
+    assert "landscape: about" in out and "two directions hold" in out and "minima" in out
+    kept = json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"]
+    assert {name.removeprefix("plain-8-") for name in kept if name.startswith("plain")} == {
+        "random", "running", "plane", "training", "path", "moments"}  # fmt: skip
+    moments = kept["plain-8-moments"]
+    assert moments["loss"][-1] == moments["drawn"][-1] == kept["plain-8-plane"]["loss"][1][1]
+    for name in ("planes", "lines", "paths"):
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+    # Again: nothing is trained or measured anew, and the numbers are the same.
+    weights = tmp_path / "out" / "weights" / "plain-8-seed0.npz"
+    before = weights.stat().st_mtime_ns
+    example(SMALL.split())
+    assert "landscape: about" not in capsys.readouterr().out and weights.stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"] == kept
+
+
+def test_what_the_example_cannot_do_is_one_line(example, capsys):
+    example(SMALL.split())
+    capsys.readouterr()
+    for changed, message in {
+        "--steps 4": "trained with steps = 3, asked for steps = 4",
+        "--images 9": "holds points with images = 8",
+        "--direction-seed 2": "holds points with directions",
+        "--seeds 0 1": "expected one seed",
+    }.items():
+        with pytest.raises(SystemExit, match="1"):
+            example([*SMALL.split(), *changed.split()])
+        err = capsys.readouterr().err
+        assert message in err and err.count("\n") == 1
+
+
+def test_the_example_takes_nets_from_runs_which_have_no_path(example, tmp_path, capsys):
+    degradation = importlib.import_module("degradation_cifar")
+    degradation.main("--data synthetic --depths 8 --steps 3 --batch-size 8 --out trained".split())
+    example("--data synthetic --runs trained --images 8 --points 3 --out out".split())
+    kept = json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"]
+    assert {name.removeprefix("resnet-8-") for name in kept if name.startswith("resnet")} == {
+        "random", "running", "plane", "training"}  # fmt: skip
+    assert not (tmp_path / "out" / "paths.png").exists()
