@@ -23,7 +23,15 @@ from minires.lab.explanations import (
     measure,
     two_depths,
 )
-from minires.lab.shattered import autocorrelation, correlation_by_depth, noise, scalar_gradients, scalar_net
+from minires.lab.shattered import (
+    POINTS,
+    autocorrelation,
+    correlation_by_depth,
+    independent_points,
+    noise,
+    scalar_gradients,
+    scalar_net,
+)
 from minires.lab.variants import scaled_weights, without_batchnorm
 from minires.plots import explanations_figure, shattered_figure
 from minires.probe import gradient_flow
@@ -41,6 +49,7 @@ SCALAR_NETS = {  # layers, residual, beta
     "50, residual, beta 0.1": (50, True, 0.1),
 }
 SCALAR_DEPTHS = {"plain": [1, 2, 3, 4, 5, 6, 8], "residual": [1, 2, 4, 8, 16, 32], "residual, beta 0.1": [1, 4, 16, 50]}
+SCALAR_DEPTHS |= {f"{kind}, independent": SCALAR_DEPTHS[kind] for kind in ("plain", "residual")}
 
 
 def main(arguments=None):
@@ -130,18 +139,23 @@ def scalar_experiment(networks, seed):
         noises = [noise(kind, stream) for stream in streams]
         traces[f"{kind} noise"] = noises[0]
         correlations[f"{kind} noise"] = np.mean([autocorrelation(g) for g in noises], axis=0)
-    by_depth = {}
+    by_depth, independent = {}, independent_points(rng=seed)
     for name, depths in SCALAR_DEPTHS.items():
-        beta = 0.1 if "beta" in name else 1.0
-        by_depth[name] = depths, correlation_by_depth(depths, name != "plain", networks, beta=beta, rng=seed)
+        beta, points = 0.1 if "beta" in name else 1.0, independent if "independent" in name else POINTS
+        found = correlation_by_depth(depths, "residual" in name, networks, beta=beta, points=points, rng=seed)
+        by_depth[name] = depths, found
     print("\nNets of one number, correlation of slopes over all pairs of points:")
     for name, (depths, found) in by_depth.items():
-        print(f"{name:20} " + ", ".join(f"L={depth}: {r:.3f}" for depth, r in zip(depths, found)))
-    print(f"{'plain':20} falls as {fall(*by_depth['plain'], by_layer=True):.2f}^L; the paper derives 0.50^L")
-    print(f"{'residual':20} falls as L^{fall(*by_depth['residual']):.2f}; the paper derives L^-0.50")
+        print(f"{name:22} " + ", ".join(f"L={depth}: {r:.3f}" for depth, r in zip(depths, found)))
+    for words in ("", ", independent"):
+        layer = fall(*by_depth[f"plain{words}"], by_layer=True)
+        exponent = fall(*by_depth[f"residual{words}"])
+        print(f"{f'plain{words}':22} falls as {layer:.2f}^L; the paper derives 0.50^L")
+        print(f"{f'residual{words}':22} falls as L^{exponent:.2f}; the paper derives L^-0.50")
     note = (
         f"256 points from -2 to 2, 200 units a layer, seed {seed}. Upper row: slopes of one net each. Below: means "
-        f"over {networks} nets. Dotted: what the paper derives for independent patterns of active units."
+        f"over {networks} nets. Dotted: what the paper derives for independent patterns of active units; independent: "
+        "256 points of 64 normal numbers."
     )
     return shattered_figure(traces, correlations, by_depth, note)
 

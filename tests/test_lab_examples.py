@@ -17,6 +17,7 @@ experiment, degradation, flow, responses, explanations = (
     importlib.import_module(name)
     for name in ("experiment", "degradation_cifar", "gradient_flow", "layer_responses", "degradation_or_vanishing")
 )
+NETS_OF_ONE_NUMBER = ("plain", "residual", "plain, independent", "residual, independent")
 SMALL = "--data synthetic --depths 8 14 --steps 2 --batch-size 8 --images 8 --out out"
 
 
@@ -85,7 +86,7 @@ def test_the_words_on_responses_follow_from_the_means(means, said):
 
 def test_the_three_explanations_end_in_a_table(place, capsys, monkeypatch):
     monkeypatch.setattr(explanations, "SCALAR_NETS", {"1 layer": (1, False, 1.0), "3, residual": (3, True, 1.0)})
-    monkeypatch.setattr(explanations, "SCALAR_DEPTHS", {"plain": [1, 2], "residual": [1, 2]})
+    monkeypatch.setattr(explanations, "SCALAR_DEPTHS", dict.fromkeys(NETS_OF_ONE_NUMBER, [1, 2]))
     explanations.main([*SMALL.split(), "--networks", "2"])
     out = capsys.readouterr().out
     assert "At the start" in out and "After 2 steps" in out and "the paper derives 0.50^L" in out

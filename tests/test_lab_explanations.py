@@ -15,6 +15,7 @@ from minires.lab.explanations import (
 from minires.lab.shattered import (
     autocorrelation,
     correlation_by_depth,
+    independent_points,
     noise,
     pair_correlation,
     scalar_gradients,
@@ -158,6 +159,26 @@ def test_plain_slopes_shatter_with_depth_and_residual_ones_less():
     residual = correlation_by_depth([1, 8], residual=True, networks=4, readouts=4, width=60, beta=0.3)
     assert plain[0] == residual[0] > 0.4  # one layer: the same net
     assert plain[1] < 0.5 * residual[1]
+
+
+def test_between_independent_points_correlation_falls_as_derived():
+    """Balduzzi et al. 2017: half of it is lost in each plain layer; shortcuts make a power of it."""
+    points = independent_points(128, 64, rng=0)
+    plain = correlation_by_depth([1, 2, 3, 4], networks=3, readouts=4, width=150, points=points)
+    np.testing.assert_allclose(plain[1:] / plain[:-1], 0.5, atol=0.07)
+    residual = correlation_by_depth([4, 16], True, networks=3, readouts=4, width=150, points=points)
+    assert -0.85 < np.log(residual[1] / residual[0]) / np.log(16 / 4) < -0.4
+
+
+def test_slopes_at_vectors_are_those_of_the_net():
+    points = independent_points(5, 3, rng=0)
+    net = scalar_net(3, width=20, points=points, rng=0).astype(np.float64)
+    slopes = scalar_gradients(net, points, readouts=2, rng=1).reshape(2, 3, 5)
+    moved = points.copy()
+    moved[4, 1] += 0.5
+    other = scalar_gradients(net, moved, readouts=2, rng=1).reshape(2, 3, 5)
+    np.testing.assert_allclose(slopes[..., :4], other[..., :4])  # no point touches another
+    assert np.any(slopes[..., 4] != other[..., 4])
 
 
 def test_a_net_without_layers_is_refused():

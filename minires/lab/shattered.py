@@ -9,7 +9,7 @@ of layers L: as 1/2^L without shortcuts, as 1/sqrt(L) with shortcuts and batch n
 
 The points lie beside each other as the pixels of one image, (1, 1, 1, 256); a 1x1 convolution is then a linear layer
 at each point. Batch norm takes its statistics from all points and then holds them fixed, so that no point touches
-another.
+another. Points may also be vectors, an image with more channels: ``independent_points`` are what the derivation is for.
 
 References
 ----------
@@ -25,8 +25,13 @@ from minires.layers import BatchNorm2d, Conv2d, ReLU, Residual, Sequential
 POINTS = np.linspace(-2, 2, 256)
 
 
+def independent_points(number=256, size=64, rng=None):
+    """Return points (number, size) of normal numbers: each at a right angle to all others, nearly."""
+    return np.random.default_rng(rng).standard_normal((number, size))
+
+
 def scalar_net(layers, residual=False, width=200, beta=1.0, points=POINTS, rng=None):
-    """Return a net of one number with this many hidden layers, in evaluation mode, without its last layer.
+    """Return a net of one number (or of a point) with this many hidden layers, in evaluation mode, without its last.
 
     Without shortcuts a layer is y = relu(W x + b) with b such that every unit has mean 0 over the points before the
     ReLU; with shortcuts it is y = x + beta W relu(BN(x)) ([Balduzzi2017], equation 2). The first layer is
@@ -34,19 +39,21 @@ def scalar_net(layers, residual=False, width=200, beta=1.0, points=POINTS, rng=N
     """
     if layers < 1 or width < 1:
         raise ValueError(f"scalar_net: expected at least one layer and one unit, got layers={layers}, width={width}.")
-    rng = np.random.default_rng(rng)
-    first = Conv2d(1, width, 1, rng=rng)
+    rng, x = np.random.default_rng(rng), _as_image(points)
+    first = Conv2d(x.shape[1], width, 1, rng=rng)
     first.bias.data[:] = rng.normal(0, np.sqrt(2), width)
     net = [first, ReLU()]
     for _ in range(layers - 1):
         linear = Conv2d(width, width, 1, bias=not residual, rng=rng)
         linear.weight.data *= beta
         net += [Residual(Sequential(BatchNorm2d(width), ReLU(), linear))] if residual else [linear, ReLU()]
-    return (settled if residual else _centred)(Sequential(*net), _as_image(points))
+    return (settled if residual else _centred)(Sequential(*net), x)
 
 
 def scalar_gradients(net, points=POINTS, readouts=1, rng=None):
     """Return df/dx at each point, (readouts, points), for f = v . net(x) with a random v for each readout.
+
+    If points are vectors, their components come one after the other: (readouts * size, points).
 
     One backward gives them all: no point touches another, so df/dx at each is its part of the gradient of the sum of
     f over the points.
@@ -55,7 +62,7 @@ def scalar_gradients(net, points=POINTS, readouts=1, rng=None):
     y = net.forward(x)
     v = np.random.default_rng(rng).standard_normal((readouts, y.shape[1], 1, 1)) / np.sqrt(y.shape[1])
     dx = net.backward(np.ascontiguousarray(np.broadcast_to(v, y.shape), dtype=y.dtype))
-    return dx[:, 0, 0, :]
+    return dx.reshape(-1, dx.shape[3])
 
 
 def autocorrelation(sequence, lags=16):
@@ -88,7 +95,8 @@ def pair_correlation(gradients):
     Parameters
     ----------
     gradients : (samples, points) array
-        E is the mean over the samples: networks, and readouts of each. (The means of the g are 0 by symmetry.)
+        E is the mean over the samples: networks, and readouts of each, and components of a vector. (The means of the g
+        are 0 by symmetry.)
     """
     g = np.asarray(gradients, np.float64)
     if g.ndim != 2 or g.shape[1] < 2:
@@ -99,7 +107,7 @@ def pair_correlation(gradients):
     return float((total - points) / (points * (points - 1)))
 
 
-def correlation_by_depth(depths, residual=False, networks=10, readouts=8, width=200, beta=1.0, rng=0):
+def correlation_by_depth(depths, residual=False, networks=10, readouts=8, width=200, beta=1.0, points=POINTS, rng=0):
     """Return ``pair_correlation`` for each number of layers, over ``networks`` random nets."""
     if networks < 1 or not np.iterable(depths):
         raise ValueError(
@@ -107,8 +115,8 @@ def correlation_by_depth(depths, residual=False, networks=10, readouts=8, width=
         )
     found = []
     for layers, stream in zip(depths, np.random.default_rng(rng).spawn(len(depths))):
-        nets = (scalar_net(layers, residual, width, beta, rng=own) for own in stream.spawn(networks))
-        gradients = [scalar_gradients(net, readouts=readouts, rng=stream) for net in nets]
+        nets = (scalar_net(layers, residual, width, beta, points, rng=own) for own in stream.spawn(networks))
+        gradients = [scalar_gradients(net, points, readouts, rng=stream) for net in nets]
         found.append(pair_correlation(np.vstack(gradients)))
     return np.array(found)
 
@@ -123,4 +131,5 @@ def _centred(net, x):
 
 
 def _as_image(points):
-    return np.asarray(points, np.float32).reshape(1, 1, 1, -1)
+    points = np.asarray(points, np.float32)
+    return np.ascontiguousarray(points.reshape(len(points), -1).T[None, :, None, :])  # (1, size, 1, points)

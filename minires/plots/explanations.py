@@ -28,13 +28,7 @@ def responses_figure(responses, note=""):
     figure, bottom, top = sheet(width, 6.4, note)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     figure.subplots_adjust(0.75 / width, bottom + 0.075, 1 - 1.75 / width, top, hspace=0.22)
-    colours = depth_colours(sorted({depth for _, depth in responses}))
-    for (net, depth), rows in sorted(responses.items(), key=lambda item: (item[0][0] != "plain", item[0][1])):
-        stds, layer = np.array([row.std for row in rows]), np.arange(1, len(rows) + 1)
-        style = {"ls": (0, (4, 1.5)) if net == "plain" else "-", "lw": 1.3 if net == "plain" else 1.9}
-        label = f"{net}-{depth}" if depth else net
-        axes[0].plot(layer, stds, color=colours[depth], label=label, **style)
-        axes[1].plot(layer, np.sort(stds)[::-1], color=colours[depth], **style)
+    draw_responses(*axes, responses)
     for axis, words in zip(axes, ("in order, from the input to the loss", "sorted by size")):
         axis.set_title(words, fontsize=10, color=INK, loc="left")
         axis.set_ylabel("std of the response", color=INK)
@@ -44,6 +38,17 @@ def responses_figure(responses, note=""):
     axes[1].set_xlabel("3x3 layer", color=INK)
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, labelcolor="linecolor")
     return figure
+
+
+def draw_responses(in_order, by_size, responses):
+    """Draw every net's responses on two axes, from input to output and from the largest to the smallest."""
+    colours = depth_colours(sorted({depth for _, depth in responses}))
+    for (net, depth), rows in sorted(responses.items(), key=lambda item: (item[0][0] != "plain", item[0][1])):
+        stds, layer = np.array([row.std for row in rows]), np.arange(1, len(rows) + 1)
+        style = {"ls": (0, (4, 1.5)) if net == "plain" else "-", "lw": 1.3 if net == "plain" else 1.9}
+        label = f"{net}-{depth}" if depth else net
+        in_order.plot(layer, stds, color=colours[depth], label=label, **style)
+        by_size.plot(layer, np.sort(stds)[::-1], color=colours[depth], **style)
 
 
 def shattered_figure(traces, correlations, by_depth, note=""):
@@ -56,7 +61,8 @@ def shattered_figure(traces, correlations, by_depth, note=""):
     correlations : dict
         ``{"1 layer": autocorrelation, ...}``, mean over several nets; of the same names.
     by_depth : dict
-        ``{"plain": (layers, correlations), "residual": ...}``, from ``correlation_by_depth``.
+        ``{"plain": (layers, correlations), "residual": ...}``, from ``correlation_by_depth``; those whose name ends
+        with ``independent`` are dashed.
     note : str
         As for ``river_figure``.
 
@@ -86,10 +92,12 @@ def shattered_figure(traces, correlations, by_depth, note=""):
         lags.plot(correlation, "o-", color=colours[name], lw=1.5, ms=3, label=name)
     lags.set(xlabel="lag (points)", ylabel="autocorrelation", xlim=(0, None))
     lags.set_title("colours as above", fontsize=8.5, color=FAINT, loc="right")
-    for (name, (layers, found)), colour in zip(by_depth.items(), (BRANCH, SHORTCUT, "#56B4E9")):
+    for name, (layers, found) in by_depth.items():
         layers, found = np.asarray(layers), np.asarray(found)
+        colour = BRANCH if name.startswith("plain") else "#56B4E9" if "beta" in name else SHORTCUT
+        style = {"ls": (0, (4, 1.5)), "mfc": "white"} if name.endswith("independent") else {"ls": "-"}
         seen = found > 0
-        depths.plot(layers[seen], found[seen], "o-", color=colour, lw=1.6, ms=4, label=name)
+        depths.plot(layers[seen], found[seen], marker="o", color=colour, lw=1.6, ms=4, label=name, **style)
     deepest = max(np.max(layers) for layers, _ in by_depth.values())
     layers = np.linspace(1, deepest, 300)
     start = max(found[0] for _, found in by_depth.values())
