@@ -50,10 +50,14 @@ HEAD = f"{'network':16}{'step':>6}{'error':>8}{'mean T':>9}{'least':>8}{'most':>
 
 def read_options(arguments):
     parser = lab_parser(
-        "highway-gates", "Watch the gates of highway networks.", nets=["highway", "highway-mlp"], depths=[20], steps=300
+        "highway-gates",
+        "Watch the gates of highway networks.",
+        nets=["highway", "highway-mlp"],
+        depths=[20],
+        steps=1000,
     )
     add = parser.add_argument
-    add("--lr", type=float, default=0.02, metavar="RATE", help="highest learning rate; there is no batch norm (0.02)")
+    add("--lr", type=float, default=0.1, metavar="RATE", help="highest learning rate (default: 0.1)")
     parser.set_defaults(images=256)
     return parser.parse_args(arguments)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from minires.plots.sheet import INK, clean, depth_colours, sheet
+from minires.plots.sheet import INK, clean, depth_colours, sheet, whole_decades
 from minires.plots.training import TEST, TRAINING, learning_curves
 
 ORDERS = {"resnet": ("original order", "-"), "preact": ("pre-activation", (0, (1, 1)))}
@@ -42,11 +42,12 @@ def preactivation_figure(logs, flows, note=""):
         place = (np.arange(len(flow)) + 0.5) / len(flow)
         norms = [row.entering / flow[-1].entering for row in flow]
         start.plot(place, norms, color=colours[depth], ls=ORDERS[kind][1], lw=1.7, label=f"{kind}-{depth}")
-    start.set(yscale="log", xlabel="input  →  loss", xticks=[], xlim=(0, 1))
+    whole_decades(start, [row.entering / flow[-1].entering for flow in flows.values() for row in flow])
+    start.set(xticks=[], xlim=(0, 1))
+    start.set_xlabel("input  →  loss", color=INK)
     start.set_ylabel("gradient entering a block, against the last", color=INK)
     start.set_title("before the first step", fontsize=11, color=INK)
     clean(start)
-    start.minorticks_off()
     start.legend(frameon=False, fontsize=8.5, labelcolor="linecolor")
     return figure
 

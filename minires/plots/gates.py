@@ -34,20 +34,19 @@ def gates_figure(histories, note=""):
             spreads.plot(layer, [gate.by_image for gate in gates], **style)
             biases.plot(layer, [gate.bias.mean() for gate in gates], **style)
         start = history[min(history)][0].bias.mean()
-        means.axhline(1 / (1 + np.exp(-start)), color=FAINT, lw=0.9, ls=(0, (1, 1.5)))
-        means.text(0.99, 0.97, "dotted: σ(bias at the start)", transform=means.transAxes, color=FAINT, fontsize=8,
-                   ha="right", va="top")  # fmt: skip
+        means.axhline(1 / (1 + np.exp(-start)), color=FAINT, lw=0.9, ls=(0, (1, 1.5)), label="σ(first bias)")
         means.set_title(name, fontsize=11, color=INK)
         biases.set_xlabel("highway layer, from the input to the loss", color=INK)
         for axis in (means, spreads, biases):
             clean(axis)
         biases.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0, 0].legend(frameon=False, fontsize=8.5, labelcolor="linecolor", loc="upper left")
+        biases.ticklabel_format(axis="y", useOffset=False)
+    axes[0, 0].legend(frameon=False, fontsize=8.5, labelcolor="linecolor", loc="upper left", ncols=3)
     for row, label in zip(axes, ("mean of T", "std of T\nover images", "mean bias")):
         row[0].set_ylabel(label, color=INK)
         for axis in row[1:]:
             axis.tick_params(labelleft=False)
-    axes[0, 0].set_ylim(0, 1.25 * axes[0, 0].get_ylim()[1])
+    axes[0, 0].set_ylim(0, 1.3 * axes[0, 0].get_ylim()[1])
     axes[1, 0].set_ylim(bottom=0)
     figure.align_ylabels()
     return figure
@@ -84,7 +83,7 @@ def inside_figure(gates, start=None, note=""):
     width = 12.0
     figure, bottom, top = sheet(width, 1.3 + 0.075 * max(20, len(gates)), note)
     axes = figure.subplots(1, 4, sharey=True)
-    figure.subplots_adjust(0.6 / width, bottom + 0.17, 1 - 0.1 / width, top, wspace=0.1)
+    figure.subplots_adjust(0.6 / width, bottom + 0.17, 1 - 0.5 / width, top, wspace=0.3)
     for axis, (title, rows, colours) in zip(axes, panels):
         image = _with_blanks(rows)
         low, high = (0, 1) if title.startswith("T") else (None, None)
@@ -93,6 +92,7 @@ def inside_figure(gates, start=None, note=""):
             low = -high
         drawn = axis.imshow(image, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
         bar = figure.colorbar(drawn, ax=axis, pad=0.03, fraction=0.06)
+        bar.locator = MaxNLocator(5)
         bar.ax.tick_params(labelsize=7.5, colors=INK, color=FAINT)
         bar.outline.set_visible(False)
         axis.set_title(title, fontsize=9.5, color=INK)
