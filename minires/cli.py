@@ -83,7 +83,9 @@ def _parser():
 
     sub = command(summary_command, "summary", "walk through a network: shapes, parameters, multiply-adds")
     sub.add_argument("net", metavar="NET", help="plain-20, resnet-56, resnet-20-B, resnet18, wrn-16-4, ...")
-    sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
+    sub.add_argument(
+        "--input", metavar="C,H,W", help="of an image (default 3,224,224 for ImageNet networks, else 3,32,32)"
+    )
     sub.add_argument("--classes", type=int, metavar="K", help="default 1000 for an ImageNet network, else 10")
 
     sub = command(bench_command, "bench", "time a network: training step, inference, memory, each operator")
@@ -163,8 +165,11 @@ def data_command(options):
 
 
 def summary_command(options):
-    shape = _image_shape(options.input)
+    shape = None if options.input is None else _image_shape(options.input)
+    if options.classes is not None and options.classes < 1:
+        raise UsageError(f"--classes: expected at least 1, got {options.classes}")
     net = network(options.net, classes=options.classes, rng=0)
+    shape = shape or ((3, 224, 224) if hasattr(net, "stage4") else (3, 32, 32))
     walk = summary(net, shape)
     print(f"{options.net} on an image of {'x'.join(map(str, shape))}\n\n{walk}\n")
     print("Multiply-adds are those of one image, forward; the papers call them FLOPs.")

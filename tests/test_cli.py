@@ -107,6 +107,12 @@ def test_summary_of_another_size_of_image(capsys):
     assert "= 24\n" in out and "= 16\n" in out and re.search(r"linear +Linear +100 ", out)
 
 
+def test_summary_takes_images_of_the_size_that_the_network_is_for(capsys):
+    _, out, _ = run(capsys, "summary", "resnet18")
+    assert out.startswith("resnet18 on an image of 3x224x224\n")
+    assert re.search(r"\ntotal +11,689,512 +1,814,073,344\n", out)
+
+
 def test_check_accepts_a_right_layer(student, capsys):
     status, out, err = run(capsys, "check", "scale.py:Scale", "--input", "2,3,4,4")
     assert (status, err) == (0, "")
@@ -184,6 +190,7 @@ def test_a_file_that_does_not_run_is_named_with_its_line(student, capsys, text, 
         (["summary", "renset20"], "unknown network 'renset20'. Did you mean resnet-20"),
         (["summary", "resnet-21"], "6n \\+ 2 .* got 21"),
         (["summary", "resnet-20", "--input", "32"], "expected C,H,W of one image"),
+        (["summary", "resnet-20", "--classes", "0"], "--classes: expected at least 1, got 0"),
         (["summary", "resnet-20", "--input", "32,32,3"], r"expected x of shape \(N, 3, H, W\), got \(1, 32, 32, 3\)"),
     ],
 )

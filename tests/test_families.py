@@ -315,6 +315,12 @@ def test_a_highway_net_has_as_many_layers_as_its_name_says_and_two_convolutions_
     assert size(net) == 20 * conv[8] + 18 * (conv[16] + conv[24]) + changes + 24 * 10 + 10
 
 
+def test_highway_nets_can_be_as_large_as_the_papers():
+    assert size(cifar_highway(20, widths=(32, 80, 128), rng=0)) == 2_281_210  # 19 layers, 2.3 M
+    assert size(cifar_highway(32, widths=(32, 48, 64), rng=0)) == 1_266_906  # 32 layers, 1.25 M
+    assert size(cifar_highway(32, rng=0)) == 901_802
+
+
 def test_a_free_carry_gate_starts_open():
     block = highway_block(3, 3, bias=-2, carry="free", rng=0)
     biases = {name: p.data[0] for name, p in block.named_parameters() if name.endswith("bias")}

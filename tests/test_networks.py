@@ -140,6 +140,17 @@ def test_preactivation_has_the_papers_parameters(depth, parameters):
     assert size(preact_resnet(depth, rng=0)) == parameters
 
 
+@pytest.mark.parametrize("depth, parameters", [(164, 1_704_154), (1001, 10_328_602)])
+def test_bottleneck_networks_have_the_parameters_of_their_table(depth, parameters):
+    by_hand, channels = 3 * 16 * 9 + 2 * 16 + 256 * 10 + 10, 16
+    for width in (16, 32, 64):
+        by_hand += 4 * width * (channels + 2)  # projection
+        for _ in range((depth - 2) // 9):
+            by_hand += width * (channels + 9 * width + 4 * width) + 2 * 6 * width
+            channels = 4 * width
+    assert size(cifar_bottleneck(depth, rng=0)) == by_hand == parameters
+
+
 WIDE = {
     (16, 4): 2_748_890,
     (40, 1): 563_930,
@@ -208,22 +219,30 @@ def test_wide_dropout_stands_between_the_convolutions():
 
 # -- ImageNet: He et al. 2015, Table 1 -----------------------------------------------------------------------------
 
-#           depth: parameters, billion multiply-adds with the stride on the first 1x1
+#           depth: parameters, billion multiply-adds with the stride on the first 1x1, and as torchvision on the 3x3
 IMAGENET = {
-    18: (11_689_512, 1.814),
-    34: (21_797_672, 3.664),
-    50: (25_557_032, 3.858),
-    101: (44_549_160, 7.570),
-    152: (60_192_808, 11.282),
+    18: (11_689_512, 1.814, 1.814),
+    34: (21_797_672, 3.664, 3.664),
+    50: (25_557_032, 3.858, 4.089),
+    101: (44_549_160, 7.570, 7.801),
+    152: (60_192_808, 11.282, 11.514),
 }
 
 
 @pytest.mark.parametrize("depth", IMAGENET)
 def test_imagenet_parameters_and_multiply_adds_are_the_papers(depth):
-    parameters, billion = IMAGENET[depth]
-    walk = summary(imagenet_resnet(depth, stride_on="1x1", rng=0), (3, 224, 224))
-    assert walk.parameters == parameters
-    assert round(walk.multiply_adds / 1e9, 3) == billion
+    parameters, *billions = IMAGENET[depth]
+    for stride_on, billion in zip(("1x1", "3x3"), billions):
+        net = imagenet_resnet(depth, stride_on=stride_on, rng=0)
+        walk = summary(net, (3, 224, 224))
+        assert walk.parameters == size(net) == parameters
+        assert round(walk.multiply_adds / 1e9, 3) == billion
+
+
+@pytest.mark.parametrize("depth", [*IMAGENET, 200])
+def test_an_imagenet_network_has_as_many_layers_as_its_name_says(depth):
+    net = imagenet_preact(200, rng=0) if depth == 200 else imagenet_resnet(depth, rng=0)
+    assert len(layers_with_weights(net)) == depth
 
 
 @pytest.mark.parametrize("depth, parameters", [(18, 11_515_688), (34, 21_623_848)])
@@ -339,6 +358,9 @@ def test_networks_have_names(name, paths):
         ("bottleneck-29", lambda: cifar_bottleneck(29, rng=0)),
         ("preact-110", lambda: preact_resnet(110, rng=0)),
         ("preact164", lambda: preact_resnet(164, rng=0)),
+        ("resnet-164", lambda: cifar_bottleneck(164, rng=0)),
+        ("resnet-164-c", lambda: cifar_bottleneck(164, "C", rng=0)),
+        ("wide_resnet10_2", lambda: wide_resnet(10, 2, rng=0)),
         ("WRN-16-2", lambda: wide_resnet(16, 2, rng=0)),
         ("wrn-10-1-dropout0.3", lambda: wide_resnet(10, 1, dropout=0.3, rng=0)),
     ],
@@ -367,6 +389,7 @@ def test_a_name_says_the_shortcut():
         ("renset-20", "unknown network 'renset-20'. Did you mean resnet-20"),
         ("plan56", "Did you mean plain-56"),
         ("resnet-20-D", "unknown network 'resnet-20-D'"),
+        ("resnet-1000", "The nearest are 998 and 1004"),
         ("lenet", "Known: plain-DEPTH, resnet-DEPTH.*For ImageNet: .*resnet-18, 34, 50"),
         ("resnet-21", "The nearest are 20 and 26"),
         ("preact-111", r"6n \+ 2 .*The nearest are 110 and 116"),

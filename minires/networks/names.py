@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 
-from minires.networks.bottleneck import cifar_bottleneck
+from minires.networks.bottleneck import BOTTLENECK_DEPTHS, cifar_bottleneck
 from minires.networks.cifar import DEPTHS, cifar_plain, cifar_resnet
 from minires.networks.highway import cifar_highway, highway_mlp
 from minires.networks.imagenet import BASIC, imagenet_plain, imagenet_preact, imagenet_resnet, imagenet_wide
@@ -24,6 +24,8 @@ def _resnet(depth, shortcut, variant, **options):
         return cifar_variant(depth, variant.lower(), **options)
     if shortcut:
         options["shortcut"] = shortcut if shortcut == "2x2" else shortcut.upper()
+    if depth in BOTTLENECK_DEPTHS:
+        return cifar_bottleneck(depth, **options)
     return (imagenet_resnet if depth in IMAGENET else cifar_resnet)(depth, **options)
 
 
@@ -41,8 +43,8 @@ NAMES = {  # pattern of the name: what builds the network from the groups of the
     r"plain-?(\d+)": _plain,
     rf"resnet-?(\d+)(?:-?([ABC]|(?<=-)2x2)|-({'|'.join(map(re.escape, VARIANTS))}))?": _resnet,
     r"bottleneck-?(\d+)": cifar_bottleneck,
-    r"preact-?(\d+)": _preact,
-    r"wrn-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?": _wide,
+    r"preact(?:-?resnet)?-?(\d+)": _preact,
+    r"(?:wrn|wide-?resnet)-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?": _wide,
     r"highway-?(\d+)": cifar_highway,
     r"highway-mlp-?(\d+)": highway_mlp,
     r"stochastic-depth-?(\d+)": cifar_stochastic_depth,
@@ -51,7 +53,7 @@ NAMES = {  # pattern of the name: what builds the network from the groups of the
 }
 FORMS = {  # what people type, and what to suggest
     "plain-DEPTH": [f"plain-{depth}" for depth in (*DEPTHS, *BASIC)],
-    "resnet-DEPTH": [f"resnet-{depth}" for depth in (*DEPTHS, *IMAGENET)],
+    "resnet-DEPTH": [f"resnet-{depth}" for depth in (*DEPTHS, *IMAGENET, *BOTTLENECK_DEPTHS)],
     "resnet-DEPTH-A|B|C|2x2": [],
     "resnet-DEPTH-VARIANT": [f"resnet-110-{variant}" for variant in VARIANTS],
     "bottleneck-DEPTH": ["bottleneck-164"],
@@ -65,7 +67,7 @@ FORMS = {  # what people type, and what to suggest
 }
 RULE = (
     "For ImageNet: plain-18 and 34; resnet-18, 34, 50, 101 and 152; preact-200; wrn-50-2 and 101-2. For CIFAR: any "
-    "other 6n + 2 (20, 32, 44, 56, 110), bottleneck and preact from 164 on 9n + 2, wrn 6n + 4, "
+    "other 6n + 2 (20, 32, 44, 56, 110); resnet-164 and 1001, bottleneck, and preact from 164 on 9n + 2; wrn 6n + 4; "
     "highway and one-layer 3n + 2"
 )
 
@@ -77,9 +79,10 @@ def network(name, classes=None, rng=None):
     ----------
     name : str
         ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``resnet-DEPTH-VARIANT`` (``VARIANTS``), ``wrn-DEPTH-K``, ... as
-        listed in ``FORMS``; the hyphen before the depth may be left out.
-        Depths 18, 34, 50, 101 and 152 are the ImageNet networks, others the CIFAR networks of 6n + 2 layers. So
-        ``resnet50`` is ImageNet's; the CIFAR network of 50 layers is ``cifar_resnet(50)``.
+        listed in ``FORMS``; the hyphen before the depth may be left out, and ``_`` stand for it.
+        Depths 18, 34, 50, 101 and 152 are the ImageNet networks, 164 and 1001 the bottleneck networks of [He2016],
+        others the CIFAR networks of 6n + 2 layers. So ``resnet50`` is ImageNet's; the CIFAR network of 50 layers is
+        ``cifar_resnet(50)``.
     classes : int, optional
         Default: 1000 for the ImageNet networks, 10 for the others.
 
@@ -88,11 +91,12 @@ def network(name, classes=None, rng=None):
     >>> len(network("resnet20-B", rng=0).parameters())
     65
     """
+    known = name.strip().replace("_", "-")
     for pattern, build in NAMES.items():
-        match = re.fullmatch(pattern, name.strip(), re.IGNORECASE)
+        match = re.fullmatch(pattern, known, re.IGNORECASE)
         if match:
             groups = [int(group) if group and group.isdecimal() else group for group in match.groups()]
             return build(*groups, **({} if classes is None else {"classes": classes}), rng=rng)
-    near = get_close_matches(name.lower(), [example for known in FORMS.values() for example in known], n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(FORMS)}. {RULE}.")
+    near = get_close_matches(known.lower(), [one for examples in FORMS.values() for one in examples], n=1, cutoff=0.6)
+    hint, rule = (f"Did you mean {near[0]}? ", "") if near else ("", f" {RULE}.")
+    raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(FORMS)}.{rule}")

@@ -11,7 +11,8 @@ Batch norm and ReLU stand in front of each convolution, so nothing is left behin
 From block l to block L, x_L = x_l + F_l + ... + F_(L-1), a sum in which x_l is one term ([He2016], equation 4); and so
 dx_l = dx_L + what came through the branches. What the wiring needs at its ends and where the shape changes:
 
-- conv1 of the network stands alone; the first block's batch norm and ReLU follow it.
+- conv1 of the network stands alone; the first block's batch norm and ReLU follow it. (In the paper that block's two
+  paths always share them, here only where its shape changes, as with bottlenecks.)
 - Where the shape changes, branch and shortcut share one batch norm and ReLU, and the shortcut is a bare 1x1
   convolution ("conv" in ``minires.networks.blocks.SHORTCUTS``).
 - Behind the last block the sum has to be normalised: bn, relu.
