@@ -9,6 +9,7 @@ the branch, and how fast the weights learn; with batch norm and without, plain a
 """
 
 import sys
+from argparse import Namespace
 
 import numpy as np
 from experiment import batch_of, errors_in_one_line, keep, lab_parser, load_data, setting, subjects
@@ -36,15 +37,19 @@ def main(arguments=None):
             if options.batch_norm != "without":
                 histories[name] = watch(subject, name, options, train_set, at, x, labels, numbers)
         figures = {}
-        note = setting(options, train_set)
         for kind, found in (("", histories), ("-without-batch-norm", bare)):
             if found:
-                figures[f"gradient-flow{kind}"] = flow_history_figure(found, note + bare_note(kind, options))
+                note = setting(options, train_set)
+                if kind:
+                    slower = Namespace(**vars(options) | {"lr": options.bare_lr})
+                    note = f"{setting(slower, train_set)} Without batch norm."
+                figures[f"gradient-flow{kind}"] = flow_history_figure(found, note)
                 for moment, when in ((min, "at the start"), (max, "at the end")):
                     steps = {name: moment(history) for name, history in found.items()}  # the last of one that diverged
                     flows = {f"{name}\nstep {step:,}": found[name][step] for name, step in steps.items()}
-                    words = f"{when.capitalize()}. {note}{bare_note(kind, options)}"
-                    figures[f"river{kind}-{when.replace(' ', '-')}"] = river_figure(flows, words)
+                    figures[f"river{kind}-{when.replace(' ', '-')}"] = river_figure(
+                        flows, f"{when.capitalize()}. {note}"
+                    )
         keep(options, train_set, figures, numbers)
 
 
@@ -85,10 +90,6 @@ def watch(subject, name, options, train_set, at, x, labels, numbers, lr=0.1):
     except Diverged as error:
         print(f"{name:24}{error}")
     return history
-
-
-def bare_note(kind, options):
-    return f" Without batch norm; learning rate up to {options.bare_lr:g}." if kind else ""
 
 
 if __name__ == "__main__":
