@@ -19,22 +19,12 @@ from math import isinf
 from pathlib import Path
 
 import numpy as np
-from experiment import (
-    add_data_options,
-    errors_in_one_line,
-    final_errors,
-    images_named,
-    keep,
-    load_data,
-    percent,
-    positive,
-)
+from experiment import add_data_options, errors_in_one_line, images_named, keep, load_data, positive, train_in_folder
 
-from minires.checkpoint import Run
 from minires.lab.ablation import FAIL, NAMES, SAME, TABLES, ablation_net, ranks, rows_of, verdict
-from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.lab.degradation import final_errors, percent
 from minires.plots import ablation_figure
-from minires.train import Diverged, train
+from minires.train import Diverged
 
 
 def main(arguments=None):
@@ -81,27 +71,8 @@ def read_options(arguments):
 
 def train_one(name, seed, data, options, title):
     """Train one network in its folder, or go on with it, or find it finished; return (training error, test error)."""
-    train_set, test_set = data
-    net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
-    net = ablation_net(name, options.depth, len(train_set.classes), net_rng)
     try:
-        log = train(
-            net,
-            SGD(net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4),
-            train_set,
-            test_set,
-            steps=options.steps,
-            batch_size=options.batch_size,
-            schedule=LinearWarmUp(Cosine(options.lr, options.steps), options.steps // 10),
-            rng=data_rng,
-            test_every=options.steps,
-            log_every=max(1, options.steps // 60),
-            run=Run(
-                options.out / f"{name}-{options.depth}-seed{seed}",
-                config={"net": name, "depth": options.depth, "seed": seed, "data": train_set.name},
-            ),
-            title=title,
-        )
+        _, log = train_in_folder(name, options.depth, seed, data, options, build=ablation_net, tests=1)
     except Diverged as error:
         print(f"{title}: fail. {error}")
         return float("nan"), float("nan")

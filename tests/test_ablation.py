@@ -183,14 +183,14 @@ def test_a_net_that_diverges_is_a_fail_and_not_the_end(command, capsys):
 
 
 def test_ctrl_c_keeps_what_there_is(command, monkeypatch, capsys):
-    train = script.train
+    train = experiment.train
 
     def stopped(*arguments, title, **options):
-        if title.startswith("2 of 2"):
+        if title.startswith("B"):
             raise Interrupted("Stopped at step 1 of 2; saved in out.")
         return train(*arguments, title=title, **options)
 
-    monkeypatch.setattr(script, "train", stopped)
+    monkeypatch.setattr(experiment, "train", stopped)
     with pytest.raises(SystemExit, match="130"):
         command("--names original B")
     printed = capsys.readouterr()
@@ -198,7 +198,7 @@ def test_ctrl_c_keeps_what_there_is(command, monkeypatch, capsys):
     assert "After Ctrl-C, the same command goes on" in printed.out
     assert Path("out/ablation.png").exists()
     before = files_of("out")
-    monkeypatch.setattr(script, "train", train)
+    monkeypatch.setattr(experiment, "train", train)
     command("--names original B")
     assert before.items() <= files_of("out").items()
 
