@@ -1,7 +1,6 @@
 """Gradients on their way through a network."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from minires.plots.sheet import BRANCH, FAINT, INK, SHORTCUT, clean, shade, sheet, whole_decades
@@ -26,9 +25,10 @@ def gradient_flow_figure(flows, note=""):
     """
     if not flows or not all(flows.values()):
         raise ValueError('gradient_flow_figure: expected {"name of a net": gradient_flow(...), ...} with rows in each.')
-    foot = 0.16 * (note.count("\n") + 1) + 0.1 if note else 0.0  # inches
-    figure = Figure(figsize=(4.7 * len(flows) + 1.15, 7.6 + foot), dpi=160, facecolor="white")
+    width = 4.7 * len(flows) + 1.15
+    figure, bottom, top = sheet(width, 7.4, note)
     axes = figure.subplots(4, len(flows), sharex="col", sharey="row", squeeze=False, height_ratios=[2.6, 1, 1, 1])
+    figure.subplots_adjust(0.95 / width, bottom + 0.5 / 8, 1 - 0.2 / width, top - 0.02, wspace=0.1, hspace=0.16)
     for (norms, angles, spreads, ratios), (name, flow) in zip(axes.T, flows.items()):
         block = np.arange(1, len(flow) + 1)
         field = {key: np.array([getattr(row, key) for row in flow]) for key in flow[0]._fields}
@@ -69,19 +69,8 @@ def gradient_flow_figure(flows, note=""):
     axes[1, 0].set_yticks([-1, 0, 1])
     axes[2, 0].set_ylim(0, 1.1 * axes[2, 0].get_ylim()[1])
     most_parts = max(axes[0], key=lambda axis: len(axis.get_legend_handles_labels()[0]))
-    most_parts.legend(loc="lower left", frameon=False, fontsize=9, labelcolor="linecolor")
-    width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=0.95 / width,
-        right=1 - 0.2 / width,
-        bottom=(0.55 + foot) / height,
-        top=1 - 0.55 / height,
-        wspace=0.1,
-        hspace=0.16,
-    )
+    most_parts.legend(loc="upper right", frameon=False, fontsize=9, labelcolor="linecolor")
     figure.align_ylabels()
-    if note:
-        figure.text(0.12 / width, 0.08 / height, note, fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
     return figure
 
 
