@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 import traceback
@@ -18,17 +19,19 @@ import numpy as np
 
 from minires import __version__, kernels
 from minires.bench import bench, report_text
-from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, machine
+from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, machine, written_safely
 from minires.data import find_cifar10, load_cifar10
 from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, preprocessing
 from minires.gradcheck import GradientError, check_layer
 from minires.kernels.parallel import CACHE_FOLDER
+from minires.lab.runs import read_runs
 from minires.layer import Layer
 from minires.layers import Conv2d
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet, network
 from minires.optim import SGD
+from minires.page import is_made_by
 from minires.trace import Trace, difference, page, trace
 from minires.walk import summary
 from minires.weights import classes_of, load_weights, read_weights
@@ -128,6 +131,13 @@ def _parser():
     sub.add_argument("--save", metavar="FILE", help="write all tensors, in float64, to compare with")
     sub.add_argument("--against", metavar="FILE", help="compare with a saved trace, on its batch and with its weights")
     sub.add_argument("--tolerance", type=float, default=1e-6, help="of a tensor's largest entry (default 1e-6)")
+
+    sub = command(report_command, "report", "make one page of training runs, to open in a browser")
+    sub.add_argument("runs", metavar="RUN_DIR", nargs="+", help="the folder of a run, or a folder of such folders")
+    sub.add_argument("--out", metavar="FILE", help="where to write it (default: report.html in RUN_DIR)")
+    sub.add_argument("--images", type=int, default=64, metavar="N", help="measure on so many (default 64; 0: do not)")
+    sub.add_argument("--data-dir", metavar="DIR", help="where CIFAR-10 is, for runs on it with a checkpoint.npz")
+    sub.add_argument("--data-file", metavar="FILE", help="or its archive")
 
     command(doctor_command, "doctor", "say what is installed, and whether it works")
     return parser
@@ -405,6 +415,37 @@ def _net_of(options):
     if not isinstance(net, Layer):
         raise UsageError(f"trace: expected {name} of {file} to return a Layer, got {type(net).__name__}.")
     return net
+
+
+# -- report ---------------------------------------------------------------------------------------------------
+
+
+def report_command(options):
+    from minires.report import BY, report  # here: matplotlib takes a while to load
+
+    if options.images < 0:
+        raise UsageError(f"--images: expected at least 0, got {options.images}")
+    runs, out = read_runs(options.runs), Path(options.out) if options.out else _beside(options.runs)
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out: no folder {out.parent} to write {out} to")
+    if out.exists() and not (out.is_file() and is_made_by(BY, out)):
+        raise UsageError(f"{out} is there already and no report of minires. Choose another name with --out")
+    asked = shlex.join(["minires", "report", *options.runs])
+    text = report(runs, options.images, options.data_dir, options.data_file, asked)
+    with written_safely(out) as file:
+        file.write(text.encode("utf-8", "replace"))  # a folder's name may be no text
+    print(f"{len(runs)} run{'s' * (len(runs) > 1)}: see {out}")
+    return 0
+
+
+def _beside(places):
+    """report.html in the folder that all of these are in."""
+    if len(places) == 1:
+        return Path(places[0], "report.html")
+    common = Path(os.path.commonpath([Path(place).absolute() for place in places]))
+    if common == Path(common.anchor):
+        raise UsageError("report: the runs lie in folders far apart. Say where to write the page with --out")
+    return common / "report.html"
 
 
 # -- doctor ---------------------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minires"
 FLOORS = [
     ["layer", "kernels"],
-    ["layers", "losses", "optim", "data"],
+    ["layers", "losses", "optim", "data", "page"],
     ["networks", "probe", "gradcheck"],
     ["train", "checkpoint", "weights", "walk", "trace", "bench_torch"],
     ["lab", "plots", "bench"],
+    ["report"],
     ["cli", "course"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

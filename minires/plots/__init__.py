@@ -18,7 +18,7 @@ from minires.plots.explanations import explanations_figure, responses_figure, sh
 from minires.plots.flow import flow_history_figure, gradient_flow_figure, river_figure
 from minires.plots.gates import gates_figure, inside_figure
 from minires.plots.landscape import lines_figure, planes_figure
-from minires.plots.panels import error_figures
+from minires.plots.panels import error_figures, response_figures
 from minires.plots.training import degradation_figure
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "planes_figure",
     "preactivation_figure",
     "residuals_figure",
+    "response_figures",
     "responses_figure",
     "river_figure",
     "shattered_figure",

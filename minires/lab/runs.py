@@ -1,0 +1,186 @@
+"""Run folders read back: what was trained on what, how far it came, and which runs can share a figure."""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+from minires.checkpoint import CheckpointError, read_log, read_run_json
+
+
+class Trained(NamedTuple):
+    """One run: its folder, ``run.json`` and ``log.jsonl``."""
+
+    folder: Path
+    about: dict
+    log: list
+
+    @property
+    def label(self):
+        return self.folder.resolve().name
+
+    @property
+    def config(self):
+        return self.about["config"]
+
+    @property
+    def key(self):
+        """(family, depth) of the network, as ("resnet", 20); (its name, 0) where that is no family and a depth."""
+        net, depth = str(self.config.get("net", self.label)), self.config.get("depth")
+        if isinstance(depth, int):
+            return net, depth
+        match = re.fullmatch(r"([A-Za-z-]*[A-Za-z])-?(\d+)", net)
+        return (match[1], int(match[2])) if match else (net, 0)
+
+    @property
+    def name(self):
+        return name_of(self.key)
+
+    @property
+    def seed(self):
+        return str(self.config.get("seed", "not noted"))
+
+    @property
+    def finished(self):
+        return self.about.get("status") == "finished" and bool(self.log)
+
+    @property
+    def state(self):
+        """How far the run has come, and why no further, in words."""
+        if not self.log:
+            return "nothing logged yet"
+        kind, _, why = str(self.about.get("status", "")).partition(": ")
+        step, steps = self.log[-1]["step"], self.config.get("steps")
+        so_far = f"the log ends at step {step:,}" + (f" of {steps:,}" if isinstance(steps, int) else "")
+        if kind == "finished":
+            return f"finished, {step:,} steps"
+        if kind in ("running", "new", ""):
+            return f"still running, or killed; {so_far}"
+        if kind in ("Interrupted", "KeyboardInterrupt"):
+            return f"stopped; {so_far}"
+        return f"{'diverged' if kind == 'Diverged' else kind}: {why.rstrip('. ')}; {so_far}"
+
+    @property
+    def images(self):
+        """What it was trained on, in words."""
+        noted = [text.removeprefix("images: ") for text in self.deviations if text.startswith("images: ")]
+        return noted[0] if noted else str(self.config.get("data", "unnamed images")).removesuffix(", training")
+
+    @property
+    def deviations(self):
+        return [str(text) for text in self.about.get("deviations", [])]
+
+    @property
+    def sessions(self):
+        return [session for session in self.about.get("sessions", []) if isinstance(session, dict)]
+
+    def settings(self):
+        """The configuration, but for what tells the runs of one set apart."""
+        return {name: value for name, value in self.config.items() if name not in ("net", "depth", "seed", "log_every")}
+
+
+def name_of(key):
+    """Return ("resnet", 20) as resnet-20."""
+    family, depth = key
+    return f"{family}-{depth}" if depth else family
+
+
+def by_key(runs):
+    """Return {(family, depth): runs}, in the order of the runs."""
+    found = defaultdict(list)
+    for run in runs:
+        found[run.key].append(run)
+    return dict(found)
+
+
+def read_runs(places):
+    """Return the runs in the folders ``places`` as a list of Trained, each once.
+
+    Parameters
+    ----------
+    places : list of paths
+        Each the folder of a run, a folder of such folders, or a folder of those.
+
+    Raises
+    ------
+    CheckpointError
+        When a place holds none, or one cannot be read.
+    """
+    folders = []
+    for place in map(Path, places):
+        depths = ("run.json", "*/run.json", "*/*/run.json")
+        found = next(filter(None, (sorted(place.glob(pattern)) for pattern in depths)), None)
+        if not found:
+            what = "no run in it" if place.is_dir() else "no such folder"
+            raise CheckpointError(f"{place}: {what}. Expected a folder with run.json, or a folder of such folders.")
+        folders += [path.parent for path in found]
+    return [_read_run(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
+
+
+def _read_run(folder):
+    about, path = read_run_json(folder), folder / "log.jsonl"
+    if not isinstance(about, dict) or not isinstance(about.get("config"), dict):
+        raise CheckpointError(f'{folder / "run.json"}: expected {{"config": {{...}}, ...}}. Did minires write it?')
+    try:
+        log = read_log(path)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path}: not a text file. Restore it from a copy.") from None
+    if len(log) < len(lines) - 1:  # the last may be cut short
+        raise CheckpointError(f"{path}, line {len(log) + 1}: not JSON. Restore it from a copy.")
+    for number, line in enumerate(log, 1):
+        if not _is_line(line):
+            raise CheckpointError(
+                f"{path}, line {number}: expected kind, step, error and images. Did minires write it?"
+            )
+    if log and not any(line["kind"] == "train" and line["step"] > 0.9 * log[-1]["step"] for line in log):
+        raise CheckpointError(f"{path}: no training error of the last tenth of its steps. Did minires write it?")
+    return Trained(folder, about, log)
+
+
+def _is_line(line):
+    if not isinstance(line, dict) or line.get("kind") not in ("train", "test"):
+        return False
+    numbers = ("step", "error", "images") if line["kind"] == "train" else ("step", "error")
+    return all(isinstance(line.get(name), int | float) for name in numbers)
+
+
+def sets_of(runs):
+    """Return the runs as lists of those that can share a figure, each sorted by network and seed.
+
+    They have the same images and settings. The learning rate may depend on the depth, as the paper's does from 110
+    layers on; it parts sets only where one network was trained with one seed more than once.
+    """
+    sets = []
+    for group in _alike(runs, without="schedule"):
+        sets += _alike(group) if _twice(group) else [group]
+    for group in sets:
+        if _twice(group):
+            first, second = _twice(group)
+            raise CheckpointError(
+                f"{first.folder} and {second.folder} hold the same run: {first.name}, seed {first.seed}. Leave one out."
+            )
+    return [sorted(group, key=_order) for group in sets]
+
+
+def _alike(runs, without=None):
+    groups = defaultdict(list)
+    for run in runs:
+        same = {name: value for name, value in run.settings().items() if name != without}
+        groups[json.dumps(same, sort_keys=True)].append(run)
+    return list(groups.values())
+
+
+def _twice(runs):
+    """Two runs of one network with one seed, or None."""
+    seen = {}
+    for run in runs:
+        if seen.setdefault((run.key, run.seed), run) is not run:
+            return seen[run.key, run.seed], run
+    return None
+
+
+def _order(run):
+    families = ["plain", "resnet", run.key[0]]
+    return families.index(run.key[0]), *run.key, len(run.seed), run.seed
