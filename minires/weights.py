@@ -141,27 +141,37 @@ def read_weights(file):
 def _format(path):
     """The functions that read and write files with the suffix of ``path``."""
     if path.suffix in PICKLES:
-        raise WeightsError(
-            f"{path}: a pickle, and opening one can run any program; so minires does not. If you trust it and have "
-            f"torch: python examples/convert_torch_weights.py {path} {path.with_suffix('.npz').name}"
-        )
+        raise _pickle(path, path.with_suffix(".npz").name)
     if path.suffix not in FORMATS:
         raise WeightsError(f"{path}: expected a file whose name ends in {' or '.join(FORMATS)}.")
     return FORMATS[path.suffix]
+
+
+def _pickle(path, target):
+    return WeightsError(
+        f"{path}: a pickle, and opening one can run any program; so minires does not. If you trust it and have "
+        f"torch: python examples/convert_torch_weights.py {path} {target}"
+    )
 
 
 def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             names = file.files
+            if any(name.endswith("data.pkl") for name in names):  # written by torch.save, whatever it is called
+                raise _pickle(path, f"{path.stem}-arrays.npz")
             if "about" in names and any(name.startswith("net/") for name in names):  # a checkpoint
                 return {name.removeprefix("net/"): file[name] for name in names if name.startswith("net/")}
             return {name: file[name] for name in names}
+    except WeightsError:
+        raise
     except Exception as error:  # zipfile and NumPy raise many kinds for a damaged file
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise WeightsError(
                 f"{path}: holds Python objects, which are not opened. Save one array a name: np.savez(file, **state)."
             ) from None
+        if "allow_pickle" in str(error):
+            error = "NumPy takes it for a pickle"
         raise WeightsError(f"{path}: damaged, cut short, or not an .npz file ({error}).") from None
 
 

@@ -1,6 +1,7 @@
 """Weights of other projects: names, formats, refusals."""
 
 import copy
+import pickle
 import re
 import sys
 import zipfile
@@ -248,6 +249,20 @@ def test_a_pickle_is_refused_unopened_and_the_way_round_is_named(tmp_path, name)
     file.write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")
     with pytest.raises(WeightsError, match=r"a pickle.*python examples/convert_torch_weights.py \S+ \S+\.npz"):
         load_weights(random_net(), file)
+
+
+def test_a_file_of_torch_under_another_name_is_known_as_a_pickle(tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.npz", "w") as file:  # as torch.save writes it
+        file.writestr("net/data.pkl", b"cos\nsystem\n(S'touch opened'\ntR.")
+        file.writestr("net/data/0", b"\0" * 8)
+    with pytest.raises(WeightsError, match=r"net.npz: a pickle.*convert_torch_weights.py \S+ net-arrays.npz"):
+        read_weights(tmp_path / "net.npz")
+
+
+def test_a_pickle_under_another_name_is_not_opened(tmp_path):
+    (tmp_path / "net.npz").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(WeightsError, match=r"not an .npz file \(NumPy takes it for a pickle\)"):
+        read_weights(tmp_path / "net.npz")
 
 
 def test_objects_in_an_npz_file_are_not_opened(tmp_path):
