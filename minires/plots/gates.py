@@ -25,7 +25,7 @@ def gates_figure(histories, note=""):
     width = 1.0 + 4.2 * len(histories)
     figure, bottom, top = sheet(width, 6.4, note)
     axes = figure.subplots(3, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[1.6, 1, 1])
-    figure.subplots_adjust(0.85 / width, bottom + 0.08, 1 - 0.15 / width, top, wspace=0.1, hspace=0.16)
+    figure.subplots_adjust(1.0 / width, bottom + 0.08, 1 - 0.15 / width, top, wspace=0.1, hspace=0.16)
     for (means, spreads, biases), (name, history) in zip(axes.T, histories.items()):
         for i, (step, gates) in enumerate(sorted(history.items())):
             layer = np.arange(1, len(gates) + 1)
