@@ -232,3 +232,21 @@ def copy(typingctx, target, i, source, j, count):
         return context.get_dummy_value()
 
     return types.void(target, types.intp, source, types.intp, types.intp), codegen
+
+
+@intrinsic
+def fetch(typingctx, array, index):
+    """Ask for the 64 bytes around array[index], so that they are in the L2 cache when they are needed.
+
+    Nothing is read or written, and the index may lie outside.
+    """
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(number, option) for option in (0, 2, 1))])  # to read; L2; data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen

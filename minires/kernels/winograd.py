@@ -49,16 +49,18 @@ from minires.kernels.planes import (
     plan_pieces,
     row_pitch,
 )
-from minires.kernels.simd import add, lanes, load, load_some, multiply_add, store_some
+from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 OUT_BLOCKS = 8  # blocks of 4 filters whose products are kept before they are interpolated
+AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
 # -- to the six points and back ---------------------------------------------------------------------------------------
 
-# Both keep their numbers by channel, tile (4 rows of output), image of the piece, and column of the padded row. A row
-# that is no whole number of vectors ends with "some" columns; a row outside the image has none, and reads as zeros.
+# Both keep their numbers by channel, tile (4 rows of output), image of the piece, and column of the padded row. Images
+# are read and written from their first number to their last, so that memory can be asked for ahead. A row that is
+# no whole number of vectors ends with "some" columns; a row outside the image has none, and reads as zeros.
 
 
 @compiled
@@ -72,14 +74,16 @@ def evaluate(x, points, channels, image, row, plan, source):
     N, C, H, W = x.shape
     flat, n = x.ravel(), lanes(x)
     begin, end = max(0, -left), min(W, pitch - left)
-    position = left
-    for c in range(channels[0], channels[1]):
-        for t in range(tiles):
-            h = row + 4 * t - top
-            for g in range(images):
-                line = (((image + g) * C + c) * H + h) * W
-                there = image + g < N
+    for g in range(images):
+        there = image + g < N
+        for c in range(channels[0], channels[1]):
+            for t in range(tiles):
+                h = row + 4 * t - top
                 inside = there and h >= 0 and h + 5 < H
+                line = (((image + g) * C + c) * H + h) * W
+                for i in range(line + AHEAD, line + AHEAD + 4 * W, n):
+                    fetch(flat, i)
+                position = left + (((c - channels[0]) * tiles + t) * images + g) * pitch
                 for q in range(begin, end, n):
                     i, j, count = line + q, position + q, end - q
                     if inside and count >= n:
@@ -100,57 +104,64 @@ def evaluate(x, points, channels, image, row, plan, source):
                     store_some(points, j + 3 * region, multiply_add(2, odd, even), count)
                     store_some(points, j + 4 * region, multiply_add(-2, odd, even), count)
                     store_some(points, j + 5 * region, multiply_add(4, x1, multiply_add(-5, x3, x5)), count)
-                position += pitch
 
 
 @compiled
-def interpolate(products, o, y, channel, image, row, plan):
-    """y[image + g, channel, row + 4*t : row + 4*t + 4] = A^T products[:, o, t, g]"""
+def interpolate(products, y, channels, image, row, plan):
+    """y[image + g, channels[0] + o, row + 4*t : row + 4*t + 4] = A^T products[:, o, t, g]"""
     images, tiles, pitch, _, _, _ = plan
     N, C, H, W = y.shape
-    flat, n = y.ravel(), lanes(y)
-    m0, m1, m2 = products[0, o], products[1, o], products[2, o]
-    m3, m4, m5 = products[3, o], products[4, o], products[5, o]
+    flat, m, n = y.ravel(), products.ravel(), lanes(y)
+    plane, point = products.shape[2], products.shape[1] * products.shape[2]
     for g in range(min(images, N - image)):
-        for t in range(min(tiles, (H - row + 3) // 4)):
-            h, position = row + 4 * t, (t * images + g) * pitch
-            line = (((image + g) * C + channel) * H + h) * W
-            for q in range(0, W, n):
-                i, j, count = line + q, position + q, W - q
-                even, odd = add(load(m1, j), load(m2, j)), multiply_add(-1, load(m2, j), load(m1, j))
-                even2, odd2 = add(load(m3, j), load(m4, j)), multiply_add(-1, load(m4, j), load(m3, j))
-                store_some(flat, i, add(load(m0, j), add(even, even2)), count)
-                store_some(flat, i + W, multiply_add(2, odd2, odd), count if h + 1 < H else 0)
-                store_some(flat, i + 2 * W, multiply_add(4, even2, even), count if h + 2 < H else 0)
-                store_some(flat, i + 3 * W, add(load(m5, j), multiply_add(8, odd2, odd)), count if h + 3 < H else 0)
+        for c in range(channels[0], channels[1]):
+            for t in range(min(tiles, (H - row + 3) // 4)):
+                h = row + 4 * t
+                line = (((image + g) * C + c) * H + h) * W
+                position = (c - channels[0]) * plane + (t * images + g) * pitch
+                for q in range(0, W, n):
+                    i, j, count = line + q, position + q, W - q
+                    m1, m2 = load(m, j + point), load(m, j + 2 * point)
+                    m3, m4 = load(m, j + 3 * point), load(m, j + 4 * point)
+                    even, odd = add(m1, m2), multiply_add(-1, m2, m1)
+                    even2, odd2 = add(m3, m4), multiply_add(-1, m4, m3)
+                    y3 = add(load(m, j + 5 * point), multiply_add(8, odd2, odd))
+                    store_some(flat, i, add(load(m, j), add(even, even2)), count)
+                    store_some(flat, i + W, multiply_add(2, odd2, odd), count if h + 1 < H else 0)
+                    store_some(flat, i + 2 * W, multiply_add(4, even2, even), count if h + 2 < H else 0)
+                    store_some(flat, i + 3 * W, y3, count if h + 3 < H else 0)
 
 
 @compiled
-def interpolate_transposed(dy, channel, image, row, dproducts, o, plan):
-    """dproducts[:, o, t, g] = A dy[image + g, channel, row + 4*t : row + 4*t + 4]"""
+def interpolate_transposed(dy, dproducts, channels, image, row, plan):
+    """dproducts[:, o, t, g] = A dy[image + g, channels[0] + o, row + 4*t : row + 4*t + 4]"""
     images, tiles, pitch, _, _, _ = plan
     N, C, H, W = dy.shape
-    flat, n = dy.ravel(), lanes(dy)
-    m0, m1, m2 = dproducts[0, o], dproducts[1, o], dproducts[2, o]
-    m3, m4, m5 = dproducts[3, o], dproducts[4, o], dproducts[5, o]
+    flat, m, n = dy.ravel(), dproducts.ravel(), lanes(dy)
+    plane, point = dproducts.shape[2], dproducts.shape[1] * dproducts.shape[2]
     for g in range(images):
-        for t in range(tiles):
-            h, position = row + 4 * t, (t * images + g) * pitch
-            line = (((image + g) * C + channel) * H + h) * W
-            rows = H - h if image + g < N else 0
-            for q in range(0, W, n):
-                i, j, count = line + q, position + q, W - q
-                y0, y1 = load_some(flat, i, count if rows > 0 else 0), load_some(flat, i + W, count if rows > 1 else 0)
-                y2 = load_some(flat, i + 2 * W, count if rows > 2 else 0)
-                y3 = load_some(flat, i + 3 * W, count if rows > 3 else 0)
-                store_some(m0, j, y0, count)
-                store_some(m5, j, y3, count)
-                even, odd = add(y0, y2), add(y1, y3)
-                store_some(m1, j, add(even, odd), count)
-                store_some(m2, j, multiply_add(-1, odd, even), count)
-                even, odd = multiply_add(4, y2, y0), multiply_add(4, y3, y1)
-                store_some(m3, j, multiply_add(2, odd, even), count)
-                store_some(m4, j, multiply_add(-2, odd, even), count)
+        for c in range(channels[0], channels[1]):
+            for t in range(tiles):
+                h = row + 4 * t
+                rows = H - h if image + g < N else 0
+                line = (((image + g) * C + c) * H + h) * W
+                for i in range(line + AHEAD, line + AHEAD + 4 * W, n):
+                    fetch(flat, i)
+                position = (c - channels[0]) * plane + (t * images + g) * pitch
+                for q in range(0, W, n):
+                    i, j, count = line + q, position + q, W - q
+                    y0 = load_some(flat, i, count if rows > 0 else 0)
+                    y1 = load_some(flat, i + W, count if rows > 1 else 0)
+                    y2 = load_some(flat, i + 2 * W, count if rows > 2 else 0)
+                    y3 = load_some(flat, i + 3 * W, count if rows > 3 else 0)
+                    even, odd = add(y0, y2), add(y1, y3)
+                    even2, odd2 = multiply_add(4, y2, y0), multiply_add(4, y3, y1)
+                    store_some(m, j, y0, count)
+                    store_some(m, j + point, add(even, odd), count)
+                    store_some(m, j + 2 * point, multiply_add(-1, odd, even), count)
+                    store_some(m, j + 3 * point, multiply_add(2, odd2, even2), count)
+                    store_some(m, j + 4 * point, multiply_add(-2, odd2, even2), count)
+                    store_some(m, j + 5 * point, y3, count)
 
 
 # -- the loops over pieces of work ------------------------------------------------------------------------------------
@@ -174,8 +185,9 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
                 for a in range(6):
                     some, shift = weight[a, group, block:last], bias[a, group, block:last]
                     doubts[part] += multiply(some, shift, points[a * region :], offset, products[a, :, :length])
-                for o in range(4 * block, min(4 * last, out_channels)):
-                    interpolate(products, o - 4 * block, y, group * out_channels + o, image, row, plan)
+                first = group * out_channels
+                channels = first + 4 * block, first + min(4 * last, out_channels)
+                interpolate(products, y, channels, image, row, plan)
 
 
 @compiled
@@ -191,8 +203,8 @@ def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start,
         image, row = piece // bands * images, piece % bands * 4 * tiles
         for group in range(groups):
             evaluate(x, points, (group * in_channels, (group + 1) * in_channels), image, row, plan, source)
-            for o in range(out_channels):
-                interpolate_transposed(dy, group * out_channels + o, image, row, dproducts, o, plan)
+            channels = group * out_channels, (group + 1) * out_channels
+            interpolate_transposed(dy, dproducts, channels, image, row, plan)
             for a in range(6):
                 multiply_transposed(dproducts[a], points[a * region :], offset, dweight[part, a, group])
 
