@@ -32,6 +32,7 @@ from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet, network
 from minires.optim import SGD
 from minires.page import is_made_by
+from minires.trace import BY as TRACE
 from minires.trace import Trace, difference, page, trace
 from minires.walk import summary
 from minires.weights import classes_of, load_weights, read_weights
@@ -121,9 +122,9 @@ def _parser():
     sub = command(trace_command, "trace", "show what every layer returns, and the gradient that comes back to it")
     sub.add_argument("net", metavar="NET", help="a name as above, or FILE.py:NAME, a function or class that builds it")
     sub.add_argument("--args", default="", help="arguments of that function or class")
-    sub.add_argument("--input", default="3,32,32", metavar="C,H,W", help="shape of one image (default 3,32,32)")
-    sub.add_argument("--batch", type=int, default=4, metavar="N", help="images of noise (default 4)")
-    sub.add_argument("--classes", type=int, default=10)
+    sub.add_argument("--input", metavar="C,H,W", help="shape of one image (default 3,32,32)")
+    sub.add_argument("--batch", type=int, metavar="N", help="images of noise (default 4)")
+    sub.add_argument("--classes", type=int, default=10, metavar="K", help="number of classes (default 10)")
     sub.add_argument("--seed", type=int, default=0, help="of the images and, for a name, of the weights (default 0)")
     sub.add_argument("--checkpoint", metavar="FILE", help="take the weights from a checkpoint.npz of a run")
     sub.add_argument("--eval", action="store_true", help="in evaluation mode (default: training)")
@@ -362,46 +363,79 @@ def _where(error, file):
 
 
 def trace_command(options):
-    shape = _image_shape(options.input)
-    for option, file in (("--html", options.html), ("--save", options.save)):
-        if file and not Path(file).absolute().parent.is_dir():
-            raise UsageError(f"{option}: no folder {Path(file).parent} to write {file} to")
-    if min(options.batch, options.classes) < 1 or options.seed < 0:
-        raise UsageError("trace: expected --batch and --classes of at least 1 and --seed of at least 0")
+    _check_trace_options(options)
     reference = Trace.load(options.against) if options.against else None
     net = _net_of(options)
-    if options.checkpoint:
-        load_checkpoint(options.checkpoint, net)
-    net.train(not options.eval)
-    rng = np.random.default_rng(options.seed)
-    x, labels = rng.standard_normal((options.batch, *shape), np.float32), np.arange(options.batch) % options.classes
     if reference:
         try:
-            net.load_state_dict(reference.state)
+            reference.put_into(net)
         except (KeyError, ValueError) as error:
             raise UsageError(
                 f"trace: {options.net} cannot take the weights of {options.against}. {error.args[0]}"
             ) from None
-        net.train(reference.about["training"])
         x, labels = reference.tensors["x"], reference.tensors["labels"]
+    else:
+        if options.checkpoint:
+            load_checkpoint(options.checkpoint, net)
+        net.train(not options.eval)
+        batch, shape = 4 if options.batch is None else options.batch, _image_shape(options.input or "3,32,32")
+        x = np.random.default_rng(options.seed).standard_normal((batch, *shape), np.float32)
+        labels = np.arange(batch) % options.classes
     if options.save or reference:  # in float32 rounding takes a number or two to the other side of a ReLU's kink
         net.astype(np.float64)
         x = x.astype(np.float64)
-    made = trace(net, x, labels, options.net)
+    try:
+        made = trace(net, x, labels, options.net)
+    except Exception as error:
+        if ".py" not in options.net:
+            raise
+        raise UsageError(f"trace: {_where(error, _split(options.net, 'trace', '')[0])}") from None
     found = difference(made, reference, options.tolerance) if reference else None
-    verdict = str(found) if found else f"All {len(made.tensors)} tensors agree with {options.against}."
+    verdict = found or f"All {len(made.tensors)} tensors agree with {options.against}."
     if options.save:
         made.save(options.save)
     if options.html:
         from minires.plots import equation_svg  # here: matplotlib takes a while to load
 
-        Path(options.html).write_text(page(made, equation_svg, verdict if reference else None), encoding="utf-8")
+        _write_page(options.html, page(made, equation_svg, verdict if reference else None))
         print(f"{options.net}: {len(made.rows)} layers traced; see {options.html}")
     elif not reference:
         print(made)
     if reference:
         print(verdict)
     return 1 if found else 0
+
+
+def _check_trace_options(options):
+    if (options.batch is not None and options.batch < 1) or options.classes < 1 or options.seed < 0:
+        raise UsageError("trace: expected --batch and --classes of at least 1 and --seed of at least 0")
+    taken = {"--batch": options.batch, "--input": options.input, "--checkpoint": options.checkpoint}
+    for option, given in taken.items():
+        if options.against and given is not None:
+            raise UsageError(
+                f"trace: {options.against} brings its own batch and weights. Leave {option} or --against out"
+            )
+    if options.against and options.eval:
+        raise UsageError(f"trace: {options.against} brings its own mode. Leave --eval or --against out")
+    if options.html:
+        _check_page("--html", Path(options.html), TRACE)
+    if options.save and not Path(options.save).absolute().parent.is_dir():
+        raise UsageError(f"--save: no folder {Path(options.save).parent} to write {options.save} to")
+    if options.save and options.against and Path(options.save).resolve() == Path(options.against).resolve():
+        raise UsageError(f"--save: {options.save} is what is compared with. Choose another name")
+
+
+def _check_page(option, path, by):
+    """Refuse a place that cannot be written to, or that holds something other than a page of this command."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option}: no folder {path.parent} to write {path} to")
+    if path.exists() and not (path.is_file() and is_made_by(by, path)):
+        raise UsageError(f"{option}: {path} is there already and no page of {by}. Choose another name")
+
+
+def _write_page(path, text):
+    with written_safely(Path(path)) as file:
+        file.write(text.encode("utf-8", "replace"))  # the name of a folder may be no text
 
 
 def _net_of(options):
@@ -426,14 +460,9 @@ def report_command(options):
     if options.images < 0:
         raise UsageError(f"--images: expected at least 0, got {options.images}")
     runs, out = read_runs(options.runs), Path(options.out) if options.out else _beside(options.runs)
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out: no folder {out.parent} to write {out} to")
-    if out.exists() and not (out.is_file() and is_made_by(BY, out)):
-        raise UsageError(f"{out} is there already and no report of minires. Choose another name with --out")
+    _check_page("--out", out, BY)
     asked = shlex.join(["minires", "report", *options.runs])
-    text = report(runs, options.images, options.data_dir, options.data_file, asked)
-    with written_safely(out) as file:
-        file.write(text.encode("utf-8", "replace"))  # a folder's name may be no text
+    _write_page(out, report(runs, options.images, options.data_dir, options.data_file, asked))
     print(f"{len(runs)} run{'s' * (len(runs) > 1)}: see {out}")
     return 0
 

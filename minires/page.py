@@ -56,13 +56,17 @@ table {{ border-collapse: collapse; font-size: .875rem; font-variant-numeric: ta
 caption {{ text-align: left; font-size: 1rem; padding-bottom: .3rem }}
 caption span {{ display: block; position: sticky; left: 0; max-width: min(46rem, 100vw - 2rem) }}
 th, td {{ padding: .2rem .6rem; text-align: right; vertical-align: baseline; white-space: nowrap }}
-th {{ font-weight: 600 }} thead th {{ color: var(--faint); background: var(--paper); white-space: normal;
-  border-bottom: 1px solid var(--faint); vertical-align: bottom }}
+th {{ font-weight: 600 }} thead {{ border-bottom: 1px solid var(--faint); background: var(--paper) }}
+thead th {{ color: var(--faint); white-space: normal; vertical-align: bottom }}
 tbody th {{ text-align: left; background: var(--paper); position: sticky; left: 0 }}
 th:first-child {{ text-align: left; padding-left: 0 }} tbody tr {{ border-bottom: 1px solid var(--line) }}
 .facts td, .facts th {{ text-align: left; white-space: normal; overflow-wrap: anywhere }}
 .facts th {{ white-space: nowrap; position: static }} .facts td {{ min-width: 6rem }}
 tr.bad, tr.bad th {{ background: var(--bad) }}
+.tall thead {{ position: sticky; top: 0; z-index: 1 }} .trace tbody tr {{ border: 0 }}
+.trace tbody tr.stage {{ border-top: 1px solid var(--line) }} .trace td:nth-child(2) {{ text-align: left }}
+.bar {{ background-repeat: no-repeat }}
+@media (max-width: 40rem) {{ .trace tbody th {{ white-space: normal; min-width: 7rem; max-width: 9rem }} }}
 .banner {{ padding: .6rem 1rem; background: var(--bad) }} .banner.same {{ background: var(--good) }}
 figure {{ margin: 0 }} figure img {{ display: block; width: 100%; height: auto; background: #fff }}
 figcaption {{ color: var(--faint); font-size: .875rem }}

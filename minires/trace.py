@@ -15,21 +15,22 @@ mistake.
 """
 
 import copy
-import html
 import inspect
 import json
 import math
 import re
 import zipfile
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
 from minires.layer import Layer
 from minires.losses import softmax_cross_entropy
+from minires.page import document, scrolling
 from minires.probe import Probe
 
-FORMAT = 1
+FORMAT, BY = 1, "minires trace"
 
 
 class Stats(NamedTuple):
@@ -67,7 +68,8 @@ class Trace:
     Attributes
     ----------
     about : dict
-        ``loss``, ``training``, ``net`` (a name), ``kinds`` (class of each layer by path) and ``equations`` by class.
+        ``loss``, ``training``, ``net`` (a name), ``kinds`` (class of each layer by path), ``equations`` by class and
+        ``generators``, the states of random layers before the pass.
     state : dict
         Parameters and buffers before the pass.
     tensors : dict
@@ -79,6 +81,15 @@ class Trace:
     def __init__(self, about, state, tensors):
         self.about, self.state, self.tensors = about, state, tensors
         self.rows = [Row(*row[:2], *(Stats(tuple(s[0]), *s[1:]) for s in row[2:])) for row in about["rows"]]
+
+    def put_into(self, net):
+        """Give a net the weights, the mode and the random generators that this trace was made with; return it."""
+        net.load_state_dict(self.state)
+        for name, generator in _generators(net):
+            state = self.about.get("generators", {}).get(name)
+            if state and state["bit_generator"] == generator.bit_generator.state["bit_generator"]:
+                generator.bit_generator.state = state
+        return net.train(self.about["training"])
 
     def save(self, path):
         """Write an ``.npz`` file of arrays and one JSON text."""
@@ -104,18 +115,20 @@ class Trace:
             raise ValueError(f"{path}: expected a trace, as minires trace --save writes it; it is not one.") from None
         return cls(about, state, tensors)
 
+    @property
+    def setting(self):
+        """What was traced, in a few words."""
+        mode = "training" if self.about["training"] else "evaluation"
+        return f"{self.about['net']}: x of {_by(self.tensors['x'].shape)}, {mode} mode, loss {self.about['loss']:.6g}"
+
     def __str__(self):
         width = max([12, *(len(row.path) for row in self.rows)])
-        head = f"{'layer':<{width}} {'':<4}{'shape':<18}" + "".join(
-            f"{n:>11}" for n in ("mean", "std", "min", "max", "NaN")
-        )
-        lines = [head]
+        head = "".join(f"{name:>11}" for name in ("mean", "std", "min", "max", "NaN"))
+        lines = [self.setting, "", f"{'layer':<{width}} {'':<4}{'shape':<18}{head}"]
         for row in self.rows:
-            for name, s in (("y", row.y), ("dy", row.dy)):
+            for words, name, s in ((row.path, "y", row.y), (f"  {row.kind}", "dy", row.dy)):
                 numbers = "".join(f"{number:>11.3g}" for number in s[1:5]) + f"{s.nan or '':>11}"
-                lines.append(
-                    f"{row.path if name == 'y' else '':<{width}} {name:<4}{_by(s.shape):<18}{numbers}".rstrip()
-                )
+                lines.append(f"{words:<{width}} {name:<4}{_by(s.shape):<18}{numbers}".rstrip())
         lines += ["", "What the layers compute, from their docstrings:"]
         for kind, text in self.about["equations"].items():
             lines.append(f"{kind}: {text['summary']}")
@@ -136,6 +149,7 @@ def trace(net, x, labels, name="net"):
     ('conv1', (2, 16, 8, 8))
     """
     net, state = copy.deepcopy(net).zero_grad(), net.state_dict()
+    generators = {name: generator.bit_generator.state for name, generator in _generators(net)}
     layers = dict(net.named_layers())
     with np.errstate(all="ignore"), Probe(net) as probe:
         logits = net.forward(x)
@@ -159,14 +173,24 @@ def trace(net, x, labels, name="net"):
         "loss": loss,
         "training": net.training,
         "kinds": kinds,
+        "generators": generators,
         "rows": [(p, kinds[p], Stats.of(y), Stats.of(probe.dy[p])) for p, y in probe.y.items() if p and p in probe.dy],
         "equations": {type(layer).__name__: equations(layer) for path, layer in layers.items() if path in probe.y},
     }
-    return Trace(json.loads(json.dumps(about)), state, tensors)
+    about = json.loads(json.dumps(about, default=lambda array: array.tolist()))  # some generators keep arrays
+    return Trace(about, state, tensors)
 
 
 def _named(what, path):
     return f"{what} of {path}" if path else what
+
+
+def _generators(net):
+    """Yield (name, Generator) of the random layers."""
+    for path, layer in net.named_layers():
+        for own, value in vars(layer).items():
+            if isinstance(value, np.random.Generator):
+                yield f"{path}.{own}", value
 
 
 def equations(layer):
@@ -200,14 +224,15 @@ class Difference(NamedTuple):
     """Where two traces part; prints as one sentence or two."""
 
     name: str  # of the first tensor that differs
-    kind: str  # class of the layer
+    path: str  # of the layer that it belongs to
+    kind: str  # class of that layer
     reason: str
     count: int  # of tensors that differ
     total: int
 
     def __str__(self):
         kind = f" ({self.kind})" if self.kind else ""
-        return f"First difference: {self.name}{kind}: {self.reason}. {self.count} of {self.total} tensors differ."
+        return f"First difference: {self.name}{kind}: {self.reason} {self.count} of {self.total} tensors differ."
 
 
 def difference(mine, reference, tolerance=1e-3):
@@ -215,57 +240,62 @@ def difference(mine, reference, tolerance=1e-3):
 
     Two arrays differ when \|mine - reference\| exceeds ``tolerance`` times the largest \|reference\| anywhere, or NaN
     and infinity stand in other places. Forward passes are compared first, then the backward ones.
+
+    A gradient that is zero by its nature, as that of a bias before a batch norm, comes out as rounding: a parameter's
+    gradient may also be off by 10,000 roundings of the largest gradient of any parameter of its layer.
     """
-    found, total = [], 0
+    if not tolerance >= 0:
+        raise ValueError(f"difference: expected a tolerance of at least 0, got {tolerance}.")
+    found, total, rounding = [], 0, _rounding(reference.tensors)
     for name in dict.fromkeys([*mine.tensors, *reference.tensors]):
         total += 1
         if name not in reference.tensors or name not in mine.tensors:
             reason = f"only in {'mine' if name in mine.tensors else 'the reference'}. Is it the same network?"
         else:
-            reason = _unlike(mine.tensors[name], reference.tensors[name], tolerance)
+            reason = _unlike(mine.tensors[name], reference.tensors[name], tolerance, rounding.get(_layer_of(name), 0.0))
         if reason:
             found.append((name, reason))
     if not found:
         return None
     name, reason = found[0]
-    path = name.partition(" of ")[2] if " of " in name else ""
+    path, kinds = name.partition(" of ")[2], reference.about["kinds"] | mine.about["kinds"]
     path = path.rpartition(".")[0] if name.startswith("dL/dp") else path
-    kinds = reference.about["kinds"] | mine.about["kinds"]
-    return Difference(name, kinds.get(path, "") if " of " in name else "", reason, len(found), total)
+    return Difference(name, path, kinds.get(path, "") if " of " in name else "", reason, len(found), total)
 
 
-def _unlike(a, b, tolerance):
+def _layer_of(name):
+    """ "dL/dp of linear" of "dL/dp of linear.bias"; any other name as it is."""
+    return name.rpartition(".")[0] if name.startswith("dL/dp") else name
+
+
+def _rounding(tensors):
+    """{"dL/dp of PATH": how far rounding may take the gradients of this layer's parameters}"""
+    found = {}
+    for name, array in tensors.items():
+        if name.startswith("dL/dp") and array.dtype.kind == "f":
+            largest = np.max(np.abs(array[np.isfinite(array)]), initial=0.0)
+            found[_layer_of(name)] = max(found.get(_layer_of(name), 0.0), 1e4 * np.finfo(array.dtype).eps * largest)
+    return found
+
+
+def _unlike(a, b, tolerance, rounding):
     if a.shape != b.shape:
-        return f"mine has shape {a.shape}, the reference {b.shape}"
+        return f"mine has shape {a.shape}, the reference {b.shape}."
     finite = np.isfinite(b)
     scale = np.max(np.abs(b[finite]), initial=0.0)
     with np.errstate(all="ignore"):
         off = np.where(a == b, 0.0, np.abs(np.asarray(a, np.float64) - b))
     off[np.isnan(a) & np.isnan(b)] = 0
     off[np.isnan(off)] = np.inf  # NaN in one of the two
-    if not off.size or not np.max(off) > tolerance * scale:
+    if not off.size or not np.max(off) > max(tolerance * scale, rounding):
         return ""
     worst = np.unravel_index(np.argmax(off), off.shape)
     part = f" ({np.max(off) / scale:.2g} of the largest)" if scale else ""
     place = f" at {tuple(int(i) for i in worst)}" if worst else ""
-    return f"mine is {a[worst]:.6g}, the reference {b[worst]:.6g}{place}{part}; shape {a.shape}"
+    return f"mine is {a[worst]:.6g}, the reference {b[worst]:.6g}{place}{part}; shape {a.shape}."
 
 
 # -- the page -------------------------------------------------------------------------------------------------
-
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #333; margin: 1.5em auto; max-width: 1350px; padding: 0 1em }
-h1 { font-size: 1.4em } h2 { font-size: 1.15em; margin-top: 2em } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
-th, td { padding: 2px 8px; text-align: right; white-space: nowrap } th { font-weight: 600; color: #777 }
-td:first-child, td:nth-child(2), th:first-child, th:nth-child(2) { text-align: left }
-thead th { position: sticky; top: 0; background: #fff; border-bottom: 1px solid #aaa }
-tr.stage td { border-top: 1px solid #ddd } td.bar { background-repeat: no-repeat }
-tr.bad td { background-color: #fde3e0 } a { color: #0072b2; text-decoration: none }
-.banner { padding: .6em 1em; background: #fde3e0 } .banner.same { background: #e0f2e9 } code { font-size: 13px }
-.equation { margin: .3em 0 .3em 1.5em } .equation img { vertical-align: middle; max-width: 100% }
-"""
-SHORTCUT, BRANCH = "#bfd9ea", "#f6d3bd"  # behind the numbers: forward, backward
 
 
 def page(made, equation=None, compared=None):
@@ -276,51 +306,50 @@ def page(made, equation=None, compared=None):
     made : Trace
     equation : function of a LaTeX formula, optional
         Returns the formula as SVG, or "" where it cannot; default: the LaTeX is shown as text.
-    compared : str, optional
-        What the comparison with another trace came to, for the head of the page.
+    compared : Difference or str, optional
+        What the comparison with another trace came to, for the head of the page; a str where they agree.
     """
-    about = made.about
-    bars = [_bars([getattr(row, which).std for row in made.rows], colour) for which, colour in _COLUMNS.items()]
-    rows, above = [], None
+    about, banner = made.about, ""
+    if compared:
+        banner = f'<p class="banner{" same" * isinstance(compared, str)}">{escape(str(compared))}</p>\n'
+    names = "".join(f'<th scope="col">{name}</th>' for name in ("shape", "mean", "std", "min", "max", "NaN"))
+    table = f"""<table class="trace"><caption><span>{escape(made.setting)}</span></caption>
+<thead><tr><td colspan="2"></td><th colspan="6" scope="colgroup">forward: y</th>
+<th colspan="6" scope="colgroup">backward: dL/dy</th></tr>
+<tr><th scope="col">layer</th><th scope="col">class</th>{names}{names}</tr></thead><tbody>
+{chr(10).join(_rows(made, compared))}
+</tbody></table>"""
+    body = f"""<h1>{escape(about["net"])}: one batch, forward and backward</h1>
+{banner}<p>For each layer, in the order in which it finished: y is what it returned, dL/dy the gradient that came back
+to it. Bars behind a standard deviation are logarithmic, from the smallest of the column to the largest. Red: NaN,
+infinity, or the first difference.</p>
+{scrolling(table, "Layers", "wide tall")}
+<h2>What the layers compute</h2>
+{chr(10).join(_equations_in_html(kind, text, equation) for kind, text in about["equations"].items())}"""
+    return document(f"{about['net']}: a trace", body, BY)
+
+
+def _rows(made, compared):
+    """Yield each layer as a row of the table."""
+    bars = [
+        _bars([getattr(row, name).std for row in made.rows], f"var(--{colour})") for name, colour in COLOURS.items()
+    ]
+    above = None
     for row, *behind in zip(made.rows, *bars):
         stage = row.path.partition(".")[0]
-        bad = row.y.nan or row.dy.nan or (compared and f" {row.path} (" in compared)
-        classes = f"{'stage ' if stage != above else ''}{'bad' if bad else ''}"
-        cells = [
-            f"<td>{html.escape(row.path)}</td>",
-            f'<td><a href="#{html.escape(row.kind)}">{html.escape(row.kind)}</a></td>',
-        ]
+        finite = not (row.y.nan or row.dy.nan) and np.isfinite([*row.y[1:5], *row.dy[1:5]]).all()
+        classes = "stage " * (stage != above) + "bad" * (not finite or row.path == getattr(compared, "path", None))
+        path, kind = escape(row.path).replace(".", ".<wbr>"), escape(row.kind)
+        cells = f'<th scope="row">{path}</th><td><a href="#{kind}">{kind}</a></td>'
         for s, bar in zip((row.y, row.dy), behind):
-            numbers = [f"{number:.3g}" for number in s[1:5]]
-            cells += [
-                f"<td>{_by(s.shape)}</td><td>{numbers[0]}</td>",
-                f'<td class="bar" style="{bar}">{numbers[1]}</td>',
-            ]
-            cells += [f"<td>{number}</td>" for number in (*numbers[2:], s.nan or "")]
-        rows.append(f'<tr class="{classes}">{"".join(cells)}</tr>')
+            mean, std, least, most = (f"{number:.3g}" for number in s[1:5])
+            cells += f'<td>{_by(s.shape)}</td><td>{mean}</td><td class="bar" style="{bar}">{std}</td>'
+            cells += f"<td>{least}</td><td>{most}</td><td>{s.nan or ''}</td>"
+        yield f'<tr class="{classes}">{cells}</tr>'
         above = stage
-    names = "<th>shape</th><th>mean</th><th>std</th><th>min</th><th>max</th><th>NaN</th>"
-    banner = ""
-    if compared:
-        banner = f'<p class="banner{"" if compared.startswith("First") else " same"}">{html.escape(compared)}</p>'
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(about["net"])}: a trace</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(about["net"])}: one batch, forward and backward</h1>
-<p>x of shape {_by(made.tensors["x"].shape)}; {"training" if about["training"] else "evaluation"} mode; loss
-{about["loss"]:.6g}. For each layer, in the order in which it finished: y is what it returned, dL/dy the gradient that
-came back to it. Bars behind a standard deviation are logarithmic, from the smallest of the column to the largest.
-Rows with NaN are red.</p>{banner}
-<div class="wide"><table><thead><tr><th></th><th></th><th colspan="6">forward: y</th>
-<th colspan="6">backward: dL/dy</th></tr><tr><th>layer</th><th>class</th>{names}{names}</tr></thead><tbody>
-{chr(10).join(rows)}
-</tbody></table></div><h2>What the layers compute</h2>
-{chr(10).join(_equations_in_html(kind, text, equation) for kind, text in about["equations"].items())}
-</body></html>
-"""
 
 
-_COLUMNS = {"y": SHORTCUT, "dy": BRANCH}
+COLOURS = {"y": "forward", "dy": "backward"}  # of the bars, by their names in minires.page
 
 
 def _bars(numbers, colour):
@@ -337,13 +366,13 @@ def _bars(numbers, colour):
 def _equations_in_html(kind, text, equation):
     def shown(formula):
         drawn = equation(formula) if equation else ""
-        return f'<p class="equation">{drawn or f"<code>{html.escape(formula)}</code>"}</p>'
+        return f'<p class="equation">{drawn or f"<code>{escape(formula)}</code>"}</p>'
 
     formulas = "".join(shown(formula) for formula in text["forward"])
     if text["backward"] or text["derived"]:
-        formulas += f"<p>Backward: {'' if text['backward'] else html.escape(text['derived'])}</p>"
+        formulas += f"<p>Backward: {'' if text['backward'] else escape(text['derived'])}</p>"
         formulas += "".join(shown(formula) for formula in text["backward"])
-    return f'<h3 id="{html.escape(kind)}">{html.escape(kind)}</h3><p>{html.escape(text["summary"])}</p>{formulas}'
+    return f'<h3 id="{escape(kind)}">{escape(kind)}</h3><p>{escape(text["summary"])}</p>{formulas}'
 
 
 def _by(shape):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from minires.cli import main
-from minires.layers import BatchNorm2d, Linear, ReLU, Sequential
-from minires.networks import cifar_plain, cifar_resnet
+from minires.layers import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
+from minires.networks import cifar_plain, cifar_resnet, cifar_stochastic_depth
 from minires.plots import equation_svg
 from minires.probe import Probe
-from minires.trace import Stats, Trace, difference, equations, page, trace
+from minires.trace import Difference, Stats, Trace, difference, equations, page, trace
 
 
 @pytest.fixture
@@ -106,6 +106,42 @@ def test_a_missing_weight_gradient_is_named(batch):
     assert (found.name, found.kind, found.count) == ("dL/dp of linear.bias", "NoBias", 1)
 
 
+def test_a_gradient_that_is_zero_but_for_rounding_may_differ_and_a_wrong_one_may_not(batch):
+    """dL/d(bias) of a convolution before a batch norm."""
+    net = Sequential(Conv2d(3, 4, 3, rng=0), BatchNorm2d(4), ReLU(), Flatten(), Linear(144, 10, rng=1)).astype(
+        np.float64
+    )
+    reference, mine = (trace(net, batch[0].astype(np.float64), batch[1]) for _ in range(2))
+    assert np.max(np.abs(reference.tensors["dL/dp of 0.bias"])) < 1e-15
+    mine.tensors["dL/dp of 0.bias"] = -mine.tensors["dL/dp of 0.bias"] + 1e-17
+    assert difference(mine, reference, 1e-6) is None
+    mine.tensors["dL/dp of 0.bias"] = np.full(4, 1e-6)
+    found = difference(mine, reference, 1e-6)
+    assert (found.name, found.path, found.kind, found.count) == ("dL/dp of 0.bias", "0", "Conv2d", 1)
+
+
+def test_random_layers_draw_what_they_drew_for_the_reference(batch):
+    reference = trace(cifar_stochastic_depth(20, rng=0), *batch)
+    net = cifar_stochastic_depth(20, rng=7)
+    assert difference(trace(net, *batch), reference)
+    assert difference(trace(reference.put_into(net), *batch), reference, tolerance=0) is None
+    net.eval()
+    assert reference.put_into(net).training and all(layer.training for _, layer in net.named_layers())
+
+
+def test_the_row_of_the_first_difference_is_marked_also_for_a_parameter(batch):
+    reference, mine = (trace(cifar_resnet(8, rng=0), *batch) for _ in range(2))
+    mine.tensors["dL/dp of linear.bias"] = 2 * mine.tensors["dL/dp of linear.bias"]
+    text = page(mine, compared=difference(mine, reference))
+    assert re.findall(r'bad"><th scope="row">(\w+)', text) == ["linear"]
+
+
+def test_a_tolerance_below_zero_is_refused(batch):
+    made = trace(cifar_resnet(8, rng=0), *batch)
+    with pytest.raises(ValueError, match="expected a tolerance of at least 0, got -1"):
+        difference(made, made, tolerance=-1)
+
+
 def test_other_networks_shapes_and_nan_differ(batch):
     resnet = trace(cifar_resnet(8, rng=0), *batch)
     plain = trace(cifar_plain(8, rng=0), *batch)
@@ -131,9 +167,13 @@ def test_a_formula_is_drawn_and_one_beyond_the_drawer_is_left():
 def test_the_page_holds_everything_itself(batch):
     text = page(trace(cifar_resnet(8, rng=0), *batch, "resnet-8"), equation_svg)
     assert text.count("<tr") == 2 + len(trace(cifar_resnet(8, rng=0), *batch).rows)
-    assert not re.search(r'(src|href)="(?!data:|#)', text) and "stage1.0.residual.branch.conv1" in text
-    marked = page(trace(cifar_resnet(8, rng=0), *batch), compared="First difference: y of conv1 (Conv2d): ...")
-    assert 'class="banner"' in marked and marked.count('bad"') == 1
+    assert (
+        not re.search(r'(src|href)="(?!data:|#)', text) and "stage1.<wbr>0.<wbr>residual.<wbr>branch.<wbr>conv1" in text
+    )
+    marked = page(
+        trace(cifar_resnet(8, rng=0), *batch), compared=Difference("y of bn1", "bn1", "BatchNorm2d", "", 1, 2)
+    )
+    assert 'class="banner"' in marked and re.findall(r'bad"><th scope="row">(\w+)', marked) == ["bn1"]
 
 
 def test_the_command_compares_with_a_saved_trace_on_its_weights(tmp_path, monkeypatch, capsys):
@@ -160,17 +200,36 @@ def test_the_command_compares_with_a_saved_trace_on_its_weights(tmp_path, monkey
         (["nothing.py:build"], "no file nothing.py"),
         (["resnet-8", "--html", "no/where.html"], "--html: no folder no"),
         (["resnet-8", "--batch", "0"], "expected --batch and --classes of at least 1"),
+        (["resnet-8", "--batch", "2", "--against", "ref.npz"], "brings its own batch and weights. Leave --batch or"),
+        (["resnet-8", "--checkpoint", "c.npz", "--against", "ref.npz"], "Leave --checkpoint or --against out"),
+        (["resnet-8", "--eval", "--against", "ref.npz"], "Leave --eval or --against out"),
+        (["resnet-8", "--save", "ref.npz", "--against", "ref.npz"], "--save: ref.npz is what is compared with"),
+        (["resnet-8", "--tolerance", "-1", "--against", "ref.npz"], "expected a tolerance of at least 0"),
+        (["resnet-8", "--html", "ref.npz"], "--html: ref.npz is there already and no page of minires trace"),
+        (
+            ["crash.py:build"],
+            "trace: crash.py, line 4: AttributeError: 'numpy.ndarray' object has no attribute 'nothing'",
+        ),
     ],
 )
 def test_what_cannot_be_traced_is_said_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     net = cifar_resnet(8, rng=0)
     trace(net, np.ones((2, 3, 8, 8), np.float32), np.array([0, 1])).save("ref.npz")
+    (tmp_path / "crash.py").write_text(
+        "import minires\nclass Crash(minires.ReLU):\n    def backward(self, dy):\n        return dy.nothing\n"
+        "def build():\n    return minires.Sequential(Crash(), minires.GlobalAvgPool2d(), minires.Linear(3, 10))\n"
+    )
+    before = (tmp_path / "ref.npz").read_bytes()
     assert main(["trace", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1 and (tmp_path / "ref.npz").read_bytes() == before
 
 
 def test_a_trace_of_a_sequential_without_names_prints():
     net = Sequential(Linear(3, 4, rng=0), ReLU(), Linear(4, 2, rng=1))
     text = str(trace(net, np.ones((2, 3), np.float32), np.array([0, 1])))
-    assert text.splitlines()[1].split()[:3] == ["0", "y", "2x4"] and "Linear: Multiply by a matrix" in text
+    setting, _, head, first, second, *_ = text.splitlines()
+    assert setting.startswith("net: x of 2x3, training mode, loss 0.") and head.split()[:2] == ["layer", "shape"]
+    assert (first.split()[:3], second.split()[:3]) == (["0", "y", "2x4"], ["Linear", "dy", "2x4"])
+    assert "Linear: Multiply by a matrix" in text
