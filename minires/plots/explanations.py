@@ -95,9 +95,9 @@ def shattered_figure(traces, correlations, by_depth, note=""):
     for name, (layers, found) in by_depth.items():
         layers, found = np.asarray(layers), np.asarray(found)
         colour = BRANCH if name.startswith("plain") else "#56B4E9" if "beta" in name else SHORTCUT
-        style = {"ls": (0, (4, 1.5)), "mfc": "white"} if name.endswith("independent") else {"ls": "-"}
+        style = {"ls": (0, (4, 1.5)), "marker": "s"} if name.endswith("independent") else {"marker": "o"}
         seen = found > 0
-        depths.plot(layers[seen], found[seen], marker="o", color=colour, lw=1.6, ms=4, label=name, **style)
+        depths.plot(layers[seen], found[seen], color=colour, lw=1.6, ms=4, label=name, **style)
     deepest = max(np.max(layers) for layers, _ in by_depth.values())
     layers = np.linspace(1, deepest, 300)
     start = max(found[0] for _, found in by_depth.values())
