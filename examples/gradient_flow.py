@@ -44,12 +44,11 @@ def main(arguments=None):
                     slower = Namespace(**vars(options) | {"lr": options.bare_lr})
                     note = f"{setting(slower, train_set)} Without batch norm."
                 figures[f"gradient-flow{kind}"] = flow_history_figure(found, note)
-                for moment, when in ((min, "at the start"), (max, "at the end")):
-                    steps = {name: moment(history) for name, history in found.items()}  # the last of one that diverged
-                    flows = {f"{name}\nstep {step:,}": found[name][step] for name, step in steps.items()}
-                    figures[f"river{kind}-{when.replace(' ', '-')}"] = river_figure(
-                        flows, f"{when.capitalize()}. {note}"
-                    )
+                for step in sorted({step for history in found.values() for step in history}):
+                    flows = {
+                        f"{name}\nstep {step:,}": history[step] for name, history in found.items() if step in history
+                    }
+                    figures[f"river{kind}-step-{step}"] = river_figure(flows, note)
         keep(options, train_set, figures, numbers)
 
 

@@ -9,7 +9,8 @@ from minires.plots.sheet import BRANCH, FAINT, INK, OTHER_COLOURS, SHORTCUT, cle
 def responses_figure(responses, note=""):
     """Standard deviation of every 3x3 layer's response: in order above, from the largest to the smallest below.
 
-    After Fig. 7 of He et al. 2015; plain nets dashed, others drawn through.
+    After Fig. 7 of He et al. 2015; plain nets dashed, others drawn through. Where some are above 10 the axis is
+    logarithmic.
 
     Parameters
     ----------
@@ -32,8 +33,12 @@ def responses_figure(responses, note=""):
     for axis, words in zip(axes, ("in order, from the input to the loss", "sorted by size")):
         axis.set_title(words, fontsize=10, color=INK, loc="left")
         axis.set_ylabel("std of the response", color=INK)
-        axis.set_ylim(bottom=0)
         clean(axis)
+        if max(row.std for rows in responses.values() for row in rows) > 10:
+            axis.set_yscale("log")
+            axis.minorticks_off()
+        else:
+            axis.set_ylim(bottom=0)
     axes[0].set_xlim(1, max(len(rows) for rows in responses.values()))
     axes[1].set_xlabel("3x3 layer", color=INK)
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, labelcolor="linecolor")

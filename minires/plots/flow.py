@@ -105,7 +105,7 @@ def river_figure(flows, note=""):
         beside = dict(transform=axis.transAxes, va="center", fontsize=9)
         axis.text(-0.075, 0.5, name, ha="right", color=INK, fontweight="bold", **beside)
         axis.text(-0.012, 0.5, f"{flow[-1].entering:.2g}", ha="right", color=FAINT, **beside)
-        axis.text(1.012, 0.5, f"{_leaving(flow[0]):.3g}", ha="left", color=FAINT, **beside)
+        axis.text(1.012, 0.5, f"{_leaving(flow[0]):.2g}", ha="left", color=FAINT, **beside)
     above = dict(transform=axes[0].transAxes, fontsize=9, va="bottom")
     axes[0].text(0, 1.06, "loss  →", ha="left", color=FAINT, **above)
     axes[0].text(1, 1.06, "→  input", ha="right", color=FAINT, **above)
