@@ -79,6 +79,8 @@ def summary(net, input_shape=(3, 32, 32)):
     >>> walk.parameters, walk.multiply_adds
     (269722, 40551040)
     """
+    if not isinstance(net, Layer):
+        raise TypeError(f"summary: expected a network, got {net!r}. From a name network(name) makes one.")
     net = copy.deepcopy(net).eval()
     with net.without_caches(), Probe(net, reduce=np.shape) as probe:
         net.forward(np.zeros((1, *input_shape), np.float32))

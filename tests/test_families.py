@@ -15,6 +15,7 @@ from minires.layers import (
     MaxPool2d,
     Product,
     ReLU,
+    Residual,
     Sequential,
     StochasticResidual,
 )
@@ -303,8 +304,16 @@ def test_an_inception_block_is_three_lines_of_concat():
         (lambda: cifar_highway(20, carry="T"), "carry: expected '1 - T' or 'free', got 'T'"),
         (lambda: highway_mlp(1), "highway_mlp: expected depth, a whole number of at least 2.*; got 1"),
         (lambda: cifar_one_layer(21), r"3n \+ 2"),
-        (lambda: cifar_stochastic_depth(110, survival=0), "expected survival above 0 and at most 1, got"),
+        (lambda: cifar_stochastic_depth(110, survival=0), "survival: expected .* at most 1, got 0"),
+        (lambda: cifar_stochastic_depth(20, survival=2), "survival: expected .* at most 1, got 2"),
+        (
+            lambda: StochasticResidual(Identity(), survival=0),
+            "Residual: expected survival above 0",
+        ),
+        (lambda: cifar_highway(20, widths=16), "expected widths of three stages, such as .16, 32, 64.; got 16"),
+        (lambda: vgg16(table="64 m"), "expected a table of channels and M, such as '64 M 128', got 'm'"),
         (lambda: Concat(), "Concat: expected at least one branch"),
+        (lambda: Concat(forward=Identity()), "Concat: no branch can be named 'forward'"),
         (lambda: Gated(Linear(3, 4), Linear(3, 1)).forward(normal(2, 3)), r"Gated: .* branch \(2, 4\), gate \(2, 1\)"),
         (lambda: Product(Linear(3, 4), Identity()).forward(normal(2, 3)), r"Product: .*left \(2, 4\), right \(2, 3\)"),
         (
@@ -315,6 +324,20 @@ def test_an_inception_block_is_three_lines_of_concat():
 )
 def test_the_error_names_what_was_wrong(build, message):
     with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: Residual(ReLU), "Residual: expected branch to be a Layer, got <class .*parentheses after a class"),
+        (lambda: Residual(ReLU(), Conv2d), "Residual: expected shortcut to be a Layer"),
+        (lambda: Gated(ReLU(), None), "Gated: expected gate to be a Layer, got None"),
+        (lambda: Product(ReLU(), 3), "Product: expected right to be a Layer, got 3"),
+    ],
+)
+def test_a_part_that_is_no_layer_is_named(build, message):
+    with pytest.raises(TypeError, match=message):
         build()
 
 

@@ -50,12 +50,8 @@ class Sequential(Layer):
 
     def __init__(self, *layers, **named):
         named = {str(i): layer for i, layer in enumerate(layers)} | named
+        check_layers(self, **{f"layer {name!r}": layer for name, layer in named.items()})
         for name, layer in named.items():
-            if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"Sequential: expected layer {name!r} to be a Layer, got {layer!r}. "
-                    "Is a star missing, Sequential(*layers), or are the parentheses after a class?"
-                )
             if hasattr(self, name):
                 raise ValueError(f"Sequential: no layer can be named {name!r}, an attribute that every layer has.")
             setattr(self, name, layer)
@@ -128,6 +124,7 @@ class Residual(Layer):
     def __init__(self, branch, shortcut=None):
         self.branch = branch
         self.shortcut = Identity() if shortcut is None else shortcut
+        check_layers(self, branch=branch, shortcut=self.shortcut)
 
     def forward(self, x):
         return add(self.branch.forward(x), self.shortcut.forward(x))
@@ -138,6 +135,17 @@ class Residual(Layer):
 
     def __repr__(self):
         return tree(self)
+
+
+def check_layers(owner, **parts):
+    """The parts of a composite are Layers."""
+    for name, part in parts.items():
+        if not isinstance(part, Layer):
+            kind = type(owner).__name__
+            raise TypeError(
+                f"{kind}: expected {name} to be a Layer, got {part!r}. "
+                f"Is a star missing, {kind}(*layers), or are the parentheses after a class?"
+            )
 
 
 def add(a, b):

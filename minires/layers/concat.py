@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires.layer import Layer
-from minires.layers.compose import tree
+from minires.layers.compose import check_layers, tree
 
 
 class Concat(Layer):
@@ -42,9 +42,10 @@ class Concat(Layer):
         named = {str(i): branch for i, branch in enumerate(branches)} | named
         if not named:
             raise ValueError("Concat: expected at least one branch, got none.")
+        check_layers(self, **{f"branch {name!r}": branch for name, branch in named.items()})
         for name, branch in named.items():
-            if not isinstance(branch, Layer):
-                raise TypeError(f"Concat: expected branch {name!r} to be a Layer, got {branch!r}. Is a star missing?")
+            if hasattr(self, name):
+                raise ValueError(f"Concat: no branch can be named {name!r}, an attribute that every Concat has.")
             setattr(self, name, branch)
 
     def branches(self):

@@ -1,7 +1,7 @@
 """Paths multiplied: by a constant, by each other, by a gate."""
 
 from minires.layer import Layer
-from minires.layers.compose import Identity, add, tree
+from minires.layers.compose import Identity, add, check_layers, tree
 
 
 class Scale(Layer):
@@ -70,6 +70,7 @@ class Product(Layer):
     """
 
     def __init__(self, left, right):
+        check_layers(self, left=left, right=right)
         self.left, self.right = left, right
 
     def forward(self, x):
@@ -133,6 +134,7 @@ class Gated(Layer):
     def __init__(self, branch, gate, shortcut=None):
         self.branch, self.gate = branch, gate
         self.shortcut = Identity() if shortcut is None else shortcut
+        check_layers(self, branch=branch, gate=gate, shortcut=self.shortcut)
 
     def forward(self, x):
         h, t, s = self.branch.forward(x), self.gate.forward(x), self.shortcut.forward(x)

@@ -95,9 +95,16 @@ def cifar_network(blocks, block, widths, classes=10, rng=None, preactivation=Fal
         parts = dict(conv1=conv1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
     else:
         parts = dict(conv1=conv1, bn1=BatchNorm2d(16), relu=ReLU(), **stages)
-    net = Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    net = Sequential(**parts, **classifier(channels, classes, rng))
     net._in_own_names = in_own_names
     return net
+
+
+def classifier(channels, classes, rng):
+    """Return the end of a network: the mean over the image, and a linear layer."""
+    if not isinstance(classes, (int, np.integer)) or classes < 1:
+        raise ValueError(f"classes: expected a whole number of at least 1, got {classes!r}. Is it the seed? Use rng=.")
+    return dict(pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
 
 
 def blocks_a_stage(depth, step, rest=2, examples=DEPTHS):

@@ -90,7 +90,8 @@ def match_names(own, theirs):
         Names in the net and in the file. All of theirs may begin with ``module.``.
     """
     theirs = dict.fromkeys(theirs)
-    prefix = "module." if all(name.startswith("module.") for name in theirs) else ""  # by torch's DataParallel
+    parallel = theirs and all(name.startswith("module.") for name in theirs)  # written by torch's DataParallel
+    prefix = "module." if parallel else ""
     ignored = [name for name in theirs if name.rpartition(".")[2] == "num_batches_tracked"]
 
     def match(source):

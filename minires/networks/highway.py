@@ -20,7 +20,6 @@ from minires.layers import (
     Conv2d,
     Flatten,
     Gated,
-    GlobalAvgPool2d,
     Identity,
     Linear,
     Product,
@@ -29,7 +28,7 @@ from minires.layers import (
     Sequential,
     Sigmoid,
 )
-from minires.networks.cifar import WIDTHS, blocks_a_stage
+from minires.networks.cifar import WIDTHS, blocks_a_stage, classifier
 
 
 def highway(build, bias=-1.0, carry="1 - T"):
@@ -95,13 +94,15 @@ def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rn
     """
     blocks, rng = blocks_a_stage(depth, 3, examples=(11, 20, 32)), np.random.default_rng(rng)
     block = partial(highway_block, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
+    if np.shape(widths) != (3,):
+        raise ValueError(f"cifar_highway: expected widths of three stages, such as (16, 32, 64); got {widths!r}.")
     channels = widths[0]
     parts = dict(conv1=Conv2d(3, channels, 3, padding=1, rng=rng), relu=ReLU())
     for i, width in enumerate(widths, start=1):
         first = block(channels, width, 1 if i == 1 else 2, rng=rng)
         parts[f"stage{i}"] = Sequential(first, *(block(width, width, rng=rng) for _ in range(blocks - 1)))
         channels = width
-    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    return Sequential(**parts, **classifier(channels, classes, rng))
 
 
 def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=None, classes=10, rng=None):
@@ -122,7 +123,7 @@ def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=No
     >>> highway_mlp(10, rng=0).forward(np.zeros((2, 3, 32, 32))).shape
     (2, 10)
     """
-    if not isinstance(depth, int) or depth < 2:
+    if not isinstance(depth, (int, np.integer)) or depth < 2:
         raise ValueError(f"highway_mlp: expected depth, a whole number of at least 2, such as 10 or 50; got {depth!r}.")
     rng = np.random.default_rng(rng)
     layer = partial(highway, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)

@@ -24,9 +24,10 @@ from functools import partial
 
 import numpy as np
 
-from minires.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential
+from minires.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import bottleneck_block
+from minires.networks.cifar import classifier
 from minires.networks.foreign import in_own_names
 from minires.networks.preactivation import preact_bottleneck
 
@@ -64,6 +65,8 @@ def imagenet_resnet(depth, shortcut="B", stride_on="3x3", classes=1000, rng=None
     11689512
     """
     _known("imagenet_resnet", depth, [*BASIC, 50, 101, 152])
+    if shortcut is None:
+        raise ValueError("imagenet_resnet: shortcut=None is the plain network. Use imagenet_plain(depth), of 18 or 34.")
     if depth in BASIC:
         return imagenet_network(BASIC[depth], partial(basic_block, shortcut=shortcut), 1, classes, rng)
     block = partial(bottleneck_block, shortcut=shortcut, stride_on=stride_on)
@@ -107,7 +110,7 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
         parts = dict(conv1=conv1, pool1=pool1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
     else:
         parts = dict(conv1=conv1, bn1=BatchNorm2d(64), relu=ReLU(), pool1=pool1, **stages)
-    net = Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    net = Sequential(**parts, **classifier(channels, classes, rng))
     net._in_own_names = in_own_names
     return net
 

@@ -91,6 +91,8 @@ def network(name, classes=None, rng=None):
     >>> len(network("resnet20-B", rng=0).parameters())
     65
     """
+    if not isinstance(name, str):
+        raise TypeError(f"network: expected a name such as 'resnet-20', got {name!r}. By depth: cifar_resnet(20).")
     known = name.strip().replace("_", "-")
     for pattern, build in NAMES.items():
         match = re.fullmatch(pattern, known, re.IGNORECASE)

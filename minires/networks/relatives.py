@@ -8,8 +8,9 @@ References
 
 import numpy as np
 
-from minires.layers import BatchNorm2d, Concat, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, ReLU, Sequential
+from minires.layers import BatchNorm2d, Concat, Conv2d, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import conv3x3
+from minires.networks.cifar import classifier
 
 VGG16 = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"  # channels of a convolution; M: 2x2 max pooling
 
@@ -30,11 +31,13 @@ def vgg16(classes=10, table=VGG16, rng=None):
         if word == "M":
             parts[f"pool{stage}"] = MaxPool2d(2)
             stage += 1
+        elif not word.isdecimal():
+            raise ValueError(f"vgg16: expected a table of channels and M, such as '64 M 128', got {word!r} in it.")
         else:
             i, width = sum(name.startswith("conv") for name in parts) + 1, int(word)
             parts |= {f"conv{i}": conv3x3(channels, width, rng=rng), f"bn{i}": BatchNorm2d(width), f"relu{i}": ReLU()}
             channels = width
-    return Sequential(**parts, pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
+    return Sequential(**parts, **classifier(channels, classes, rng))
 
 
 def conv_relu(in_channels, out_channels, kernel_size, rng=None):

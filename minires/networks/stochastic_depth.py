@@ -26,6 +26,8 @@ def linear_decay(blocks, last=0.5):
     >>> linear_decay(4)
     [0.875, 0.75, 0.625, 0.5]
     """
+    if not 0 < last <= 1:
+        raise ValueError(f"survival: expected a probability above 0 and at most 1, got {last}.")
     return [1 - block / blocks * (1 - last) for block in range(1, blocks + 1)]
 
 
