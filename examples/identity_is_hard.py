@@ -46,7 +46,10 @@ def main(arguments=None):
         )
         options.out.mkdir(parents=True, exist_ok=True)
         identity_figure(*fits.values(), note).savefig(options.out / "identity.png")
-        note = f"80 points of a line, a wave and a step, noise 0.15; stumps shrunk by 0.3; seed {options.seed}."
+        note = (
+            f"80 points of a line, a wave and a step, noise 0.15; stumps shrunk by 0.3; seed {options.seed}. In the "
+            "titles: mean square of what is left."
+        )
         residuals_figure(x, y, line, boosted, staged, note).savefig(options.out / "residuals.png")
         rows = [[name, fit.kind, fit.blocks, fit.lr, fit.final] for name, found in fits.items() for fit in found]
         about = {"machine": machine(), "seed": options.seed, "steps": options.steps, "fits": rows}

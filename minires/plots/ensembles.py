@@ -267,8 +267,7 @@ def residuals_figure(x, y, line, boosted, staged, note=""):
             above.plot(x, fit, color=colour, lw=1.7, drawstyle=drawn, label=f"after {k}" if k is not None else None)
         below.axhline(0, color=FAINT, lw=0.8)
         below.vlines(x, 0, y - fit, color=colour, lw=1)
-        below.set_title(f"mean square {np.mean((y - fit) ** 2):.3f}", fontsize=8.5, color=INK, y=0.87)
-        above.set_title(title, fontsize=9.5, color=INK)
+        above.set_title(f"{title}; leaves {np.mean((y - fit) ** 2):.3f}", fontsize=9.5, color=INK)
         for axis in (above, below):
             clean(axis)
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
