@@ -159,7 +159,7 @@ def boosting_figure(together, boosted, note=""):
     width = 11.5
     figure, bottom, top = sheet(width, 4.0, note)
     left, middle, right = figure.subplots(1, 3)
-    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.24)
+    figure.subplots_adjust(0.7 / width, bottom + 0.11, 1 - 0.15 / width, top, wspace=0.29)
     kinds = (together, SHORTCUT, "end to end"), (boosted, BRANCH, "block by block")
     for i, ((rows, gamma), colour, name) in enumerate(kinds):
         at = np.arange(len(rows))
@@ -174,7 +174,8 @@ def boosting_figure(together, boosted, note=""):
     left.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="upper right")
     middle.axhline(0, color=FAINT, lw=0.8)
     middle.set_ylabel("gamma_t²; above 0: a weak learner", color=INK)
-    right.set(ylim=(0, 1))
+    right.set_ylim(min(0, right.get_ylim()[0]), 1)
+    right.axhline(0, color=FAINT, lw=0.8)
     right.set_ylabel("edge; 0: a guess, 1: certainty", color=INK)
     _parts_on_x([left, middle, right], ["a linear classifier after each part", "what each part gains", "its edge"])
     return figure
