@@ -6,6 +6,7 @@ import pytest
 from minires.layers import Identity, SubsampleShortcut
 from minires.networks import (
     basic_block,
+    bottleneck_block,
     cifar_bottleneck,
     cifar_network,
     cifar_plain,
@@ -135,7 +136,7 @@ def test_a_network_takes_any_block_of_that_form():
 # -- pre-activation and wide: Identity Mappings in Deep Residual Networks; Wide Residual Networks ------------------
 
 
-@pytest.mark.parametrize("depth, parameters", [(164, 1_703_258), (1001, 10_327_706)])
+@pytest.mark.parametrize("depth, parameters", [(110, 1_730_522), (164, 1_703_258), (1001, 10_327_706)])
 def test_preactivation_has_the_papers_parameters(depth, parameters):
     assert size(preact_resnet(depth, rng=0)) == parameters
 
@@ -230,19 +231,21 @@ IMAGENET = {
 
 
 @pytest.mark.parametrize("depth", IMAGENET)
-def test_imagenet_parameters_and_multiply_adds_are_the_papers(depth):
-    parameters, *billions = IMAGENET[depth]
-    for stride_on, billion in zip(("1x1", "3x3"), billions):
-        net = imagenet_resnet(depth, stride_on=stride_on, rng=0)
-        walk = summary(net, (3, 224, 224))
-        assert walk.parameters == size(net) == parameters
-        assert round(walk.multiply_adds / 1e9, 3) == billion
-
-
-@pytest.mark.parametrize("depth", [*IMAGENET, 200])
-def test_an_imagenet_network_has_as_many_layers_as_its_name_says(depth):
-    net = imagenet_preact(200, rng=0) if depth == 200 else imagenet_resnet(depth, rng=0)
+def test_imagenet_layers_parameters_and_multiply_adds_are_the_papers(depth):
+    parameters, billion, _ = IMAGENET[depth]
+    net = imagenet_resnet(depth, stride_on="1x1", rng=0)
+    walk = summary(net, (3, 224, 224))
+    assert walk.parameters == size(net) == parameters
+    assert round(walk.multiply_adds / 1e9, 3) == billion
     assert len(layers_with_weights(net)) == depth
+
+
+@pytest.mark.parametrize(
+    "depth", [50, pytest.param(101, marks=pytest.mark.slow), pytest.param(152, marks=pytest.mark.slow)]
+)
+def test_with_the_stride_on_the_3x3_multiply_adds_are_torchvisions(depth):
+    walk = summary(imagenet_resnet(depth, rng=0), (3, 224, 224))
+    assert (walk.parameters, round(walk.multiply_adds / 1e9, 3)) == (IMAGENET[depth][0], IMAGENET[depth][2])
 
 
 @pytest.mark.parametrize("depth, parameters", [(18, 11_515_688), (34, 21_623_848)])
@@ -266,7 +269,33 @@ def bottleneck_parameters(blocks):
 
 
 def test_preactivation_200_has_the_parameters_of_its_table():
-    assert size(imagenet_preact(200, rng=0)) == bottleneck_parameters((3, 24, 36, 3))
+    walk = summary(imagenet_preact(200, rng=0), (3, 224, 224))
+    assert walk.parameters == bottleneck_parameters((3, 24, 36, 3)) == 64_666_152
+    assert round(walk.multiply_adds / 1e9, 3) == 15.007
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "build, billion",
+    [
+        (lambda: imagenet_plain(18, rng=0), 1.795),
+        (lambda: imagenet_plain(34, rng=0), 3.644),
+        (lambda: imagenet_preact(200, stride_on="1x1", rng=0), 14.776),
+        (lambda: imagenet_wide(50, 2, rng=0), 11.398),
+        (lambda: imagenet_wide(50, 2, stride_on="1x1", rng=0), 10.936),
+    ],
+    ids=["plain-18", "plain-34", "preact-200 1x1", "wrn-50-2", "wrn-50-2 1x1"],
+)
+def test_multiply_adds_of_the_other_imagenet_networks(build, billion):
+    assert round(summary(build(), (3, 224, 224)).multiply_adds / 1e9, 3) == billion
+
+
+def test_a_bottleneck_has_about_the_weights_of_a_basic_block_of_a_quarter_of_its_channels():
+    def weights(block):
+        return sum(p.data.size for p in block.parameters() if p.data.ndim > 1)
+
+    assert weights(bottleneck_block(256, 256, rng=0)) == 69_632
+    assert weights(basic_block(64, 64, rng=0)) == 73_728
 
 
 def test_the_lectures_walk_through_resnet18():
