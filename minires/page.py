@@ -63,9 +63,12 @@ th:first-child {{ text-align: left; padding-left: 0 }} tbody tr {{ border-bottom
 .facts td, .facts th {{ text-align: left; white-space: normal; overflow-wrap: anywhere }}
 .facts th {{ white-space: nowrap; position: static }} .facts td {{ min-width: 6rem }}
 tr.bad, tr.bad th {{ background: var(--bad) }}
-.tall thead {{ position: sticky; top: 0; z-index: 1 }} .trace tbody tr {{ border: 0 }}
-.trace tbody tr.stage {{ border-top: 1px solid var(--line) }} .trace td:nth-child(2) {{ text-align: left }}
-.bar {{ background-repeat: no-repeat }}
+.tall thead {{ position: sticky; top: 0; z-index: 1 }}
+.trace {{ font-size: .8125rem }} .trace tbody tr {{ border: 0 }} body:has(.trace) {{ max-width: 90rem }}
+.trace tbody tr.stage {{ border-top: 1px solid var(--line) }} .bar {{ background-repeat: no-repeat }}
+.trace th, .trace td {{ padding: .15rem .4rem }} .trace th:first-child {{ padding-left: 0 }}
+.trace td:nth-child(2), .trace th:nth-child(2), .trace [scope=colgroup] {{ text-align: left }}
+@media (min-width: 40rem) {{ wbr {{ display: none }} }}
 @media (max-width: 40rem) {{ .trace tbody th {{ white-space: normal; min-width: 7rem; max-width: 9rem }} }}
 .banner {{ padding: .6rem 1rem; background: var(--bad) }} .banner.same {{ background: var(--good) }}
 figure {{ margin: 0 }} figure img {{ display: block; width: 100%; height: auto; background: #fff }}
@@ -127,8 +130,9 @@ def table(caption, head, rows, bad=(), facts=False):
     """
     titles = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     head = f"<thead><tr>{titles}</tr></thead>" if head else ""
+    set_off = ' class="bad"'
     lines = [
-        f'<tr{" class=bad" * (i in bad)}><th scope="row">{escape(first)}</th>'
+        f'<tr{set_off * (i in bad)}><th scope="row">{escape(first)}</th>'
         + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         + "</tr>"
         for i, (first, *cells) in enumerate(rows)

@@ -311,7 +311,8 @@ def page(made, equation=None, compared=None):
     """
     about, banner = made.about, ""
     if compared:
-        banner = f'<p class="banner{" same" * isinstance(compared, str)}">{escape(str(compared))}</p>\n'
+        kind, show = (" same", "") if isinstance(compared, str) else ("", ' <a href="#first">Show the layer</a>')
+        banner = f'<p class="banner{kind}">{escape(str(compared))}{show}</p>\n'
     names = "".join(f'<th scope="col">{name}</th>' for name in ("shape", "mean", "std", "min", "max", "NaN"))
     table = f"""<table class="trace"><caption><span>{escape(made.setting)}</span></caption>
 <thead><tr><td colspan="2"></td><th colspan="6" scope="colgroup">forward: y</th>
@@ -338,14 +339,15 @@ def _rows(made, compared):
     for row, *behind in zip(made.rows, *bars):
         stage = row.path.partition(".")[0]
         finite = not (row.y.nan or row.dy.nan) and np.isfinite([*row.y[1:5], *row.dy[1:5]]).all()
-        classes = "stage " * (stage != above) + "bad" * (not finite or row.path == getattr(compared, "path", None))
+        first = row.path == getattr(compared, "path", None)
+        attributes = f' class="{"stage " * (stage != above)}{"bad" * (first or not finite)}"' + ' id="first"' * first
         path, kind = escape(row.path).replace(".", ".<wbr>"), escape(row.kind)
         cells = f'<th scope="row">{path}</th><td><a href="#{kind}">{kind}</a></td>'
         for s, bar in zip((row.y, row.dy), behind):
             mean, std, least, most = (f"{number:.3g}" for number in s[1:5])
             cells += f'<td>{_by(s.shape)}</td><td>{mean}</td><td class="bar" style="{bar}">{std}</td>'
             cells += f"<td>{least}</td><td>{most}</td><td>{s.nan or ''}</td>"
-        yield f'<tr class="{classes}">{cells}</tr>'
+        yield f"<tr{attributes}>{cells}</tr>"
         above = stage
 
 

@@ -133,7 +133,7 @@ def test_the_row_of_the_first_difference_is_marked_also_for_a_parameter(batch):
     reference, mine = (trace(cifar_resnet(8, rng=0), *batch) for _ in range(2))
     mine.tensors["dL/dp of linear.bias"] = 2 * mine.tensors["dL/dp of linear.bias"]
     text = page(mine, compared=difference(mine, reference))
-    assert re.findall(r'bad"><th scope="row">(\w+)', text) == ["linear"]
+    assert re.findall(r'bad" id="first"><th scope="row">(\w+)', text) == ["linear"]
 
 
 def test_a_tolerance_below_zero_is_refused(batch):
@@ -173,7 +173,7 @@ def test_the_page_holds_everything_itself(batch):
     marked = page(
         trace(cifar_resnet(8, rng=0), *batch), compared=Difference("y of bn1", "bn1", "BatchNorm2d", "", 1, 2)
     )
-    assert 'class="banner"' in marked and re.findall(r'bad"><th scope="row">(\w+)', marked) == ["bn1"]
+    assert 'class="banner"' in marked and re.findall(r'bad" id="first"><th scope="row">(\w+)', marked) == ["bn1"]
 
 
 def test_the_command_compares_with_a_saved_trace_on_its_weights(tmp_path, monkeypatch, capsys):

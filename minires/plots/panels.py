@@ -26,7 +26,7 @@ def error_figures(panels, width=4.2):
     keys = [key for panel in panels.values() for key in panel]
     if not keys:
         raise ValueError("error_figures: expected at least one panel with a log, got none. Has any run started?")
-    names = {(net, depth): f"{net}-{depth}" if depth else net for net, depth in keys}
+    names = {(net, depth): _in_short(f"{net}-{depth}" if depth else net) for net, depth in keys}
     by_depth = depth_colours(sorted({depth for _, depth in keys}))
     figures = {title: Figure(figsize=(width, 0.8 * width), dpi=200, facecolor="white") for title in panels}
     axes = [figure.subplots() for figure in figures.values()]
@@ -35,11 +35,16 @@ def error_figures(panels, width=4.2):
     beside = 0.095 * max(map(len, names.values())) + 0.1  # inches, for the names at the ends of the curves
     styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
     for axis, (title, figure) in zip(axes, figures.items()):
-        axis.set_title(title, fontsize=11, color=INK, pad=6)
+        axis.set_title(_in_short(title, 40), fontsize=11, color=INK, pad=6)
         axis.set_ylabel("error (%)", color=INK)
         axis.legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
         figure.subplots_adjust(0.55 / width, 0.5 / (0.8 * width), 1 - beside / width, 1 - 0.3 / (0.8 * width))
     return figures
+
+
+def _in_short(name, most=20):
+    """A name that fits, and is no formula to matplotlib."""
+    return (name if len(name) <= most else f"{name[: most - 8]}…{name[-7:]}").replace("$", r"\$")
 
 
 def response_figures(responses, width=4.2):

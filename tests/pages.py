@@ -1,20 +1,89 @@
-"""A real browser without a window, for the tests of pages: Chromium, spoken to through a pipe in its DevTools protocol.
+"""Pages as a parser reads them and as a real browser shows them: for the tests of ``minires report`` and ``trace``.
 
-What is asked of a page: how wide it is on a given screen, whether its images are drawn, what it asked the network for,
-what it looks like.
+The browser is Chromium without a window, spoken to through a pipe in its DevTools protocol. What is asked of a page:
+how wide it is on a given screen, whether its images are drawn, what it wants from the network, what it looks like.
 """
 
 import base64
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
+import threading
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from typing import NamedTuple
+
+from matplotlib.image import imread
+
+VOID = {"meta", "img", "wbr", "link", "br"}
+
+
+class Page(HTMLParser):
+    """Reads a page and refuses one whose tags do not close in order; keeps tables, headings, images and addresses."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tables, self.headings, self.images, self.addresses, self.tags = [], {}, [], [], [], set()
+        self._rows, self._caption, self._text = [], None, ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.add(tag)
+        self.addresses += [attributes[name] for name in ("src", "href", "srcset", "action") if name in attributes]
+        self.addresses += re.findall(r"url\(([^)]*)\)", attributes.get("style", ""))
+        assert not any(name.startswith("on") for name in attributes)
+        if tag == "img":
+            self.images.append(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self._rows, self._caption = [], None
+        if tag == "tr":
+            self._rows.append([])
+        if tag in ("th", "td", "caption", "h1", "h2", "h3", "title"):
+            self._text = ""
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag in ("th", "td"):
+            self._rows[-1].append(self._text)
+        if tag == "caption":
+            self._caption = self._text
+        if tag == "table":
+            assert self._caption
+            self.tables[self._caption] = self._rows
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append((int(tag[1]), self._text))
+
+    def handle_data(self, data):
+        self._text += data
+
+    def check(self):
+        """What every page owes its reader."""
+        levels = [level for level, _ in self.headings]
+        assert levels[0] == 1 and levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in zip(levels, levels[1:]))
+        assert all(address.startswith(("data:image/", "#")) for address in self.addresses)
+        assert all(image["alt"] for image in self.images) and "script" not in self.tags
+        return self
+
+
+# -- in a browser ------------------------------------------------------------------------------------------------
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 OPTIONS = ["--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 OPTIONS += ["--disable-component-update", "--disable-sync", "--disable-extensions", "--remote-debugging-pipe"]
+START = """import os, sys
+for place, end in zip((3, 4), sys.argv[1:3]):  # it reads commands from 3 and answers on 4
+    os.dup2(int(end), place)
+os.execv(sys.argv[3], sys.argv[3:])"""
 
 
 class Seen(NamedTuple):
@@ -28,10 +97,14 @@ class Seen(NamedTuple):
     complaints: list  # of the browser, such as a broken policy
     screenshot: bytes  # PNG
 
+    def pixels(self):
+        """The screenshot as an array of 0 to 1."""
+        return imread(io.BytesIO(self.screenshot))[..., :3]
+
 
 def chromium():
     """The path of a Chromium or Chrome, or None."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    return next(filter(None, map(shutil.which, NAMES)), None) if os.name == "posix" else None
 
 
 @contextmanager
@@ -40,20 +113,24 @@ def browser(folder):
 
     With ``whole`` the screenshot shows all of the page. ``folder`` is an empty one for the browser's own files.
     """
+    import fcntl  # here: Windows has none
+
     (commands, to_browser), (from_browser, answers) = os.pipe(), os.pipe()
-    sandbox = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     command = [chromium(), *OPTIONS, *sandbox, f"--user-data-dir={folder}", "about:blank"]
-    process = subprocess.Popen(  # it reads commands from 3 and answers on 4
-        ["sh", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "sh", *command],
-        pass_fds=(commands, answers),
-        stderr=subprocess.DEVNULL,
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]  # out of the way of 3 and 4
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, *map(str, ends), *command], pass_fds=ends, stderr=subprocess.DEVNULL
     )
-    os.close(commands)
-    os.close(answers)
+    for end in (commands, answers, *ends):
+        os.close(end)
+    too_long = threading.Timer(180, process.kill)
+    too_long.start()
     with open(to_browser, "wb", buffering=0) as out, open(from_browser, "rb") as into:
         try:
             yield _Talk(out, into).look
         finally:
+            too_long.cancel()
             process.terminate()
             process.wait(timeout=30)
 
