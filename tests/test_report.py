@@ -1,7 +1,6 @@
 """minires report: its numbers are those of the logs and checkpoints, and what is missing or broken is said."""
 
 import importlib
-import json
 import re
 import shlex
 import sys
@@ -9,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import Page, browser, chromium
+from pages import Page
+from run_folders import few_images, log, train_two, write_run
 
 from minires.checkpoint import CheckpointError, Run, load_checkpoint
 from minires.cli import main
-from minires.data import Dataset, batches
+from minires.data import batches
 from minires.lab import trained
 from minires.lab.degradation import PUBLISHED
 from minires.lab.responses import layer_responses
@@ -22,36 +22,11 @@ from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD
 from minires.probe import gradient_flow
 from minires.report import report
-from minires.trace import page, trace
 from minires.train import train
 
 KEPT = Path(__file__).parents[1] / "docs" / "cifar10-30m"
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 example = importlib.import_module("degradation_cifar")
-
-
-def log(last, test, steps=100):
-    """A run that falls from 0.9 to about ``last``, with a test twice."""
-    lines = []
-    for step in range(5, steps + 1, 5):
-        error = last if step > 0.9 * steps else 0.9 - (0.9 - last) * step / steps
-        lines.append({"kind": "train", "step": step, "error": error, "images": 640, "loss": 1.0})
-        if step % (steps // 2) == 0:
-            lines.append({"kind": "test", "step": step, "error": test + 0.1 * (step < steps), "loss": 1.0})
-    return lines
-
-
-def write_run(folder, lines, status="finished", deviations=(), **config):
-    folder.mkdir(parents=True)
-    config = {
-        "data": "CIFAR-10, training", "budget": "30m", "steps": 100, "batch_size": 128, "schedule": "Cosine(0.1)",
-        "test_every": 50, "train_set": "50000 images, checksum 0", "test_set": "10000 images, checksum 1",
-    } | config  # fmt: skip
-    session = {"started": "2026-01-31T10:00:00", "seconds": 90.0, "cpu": "a processor", "cores": 2, "threads": 2}
-    about = {"config": config, "deviations": list(deviations), "status": status, "sessions": [session]}
-    (folder / "run.json").write_text(json.dumps(about))
-    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
 
 
 @pytest.fixture
@@ -312,22 +287,9 @@ def test_the_commands_on_the_page_ask_for_the_same_runs(four):
 # -- measured from checkpoints
 
 
-def few_images(*sizes):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)
-    everything = Dataset(images, rng.integers(0, 10, 40), [str(i) for i in range(10)], "synthetic, training")
-    return everything[:24], everything[24:]
-
-
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """plain-8 and resnet-8 after two steps on a few images."""
-    folder = tmp_path_factory.mktemp("trained")
-    for name, build in (("plain", cifar_plain), ("resnet", cifar_resnet)):
-        net, sets = build(8, rng=0), few_images()
-        run = Run(folder / name, {"net": name, "depth": 8, "seed": 0, "data": "synthetic, training"})
-        train(net, SGD(net.parameters(), 0.1), *sets, steps=2, batch_size=8, log_every=1, run=run, bar=False)
-    return folder
+    return train_two(tmp_path_factory.mktemp("trained"))
 
 
 def test_gradients_and_responses_are_those_of_the_checkpoints(checkpoints, monkeypatch):
@@ -385,47 +347,3 @@ def test_images_kept_for_tests_are_found_again(checkpoints, tmp_path, monkeypatc
     train(net, SGD(net.parameters(), 0.1), whole[:20], whole[20:], steps=1, batch_size=8, run=run, bar=False)
     monkeypatch.setattr(trained, "synthetic", few_images)
     assert "plain-8" in table(page_of(tmp_path, images=4), "Norm of the gradient")
-
-
-# -- in a real browser
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(chromium() is None, reason="needs chromium, chromium-browser or google-chrome on the PATH")
-def test_the_pages_open_on_a_phone_and_on_a_desk(four, checkpoints, tmp_path, monkeypatch):
-    monkeypatch.setattr(trained, "synthetic", few_images)
-    write_run(four / "plain-20-seed9", log(0.8, 0.8)[:11], "running", net="plain", depth=20, seed=9)
-    from minires.plots import equation_svg
-
-    made = trace(cifar_resnet(20, rng=0), *next(batches(few_images()[0], 4)), "resnet-20")
-    pages = {
-        "report": report(read_runs([four, checkpoints]), images=8, command="minires report " + "a-long-name/" * 30),
-        "trace": page(made, equation_svg),
-    }
-    (tmp_path / "browser").mkdir()
-    with browser(tmp_path / "browser") as look:
-        for name, text in pages.items():
-            path = tmp_path / f"{name} é.html"
-            path.write_text(text, encoding="utf-8")
-            for width, height in ((360, 740), (1280, 900)):
-                for dark in (False, True):
-                    seen = look(path, width, height, dark)
-                    assert seen.page_width <= seen.width == width, f"{name} scrolls sideways at {width}"
-                    assert (seen.broken, seen.requests, seen.complaints) == ([], [], [])
-                    assert seen.images == text.count("<img ") > 0
-                    shot = seen.pixels()
-                    assert shot.shape[:2] == (height, width) and shot.std() > 0.05
-                    assert (np.median(shot) < 0.2) == dark
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(chromium() is None, reason="needs chromium, chromium-browser or google-chrome on the PATH")
-def test_the_browser_sees_a_page_that_is_too_wide_broken_or_not_self_contained(tmp_path):
-    image = '<img alt="{}" src="{}">'.format
-    broken = image("broken", "data:image/png;base64,AAAA") + image("far", "http://127.0.0.1:9/x.png")
-    (tmp_path / "page.html").write_text(f'<div style="width: 2000px">wide</div>{broken}')
-    (tmp_path / "browser").mkdir()
-    with browser(tmp_path / "browser") as look:
-        seen = look(tmp_path / "page.html", 1280, 900)
-    assert seen.page_width > 2000 and seen.requests == ["http://127.0.0.1:9/x.png"]
-    assert seen.broken == ["broken: broken", "broken: far"] and seen.complaints
