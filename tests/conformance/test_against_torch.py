@@ -311,6 +311,15 @@ def test_running_statistics_agree_after_five_steps(pair):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_load_state_dict_takes_the_state_dict_of_torch(pair):
+    before = pair.ours.state_dict()
+    for parameter in pair.ours.parameters():
+        parameter.data.fill(0)
+    pair.ours.load_state_dict(pair.theirs.state_dict())
+    for name, array in pair.ours.state_dict().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
 # -- files ----------------------------------------------------------------------------------------------------
 
 
