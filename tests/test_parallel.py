@@ -111,14 +111,15 @@ def test_our_variable_comes_before_the_usual_ones():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="BLAS is told on Linux only")
-def test_blas_obeys_the_number_of_threads_even_when_numpy_came_first():
+def test_blas_leaves_the_cores_to_our_kernels_and_takes_them_for_the_reference():
     code = (
         "import numpy, ctypes, minires\n"
         "library = next((line.split()[-1] for line in open('/proc/self/maps') if 'scipy_openblas64' in line), None)\n"
         "print(ctypes.CDLL(library).scipy_openblas_get_num_threads64_() if library else 'another BLAS')"
     )
-    for wanted in ("1", "2"):
-        got = python(code, MINIRES_NUM_THREADS=wanted, OPENBLAS_NUM_THREADS="2").stdout.strip()
+    for kernels, threads, wanted in (("compiled", "2", "1"), ("reference", "1", "1"), ("reference", "2", "2")):
+        environment = dict(MINIRES_KERNELS=kernels, MINIRES_NUM_THREADS=threads, OPENBLAS_NUM_THREADS="2")
+        got = python(code, **environment).stdout.strip()
         if got == "another BLAS":
             pytest.skip(got)
         assert got == wanted

@@ -10,8 +10,6 @@ import os
 from minires.kernels import threads
 from minires.kernels.reference import col2im, im2col
 
-threads.limit_blas()
-
 chosen = os.environ.get("MINIRES_KERNELS", "compiled")
 
 if chosen == "reference":
@@ -32,6 +30,8 @@ if chosen == "reference":
         relu,
         relu_backward,
     )
+
+    threads.limit_blas(threads.threads_wanted())
 elif chosen == "compiled":
     from minires.kernels import memory
     from minires.kernels.augmentation import augment
@@ -41,6 +41,7 @@ elif chosen == "compiled":
     from minires.kernels.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
 
     memory.keep_freed_memory()
+    threads.limit_blas(1)
 else:
     raise ValueError(f"MINIRES_KERNELS: expected 'reference' or 'compiled', got {chosen!r}.")
 

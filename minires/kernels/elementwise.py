@@ -3,6 +3,7 @@
 import numpy as np
 
 from minires.kernels.parallel import as_compiled, compiled, over_threads
+from minires.kernels.simd import fetch
 
 
 def relu(x):
@@ -43,8 +44,14 @@ def _relu(x, y, start, stop):
 @compiled
 def _relu_backward(dy, y, dx, start, stop):
     dy, y, dx = dy[start:stop], y[start:stop], dx[start:stop]
-    for i in range(dy.size):
-        dx[i] = dy[i] if y[i] > 0 else 0
+    for first in range(0, dy.size, 1024):
+        last = min(first + 1024, dy.size)
+        # The machine code reads dy only where y > 0, and so cannot begin before y is there: dy is asked for ahead.
+        for i in range(first + 2048, last + 2048, 16):
+            fetch(dy, i)
+        dy_part, y_part, dx_part = dy[first:last], y[first:last], dx[first:last]
+        for i in range(dy_part.size):
+            dx_part[i] = dy_part[i] if y_part[i] > 0 else 0
 
 
 @compiled

@@ -30,14 +30,15 @@ from minires.kernels.parallel import compiled, num_threads, over_threads
 from minires.kernels.simd import (
     add,
     add_totals,
-    copy,
     every_other,
+    fetch,
     fill,
     lanes,
     load,
     load_some,
     multiply_add,
     store,
+    store_every_other,
     store_some,
     total_of,
     zeros,
@@ -45,6 +46,7 @@ from minires.kernels.simd import (
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
+AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
 # -- the innermost loops ----------------------------------------------------------------------------------------------
@@ -149,16 +151,16 @@ def gather(x, planes, channels, phases, image, first_row, layout, source):
                     if h < 0 or h >= H or image + g >= N:
                         planes[position + begin : position + end] = 0
                     elif step_w == 1:
-                        copy(planes, position + begin, flat, line + begin, end - begin)
-                    elif step_w == 2 and begin < end:
-                        for column in range(begin, end - n, n):
-                            low, high = load(flat, line + 2 * column), load(flat, line + 2 * column + n)
-                            store(planes, position + column, every_other(low, high))
-                        column = begin + (end - begin - 1) // n * n  # the last vectors: nothing beyond the row is read
-                        more = 2 * (end - column) - 1
-                        low = load_some(flat, line + 2 * column, more)
-                        high = load_some(flat, line + 2 * column + n, more - n)
-                        store_some(planes, position + column, every_other(low, high), end - column)
+                        for column in range(begin, end, n):
+                            i = line + column
+                            fetch(flat, i + AHEAD)
+                            store_some(planes, position + column, load_some(flat, i, end - column), end - column)
+                    elif step_w == 2:
+                        for column in range(begin, end, n):
+                            i, more = line + 2 * column, 2 * (end - column) - 1  # nothing beyond the row is read
+                            fetch(flat, i + AHEAD)
+                            low, high = load_some(flat, i, more), load_some(flat, i + n, more - n)
+                            store_some(planes, position + column, every_other(low, high), end - column)
                     else:
                         for column in range(begin, end):
                             planes[position + column] = flat[line + step_w * column]
@@ -171,7 +173,7 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
     images, _, pitch = layout
     step_h, step_w, top, left = target
     N, C, H, W = y.shape
-    flat = y.ravel()
+    flat, n = y.ravel(), lanes(y)
     begin = max(0, (left + step_w - 1) // step_w)
     end = min(columns, (W - 1 + left) // step_w + 1)
     for o in range(channels):
@@ -183,7 +185,13 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
                     position = ((row - first_row) * images + g) * pitch
                     line = ((image + g) * C + channel + o) * H * W + h * W - left
                     if step_w == 1:
-                        copy(flat, line + begin, results, position + begin, end - begin)
+                        for column in range(begin, end, n):
+                            value = load_some(results, position + column, end - column)
+                            store_some(flat, line + column, value, end - column)
+                    elif step_w == 2:
+                        for column in range(begin, end, n):
+                            value = load_some(results, position + column, end - column)
+                            store_every_other(flat, line + 2 * column, value, end - column)
                     else:
                         for column in range(begin, end):
                             flat[line + step_w * column] = results[position + column]

@@ -222,16 +222,26 @@ def every_other(typingctx, a, b):
 
 
 @intrinsic
-def copy(typingctx, target, i, source, j, count):
-    """target[i : i + count] = source[j : j + count]; for short runs much faster than slices."""
+def store_every_other(typingctx, array, index, value, count):
+    """array[index + 2*i] = value[i], for i below min(count, lanes); nothing between is written."""
+    vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        arrays = (context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2))
-        to, origin = (builder.gep(array.data, [index]) for array, index in zip(arrays, (args[1], args[3])))
-        cgutils.raw_memcpy(builder, to, origin, args[4], target.dtype.bitwidth // 8)
+        kind = context.get_value_type(vector)
+        lanes = kind.count
+        alignment = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        twice = builder.mul(args[3], ir.Constant(args[3].type, 2))
+        even = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1, 0] * (lanes // 2))
+        for half in range(2):
+            spread = [half * lanes // 2 + i // 2 for i in range(lanes)]
+            part = builder.shuffle_vector(args[2], args[2], ir.Constant(ir.VectorType(ir.IntType(32), lanes), spread))
+            first = ir.Constant(args[1].type, half * lanes)
+            pointer = _pointer(context, builder, signature.args[0], args[0], builder.add(args[1], first), vector)
+            mask = builder.and_(_mask(context, builder, kind, builder.sub(twice, first)), even)
+            _masked(builder, "store", ir.VoidType(), [part, pointer, alignment, mask])
         return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp, types.intp), codegen
+    return types.void(array, types.intp, value, types.intp), codegen
 
 
 @intrinsic

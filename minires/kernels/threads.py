@@ -22,13 +22,17 @@ def threads_wanted():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def limit_blas():
-    """Let NumPy's OpenBLAS, too, use MINIRES_NUM_THREADS threads where that is set.
+def limit_blas(count):
+    """Let NumPy's OpenBLAS use ``count`` threads.
+
+    Its threads go on watching for work for a while after each matrix product, at full speed, and so take the cores
+    from our kernels: a ResNet-18 with its one small product at the end lost half of its speed. So beside compiled
+    kernels it works alone, and only for the reference kernels, which are matrix products, it has all threads.
 
     It reads variables of its own, and only when NumPy is first imported; later it has to be told. We look among the
-    libraries of this process, as Linux lists them. Elsewhere set OPENBLAS_NUM_THREADS as well.
+    libraries of this process, as Linux lists them. Elsewhere set OPENBLAS_NUM_THREADS.
     """
-    if not os.environ.get(OURS) or sys.platform != "linux":
+    if sys.platform != "linux":
         return
     try:
         with open("/proc/self/maps") as maps:
@@ -37,7 +41,7 @@ def limit_blas():
             for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("scipy_", ""), ("", "")):
                 set_threads = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
                 if set_threads:
-                    set_threads(threads_wanted())
+                    set_threads(count)
                     break
     except OSError:
         pass

@@ -41,6 +41,7 @@ import numpy as np
 
 from minires.kernels.parallel import compiled, num_threads, over_parts, over_threads
 from minires.kernels.planes import (
+    AHEAD,
     BLOCK,
     ceil_div,
     in_blocks,
@@ -53,7 +54,6 @@ from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_ad
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 OUT_BLOCKS = 8  # blocks of 4 filters whose products are kept before they are interpolated
-AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
 # -- to the six points and back ---------------------------------------------------------------------------------------
