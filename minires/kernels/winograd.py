@@ -220,7 +220,7 @@ def fits(kernel_size, stride, dilation, channels, out_channels, N, out_size):
         and dilation == (1, 1)
         and min(channels, out_channels) >= 8
         and out_size[0] >= ROWS
-        and N * out_size[0] * out_size[1] >= 1024
+        and N * out_size[0] * out_size[1] >= 256
     )
 
 
