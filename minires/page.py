@@ -54,7 +54,7 @@ pre {{ white-space: pre-wrap; border-left: 3px solid var(--line); padding: .2rem
 .wide {{ overflow-x: auto; margin: 1rem 0 }} .tall {{ overflow: auto; max-height: 85vh }}
 table {{ border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; overflow-wrap: normal }}
 caption {{ text-align: left; font-size: 1rem; padding-bottom: .3rem }}
-caption span {{ display: block; position: sticky; left: 0; max-width: min(46rem, 100vw - 2rem) }}
+caption span {{ display: block; position: sticky; left: 0; width: max-content; max-width: min(46rem, 100vw - 2rem) }}
 th, td {{ padding: .2rem .6rem; text-align: right; vertical-align: baseline; white-space: nowrap }}
 th {{ font-weight: 600 }} thead {{ border-bottom: 1px solid var(--faint); background: var(--paper) }}
 thead th {{ color: var(--faint); white-space: normal; vertical-align: bottom }}

@@ -112,10 +112,13 @@ def test_other_images_than_the_papers_get_no_difference(tmp_path):
 @pytest.mark.parametrize(
     "status, words",
     [
-        ("Diverged: Step 77, learning rate 9: NaN or infinity, first in conv1.", "diverged: Step 77, learning rate 9"),
+        (
+            "Diverged: Step 77, learning rate 9: NaN or infinity, first in conv1.",
+            "diverged; the log ends at step 50 of 100. Step 77, l",
+        ),
         ("Interrupted: Stopped at step 60 of 100; saved in x.", "stopped; the log ends at step 50 of 100"),
         ("running", "still running, or killed; the log ends at step 50 of 100"),
-        ("OSError: disk full", "OSError: disk full; the log ends"),
+        ("OSError: disk full", "OSError; the log ends at step 50 of 100. disk full"),
     ],
 )
 def test_an_unfinished_run_is_named_and_kept_out_of_means(four, status, words):
@@ -197,7 +200,7 @@ def test_nothing_in_a_folder_becomes_html(tmp_path):
     (folder / "checkpoint.npz").write_text(evil)
     page = Page(report(read_runs([tmp_path]), command=evil)).check()
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.images)
-    assert table(page, "How far")["<img src=x>"][0].startswith(f"diverged: {evil}")
+    assert table(page, "How far")["<img src=x>"][0].startswith("diverged; ")
     assert table(page, "From run.json")[evil] == [f"{evil} {evil}"]
 
 

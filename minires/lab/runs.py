@@ -47,19 +47,26 @@ class Trained(NamedTuple):
 
     @property
     def state(self):
-        """How far the run has come, and why no further, in words."""
+        """How far the run has come, in words."""
         if not self.log:
             return "nothing logged yet"
-        kind, _, why = str(self.about.get("status", "")).partition(": ")
-        step, steps = self.log[-1]["step"], self.config.get("steps")
-        so_far = f"the log ends at step {step:,}" + (f" of {steps:,}" if isinstance(steps, int) else "")
+        kind, step, steps = self._ended[0], self.log[-1]["step"], self.config.get("steps")
         if kind == "finished":
             return f"finished, {step:,} steps"
-        if kind in ("running", "new", ""):
-            return f"still running, or killed; {so_far}"
-        if kind in ("Interrupted", "KeyboardInterrupt"):
-            return f"stopped; {so_far}"
-        return f"{'diverged' if kind == 'Diverged' else kind}: {why.rstrip('. ')}; {so_far}"
+        known = {"Interrupted": "stopped", "KeyboardInterrupt": "stopped", "Diverged": "diverged"}
+        known |= dict.fromkeys(("running", "new", ""), "still running, or killed")
+        of_all = f" of {steps:,}" if isinstance(steps, int) else ""
+        return f"{known.get(kind, kind)}; the log ends at step {step:,}{of_all}"
+
+    @property
+    def reason(self):
+        """Why it came no further, in the words of the error that ended it; "" if nothing did."""
+        kind, _, words = self._ended
+        return "" if kind in ("Interrupted", "KeyboardInterrupt") else words
+
+    @property
+    def _ended(self):
+        return str(self.about.get("status", "")).partition(": ")
 
     @property
     def images(self):

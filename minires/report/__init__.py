@@ -99,7 +99,7 @@ def _lead(group):
     if isinstance(config.get("steps"), int):
         words.append(f"{config['steps']:,} steps of {config.get('batch_size', '?')} images")
     said = [f"<p>{escape('; '.join(words))}.</p>"]
-    unfinished = [f"{run.name}, seed {run.seed}: {run.state}." for run in group if not run.finished]
+    unfinished = [f"{run.name}, seed {run.seed}: {run.state}. {run.reason}" for run in group if not run.finished]
     if unfinished:
         lines = "".join(f"<li>{escape(line)}</li>" for line in unfinished)
         said.append(f'<div class="banner">Not finished, and left out of means and comparisons:<ul>{lines}</ul></div>')
