@@ -7,7 +7,7 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["networks.md", "looking-inside.md", "weights.md", "tracing.md"]
-LAB = ["gradient-flow", "layer-responses", "degradation-or-vanishing", "identity", "unravelled-paths"]
+LAB = ["gradient-flow", "layer-responses", "degradation-or-vanishing", "identity", "unravelled-paths", "boosting"]
 PAGES += [f"lab/{name}.md" for name in LAB]
 
 
