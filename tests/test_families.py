@@ -10,6 +10,7 @@ from minires.layers import (
     Concat,
     Conv2d,
     Gated,
+    GlobalAvgPool2d,
     Identity,
     Linear,
     MaxPool2d,
@@ -32,8 +33,10 @@ from minires.networks import (
     cifar_variant,
     highway_block,
     highway_mlp,
+    imagenet_plain,
     imagenet_preact,
     imagenet_resnet,
+    imagenet_wide,
     inception_block,
     network,
     preact_resnet,
@@ -334,16 +337,12 @@ def test_the_error_names_what_was_wrong(build, message):
         (lambda: Residual(ReLU(), Conv2d), "Residual: expected shortcut to be a Layer"),
         (lambda: Gated(ReLU(), None), "Gated: expected gate to be a Layer, got None"),
         (lambda: Product(ReLU(), 3), "Product: expected right to be a Layer, got 3"),
+        (lambda: Concat([Identity()]), "Concat: expected branch '0' to be a Layer, got .*Is a star missing"),
     ],
 )
 def test_a_part_that_is_no_layer_is_named(build, message):
     with pytest.raises(TypeError, match=message):
         build()
-
-
-def test_a_list_instead_of_branches_is_named():
-    with pytest.raises(TypeError, match="Concat: expected branch '0' to be a Layer, got .*Is a star missing"):
-        Concat([Identity(), Identity()])
 
 
 # -- training ----------------------------------------------------------------------------------------------------
@@ -368,9 +367,20 @@ def test_a_fully_connected_highway_trains():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [imagenet_resnet, imagenet_preact], ids=["resnet", "preact"])
-def test_an_imagenet_network_trains(build):
-    assert_trains(build(50, classes=10, rng=0), 0.01, (3, 64, 64), batch=8, steps=12)
+def test_a_network_of_inception_blocks_trains():
+    blocks = [inception_block(channels, 4, 4, 6, 2, 3, 3, rng=1) for channels in (3, 16)]
+    net = Sequential(*blocks, GlobalAvgPool2d(), Linear(16, 4, rng=0))
+    assert_trains(net, 0.05, (3, 8, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "build, depth",
+    [(imagenet_plain, 18), (imagenet_resnet, 18), (imagenet_resnet, 50), (imagenet_preact, 50), (imagenet_wide, 50)],
+    ids=["plain", "resnet", "bottlenecks", "preact", "wide"],
+)
+def test_an_imagenet_network_trains(build, depth):
+    assert_trains(build(depth, classes=10, rng=0), 0.01, (3, 64, 64), batch=8, steps=12)
 
 
 def assert_trains(net, lr, image, batch=16, steps=25):
