@@ -61,7 +61,7 @@ def whole(text):
 def training_parser(script, description, nets, depths, steps, least=positive):
     """The options that all of them have; a script may add its own. ``nets=None``: it builds its own networks."""
     parser = argparse.ArgumentParser(description=description)
-    parser.set_defaults(script=script, runs=None, lr=0.1)
+    parser.set_defaults(script=script, runs=None)
     add_data_options(parser)
     add = parser.add_argument
     if nets is not None:
@@ -71,7 +71,8 @@ def training_parser(script, description, nets, depths, steps, least=positive):
     add("--depths", nargs="+", type=int, default=depths, metavar="DEPTH", help=shown)
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(default: 0)")
     add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
-    add("--batch-size", type=positive, default=64, metavar="N", help="images in a step (default: 64)")
+    add("--batch-size", type=positive, default=32, metavar="N", help="images in a step (default: %(default)s)")
+    add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate (default: %(default)s)")
     counted = "measure on the first N images (default: %(default)s)"
     add("--images", type=positive, default=2000, metavar="N", help=counted)
     add("--out", type=Path, metavar="DIR", help=f"folder of figures and numbers (default: runs/{script}-DATA)")
@@ -119,7 +120,8 @@ def lab_parser(script, description, nets, depths, steps):
         "--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR"
     )
     usual = {"nets": nets, "depths": depths, "seeds": [0]}  # if they are not to come from runs
-    parser.set_defaults(usual=usual, nets=None, depths=None, seeds=None, images=64)
+    parser.set_defaults(usual=usual, nets=None, depths=None, seeds=None)
+    parser.set_defaults(batch_size=64, lr=0.1, images=64)
     return parser
 
 

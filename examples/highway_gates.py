@@ -56,8 +56,6 @@ def read_options(arguments):
         depths=[20],
         steps=1000,
     )
-    add = parser.add_argument
-    add("--lr", type=float, default=0.1, metavar="RATE", help="highest learning rate (default: 0.1)")
     parser.set_defaults(images=256)
     return parser.parse_args(arguments)
 

@@ -5,7 +5,7 @@ convolution. The paper found 6.61 against 6.37 % test error with 110 layers, and
 both orders are trained at growing depth, with one seed, one recipe and the same batches. Try it::
 
     python examples/preactivation_and_depth.py                              # synthetic images, some minutes
-    python examples/preactivation_and_depth.py --data cifar10 --steps 1000
+    python examples/preactivation_and_depth.py --data cifar10 --steps 2000
 
 Every network is trained in a folder of its own. Ctrl-C at any time: the same command goes on.
 """
@@ -41,7 +41,7 @@ def main(arguments=None):
         "Train the original and the pre-activation order at growing depth.",
         nets=["resnet", "preact"],
         depths=[20, 56, 110],
-        steps=300,
+        steps=600,
     ).parse_args(arguments)
     with errors_in_one_line(options.script):
         train_set, test_set = load_data(options)

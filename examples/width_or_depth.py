@@ -5,7 +5,7 @@ trained for the same number of steps on the same batches. Multiply-adds are what
 printed beside them, and mean something on a machine that does nothing else. Try it::
 
     python examples/width_or_depth.py                              # synthetic images, some minutes
-    python examples/width_or_depth.py --data cifar10 --steps 1000
+    python examples/width_or_depth.py --data cifar10 --steps 2000
 
 Every network is trained in a folder of its own. Ctrl-C at any time: the same command goes on.
 """
@@ -68,7 +68,7 @@ HEAD = f"{'layers x width':16}{'multiply-adds':>15}{'parameters':>12}{'training 
 
 
 def read_options(arguments):
-    parser = training_parser("width-or-depth", "Train nets of one cost.", nets=None, depths=[10, 16, 28, 58], steps=300)
+    parser = training_parser("width-or-depth", "Train nets of one cost.", nets=None, depths=[10, 16, 28, 58], steps=600)
     parser.add_argument("--width", type=positive, default=16, metavar="CHANNELS", help="of the deepest (default: 16)")
     return parser.parse_args(arguments)
 
