@@ -349,7 +349,7 @@ def _construct(layer_class, text, file, command):
     except Exception as error:
         signature = f"{layer_class.__name__}{inspect.signature(layer_class)}"
         raise UsageError(
-            f'{command}: {_where(error, file)}. Its constructor is {signature}: give --args "..."'
+            f'{command}: {_where(error, file).rstrip(".")}. Its constructor is {signature}: give --args "..."'
         ) from None
 
 
