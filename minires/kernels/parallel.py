@@ -11,6 +11,7 @@ MINIRES_NUM_THREADS : threads to use; without it NUMBA_NUM_THREADS or OMP_NUM_TH
 NUMBA_CACHE_DIR : where compiled kernels are kept; without it the user's cache folder.
 """
 
+import ctypes
 import hashlib
 import os
 import queue
@@ -213,17 +214,22 @@ def _note(typingctx, mailbox, index, value):
 
 
 class _Worker:
-    def __init__(self):
+    def __init__(self, number):
+        self.number = number
         self.calls = queue.SimpleQueue()
         self.mailbox = np.zeros(2, np.int64)
         self.error = None
-        threading.Thread(target=self._work, name="minires", daemon=True).start()
+        self.asleep = False
+        self.thread = threading.Thread(target=self._work, name="minires", daemon=True)
+        self.thread.start()
 
     def _work(self):
         handled = 0
         while True:
             _report_and_watch(self.mailbox, handled)
+            self.asleep = True
             kernel, arguments = self.calls.get()  # sleeps here when no call came within the moment
+            self.asleep = False
             try:
                 kernel(*arguments)
             except BaseException as error:  # the caller raises it
@@ -231,6 +237,8 @@ class _Worker:
             handled += 1
 
     def send(self, kernel, arguments):
+        if self.asleep:
+            _wake_beside(self.thread.native_id, self.number)
         self.calls.put((kernel, arguments))
         self.mailbox[SENT] += 1
 
@@ -254,6 +262,28 @@ def _forget_workers():  # threads do not survive a fork: the child starts its ow
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)
+
+
+# Linux often wakes a thread on the very core that called it, where it waits for milliseconds while another core idles.
+# So a sleeper is first moved to a core of its own, and then set free to run anywhere, as before.
+try:
+    _current_core = ctypes.CDLL(None).sched_getcpu
+except (AttributeError, OSError, TypeError):  # not Linux
+
+    def _wake_beside(thread, number):
+        pass
+else:
+
+    def _wake_beside(thread, number):
+        """Move a sleeping thread to the core that is ``number + 1`` after the caller's, among those allowed."""
+        try:
+            allowed = os.sched_getaffinity(0)
+            others = sorted(allowed - {_current_core()})
+            if others:
+                os.sched_setaffinity(thread, {others[number % len(others)]})
+                os.sched_setaffinity(thread, allowed)
+        except OSError:
+            pass  # not allowed to: it wakes wherever it does
 
 
 SMALL = 16_384  # numbers: what one thread handles before a second has woken up
@@ -280,7 +310,7 @@ def _run(kernel, size, arguments, threads, with_part):
         calls.append((*arguments, part, *ends) if with_part else (*arguments, *ends))
     with _one_caller:
         while len(_workers) < parts - 1:
-            _workers.append(_Worker())
+            _workers.append(_Worker(len(_workers)))
         helping = _workers[: parts - 1]
         try:
             for worker, call in zip(helping, calls[1:]):
