@@ -6,8 +6,10 @@ from minires.kernels import reference, winograd
 from minires.kernels.geometry import output_sizes
 from minires.kernels.parallel import as_compiled, compiled, num_threads, over_parts
 from minires.kernels.planes import (
+    BLOCK,
     ceil_div,
     find_taps,
+    find_taps_back,
     gather,
     in_blocks,
     make_plan,
@@ -21,47 +23,66 @@ OUT_BLOCKS = 8  # blocks of 4 filters whose results are kept before they are wri
 
 
 @compiled
-def correlate(x, weight, bias, y, offset, phases, plan, source, target, doubts, part, start, stop):
-    """y = weight applied to x, for the pieces of work start to stop."""
-    images, band, rows, pitch, length, out_rows, columns, out_channels = plan
+def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doubts, part, start, stop):
+    """y = weight applied to x, for the pieces of work start to stop.
+
+    ``step`` > 1 means that the pixels of y whose row and column leave the remainders a, b by it have taps of their own,
+    those from cuts[step*a + b] on.
+    """
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels = plan
     groups, blocks = weight.shape[0], weight.shape[1]
     bands = (out_rows + band - 1) // band
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
-    planes = np.zeros(in_channels * phases.shape[0] * rows * images * pitch + offset.max() + length, x.dtype)
-    out = np.empty((4 * min(blocks, OUT_BLOCKS), length), x.dtype)
+    planes = np.zeros(in_channels * phases.shape[0] * plane + offset.max() + length, x.dtype)
+    out = np.empty((cuts.size - 1, 4 * min(blocks, OUT_BLOCKS), length), x.dtype)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * band
+        last_row = min(row + band, out_rows)
         for group in range(groups):
-            gather(x, planes, (group * in_channels, (group + 1) * in_channels), phases, image, row, layout, source)
+            gather(
+                x, planes, (group * in_channels, (group + 1) * in_channels), phases, image, row, layout, plane, source
+            )
             for block in range(0, blocks, OUT_BLOCKS):
-                some = weight[group, block : block + OUT_BLOCKS]
-                doubts[part] += multiply(some, bias[group, block:], planes, offset, out)
+                some, shift = weight[group, block : block + OUT_BLOCKS], bias[group, block:]
+                for i in range(cuts.size - 1):
+                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i])
                 channels = min(4 * some.shape[0], out_channels - 4 * block)
                 first = group * out_channels + 4 * block
-                last_row = min(row + band, out_rows)
-                scatter(out, y, first, channels, image, row, last_row, columns, layout, target)
+                scatter(out, y, first, channels, image, row, last_row, columns, layout, step)
 
 
 @compiled
 def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
     """dweight[part] += the derivative of correlate with respect to weight, for the pieces of work start to stop."""
-    images, band, rows, pitch, length, out_rows, columns, out_channels = plan
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels = plan
     groups = dweight.shape[1]
     bands = (out_rows + band - 1) // band
     in_channels = x.shape[1] // groups
-    planes = np.zeros(in_channels * phases.shape[0] * rows * images * pitch + offset.max() + length, x.dtype)
+    planes = np.zeros(in_channels * phases.shape[0] * plane + offset.max() + length, x.dtype)
     dout = np.zeros((4 * dweight.shape[2], length), x.dtype)
     itself = np.zeros((1, 2), np.int64)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * band
         for group in range(groups):
             mine = group * in_channels, (group + 1) * in_channels
-            gather(x, planes, mine, phases, image, row, (images, rows, pitch), source)
+            gather(x, planes, mine, phases, image, row, (images, rows, pitch), plane, source)
             for o in range(out_channels):
                 mine = group * out_channels + o, group * out_channels + o + 1
-                gather(dy, dout[o], mine, itself, image, row, (images, band, pitch), (1, 1, 0, 0))
+                gather(dy, dout[o], mine, itself, image, row, (images, band, pitch), 0, (1, 1, 0, 0))
             multiply_transposed(dout, planes, offset, dweight[part, group])
+
+
+@compiled
+def correlate_pixels(x, weight, bias, y, offset, doubts, part, start, stop):
+    """y[n, :, p] = weight x[n, :, p] for every pixel p of images start to stop, whose planes serve as they are."""
+    groups = weight.shape[0]
+    in_channels, out_channels = x.shape[1] // groups, y.shape[1] // groups
+    for n in range(start, stop):
+        for group in range(groups):
+            planes = x[n, group * in_channels :].ravel()
+            out = y[n, group * out_channels : (group + 1) * out_channels]
+            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out)
 
 
 # -- the operators ----------------------------------------------------------------------------------------------------
@@ -79,25 +100,34 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
         y = np.empty((N, O, *out_size), x.dtype)
         taps, phases = find_taps((kh, kw), stride, dilation)
         (top, _), (left, _) = pad
-        source, target = (*stride, top, left), (1, 1, 0, 0)
-        plan = make_plan(N, C // groups, taps, phases, out_size, W, stride, left, O // groups)
-        doubt = correlated(x, filters.reshape(*filters.shape[:3], kh * kw), bias, y, plan, source, target)
+        pixelwise = is_pixelwise((kh, kw), stride, pad)
+        long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
+        size, width = long_y.shape[2:], long_x.shape[3]
+        plan = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
+        blocks = in_blocks(filters.reshape(*filters.shape[:3], kh * kw))
+        cuts = np.array([0, C // groups * kh * kw])
+        doubt = correlated(long_x, blocks, bias, long_y, cuts, plan, (*stride, top, left), (1, 1), pixelwise)
     if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide
         return reference.conv2d(x, weight, bias, stride, pad, dilation, groups)
     return y
 
 
-def correlated(x, filters, bias, y, plan, source, target):
+def correlated(x, blocks, bias, y, cuts, plan, source, step, pixelwise):
     """Fill y, and return whether anything in it is in doubt, not being finite."""
-    plan, offset, phases, pieces = plan
     doubts = np.zeros(num_threads(), x.dtype)
-    blocks = in_blocks(filters)
-    shift = (
-        np.zeros_like(blocks[:, :, 0]) if bias is None else in_blocks(bias.reshape(*filters.shape[:2], 1, 1))[:, :, 0]
-    )
-    over_parts(
-        correlate, pieces, x, blocks, np.ascontiguousarray(shift), y, offset, phases, plan, source, target, doubts
-    )
+    shift = np.zeros_like(blocks[:, :, 0])
+    groups = len(blocks)
+    if bias is not None:
+        shift[:] = in_blocks(bias.reshape(groups, -1, 1, 1))[:, :, 0]
+    N, C, H, W = x.shape
+    O = y.shape[1]
+    if pixelwise and H * W % BLOCK == 0 and O // groups % 4 == 0 and N >= num_threads():
+        offset = np.arange(C // groups) * (H * W)
+        pixels = x.reshape(N, C, H * W), blocks, shift, y.reshape(N, O, H * W)
+        over_parts(correlate_pixels, N, *pixels, offset, doubts)
+    else:
+        plan, offset, phases, pieces = plan
+        over_parts(correlate, pieces, x, blocks, shift, y, offset, cuts, phases, plan, source, step, doubts)
     return doubts.any()
 
 
@@ -112,21 +142,18 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         around = (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
         dx, doubt = winograd.conv2d_rows(dy, turned[..., ::-1, ::-1], None, (H, W), around)
     else:
-        taps, phases = find_taps((kh, kw), stride, dilation)
-        dx = np.empty(x_shape, dy.dtype) if len(phases) == stride[0] * stride[1] else np.zeros(x_shape, dy.dtype)
-        doubt = False
-        for phase, (a, b) in enumerate(
-            phases
-        ):  # the pixels of x that leave these remainders, and the taps that reach them
-            mine = [t for t, tap in enumerate(taps) if tap[0] == phase]
-            down, across = max(taps[t][1] for t in mine), max(taps[t][2] for t in mine)
-            backwards = tuple((0, down - taps[t][1], across - taps[t][2]) for t in mine)
-            size = ceil_div(top + H - a, stride[0]), ceil_div(left + W - b, stride[1])
-            if min(size) > 0:
-                plan = make_plan(N, O // groups, backwards, ((0, 0),), size, dy.shape[3], (1, 1), across, C // groups)
-                filters = turned.reshape(*turned.shape[:3], kh * kw)[..., mine]
-                source, target = (1, 1, down, across), (*stride, top - a, left - b)
-                doubt |= correlated(dy, filters, None, dx, plan, source, target)
+        dx = np.empty(x_shape, dy.dtype)
+        order, shifts, cuts = find_taps_back((kh, kw), stride, dilation, top, left)
+        down, across = (-min(shift) for shift in zip(*shifts))
+        taps = tuple((0, row + down, column + across) for row, column in shifts)
+        pixelwise = is_pixelwise((kh, kw), stride, pad)
+        long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
+        size = ceil_div(long_dx.shape[2], stride[0]), ceil_div(long_dx.shape[3], stride[1])
+        width, channels = long_dy.shape[3], O // groups
+        plan = make_plan(N, channels, taps, ((0, 0),), size, width, (1, 1), across, C // groups, taps_first=True)
+        blocks = in_blocks(turned.reshape(*turned.shape[:3], kh * kw)[..., order].swapaxes(2, 3))
+        cuts, source = cuts * channels, (1, 1, down, across)
+        doubt = correlated(long_dy, blocks, None, long_dx, cuts, plan, source, stride, pixelwise)
     if doubt:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
     return dx
@@ -142,12 +169,24 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     else:
         taps, phases = find_taps((kh, kw), stride, dilation)
         (top, _), (left, _) = pad
-        plan, offset, phases, pieces = make_plan(
-            N, C // groups, taps, phases, dy.shape[2:], W, stride, left, O // groups
-        )
+        long_x, long_dy = long_rows(x, dy) if is_pixelwise((kh, kw), stride, pad) else (x, dy)
+        size, width = long_dy.shape[2:], long_x.shape[3]
+        plan, offset, phases, pieces = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
         parts = np.zeros((num_threads(), groups, ceil_div(O // groups, 4), offset.size, 4), x.dtype)
-        over_parts(correlate_transposed, pieces, x, dy, parts, offset, phases, plan, (*stride, top, left))
+        over_parts(correlate_transposed, pieces, long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
         dweight = out_of_blocks(parts, O // groups, C // groups * kh * kw)
     if not np.isfinite(dweight).all():
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)
+
+
+def is_pixelwise(kernel_size, stride, pad):
+    """Whether every pixel of y is a product of the one pixel of x at the same place."""
+    return kernel_size == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
+
+
+def long_rows(*images):
+    """The same images in rows of at least 128 pixels: what lies beside what makes no difference to such a product."""
+    _, _, H, W = images[0].shape
+    together = next((r for r in range(1, H) if H % r == 0 and r * W >= 128), H)
+    return [image.reshape(*image.shape[:2], H // together, together * W) for image in images]

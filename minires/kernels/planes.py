@@ -38,15 +38,17 @@ from minires.kernels.simd import (
     load_some,
     multiply_add,
     store,
-    store_every_other,
     store_some,
     total_of,
     zeros,
+    zip_high,
+    zip_low,
 )
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 TAPS = 192  # of them at a time: 64 pixels for each stay in an L1 cache of 48 KB while all filters use them
+PIXELS = 768  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
@@ -59,18 +61,19 @@ def ceil_div(a, b):
 
 
 @compiled
-def multiply(weight, bias, planes, offset, out):
-    """out[4*b + f, p] = bias[b, f] + sum over k of weight[b, k, f] * planes[offset[k] + p]
+def multiply(weight, bias, planes, offset, start, stop, out):
+    """out[4*b + f, p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
 
     Returns a number that is finite, and then 0, only if all of out is finite.
     """
     n = lanes(planes)
     doubt = zeros(planes)
-    for job in range(ceil_div(offset.size, TAPS) * (out.shape[1] // (4 * n))):
-        first, p = job // (out.shape[1] // (4 * n)) * TAPS, job % (out.shape[1] // (4 * n)) * 4 * n
+    steps = out.shape[1] // (4 * n)
+    for job in range(max(1, ceil_div(stop - start, TAPS)) * steps):
+        first, p = start + job // steps * TAPS, job % steps * 4 * n
         for b in range(weight.shape[0]):
             row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
-            if first == 0:
+            if first == start:
                 s00 = s01 = s02 = s03 = fill(planes, bias[b, 0])
                 s10 = s11 = s12 = s13 = fill(planes, bias[b, 1])
                 s20 = s21 = s22 = s23 = fill(planes, bias[b, 2])
@@ -80,7 +83,7 @@ def multiply(weight, bias, planes, offset, out):
                 s10, s11, s12, s13 = load(row1, p), load(row1, p + n), load(row1, p + 2 * n), load(row1, p + 3 * n)
                 s20, s21, s22, s23 = load(row2, p), load(row2, p + n), load(row2, p + 2 * n), load(row2, p + 3 * n)
                 s30, s31, s32, s33 = load(row3, p), load(row3, p + n), load(row3, p + 2 * n), load(row3, p + 3 * n)
-            for k in range(first, min(first + TAPS, offset.size)):
+            for k in range(first, min(first + TAPS, stop)):
                 x0 = load(planes, offset[k] + p)
                 x1 = load(planes, offset[k] + p + n)
                 x2 = load(planes, offset[k] + p + 2 * n)
@@ -111,13 +114,15 @@ def multiply(weight, bias, planes, offset, out):
 def multiply_transposed(dout, planes, offset, dweight):
     """dweight[b, k, f] += sum over p of dout[4*b + f, p] * planes[offset[k] + p]: the derivative of multiply"""
     n = lanes(planes)
-    for b in range(dweight.shape[0]):
+    for job in range(ceil_div(dout.shape[1], PIXELS) * dweight.shape[0]):
+        b, start = job % dweight.shape[0], job // dweight.shape[0] * PIXELS
+        stop = min(start + PIXELS, dout.shape[1])
         d0, d1, d2, d3 = dout[4 * b], dout[4 * b + 1], dout[4 * b + 2], dout[4 * b + 3]
         for k in range(0, offset.size, 4):
             o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(planes)
             s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zeros(planes)
-            for p in range(0, dout.shape[1], n):
+            for p in range(start, stop, n):
                 y0, y1, y2, y3 = load(d0, p), load(d1, p), load(d2, p), load(d3, p)
                 x = load(planes, o0 + p)
                 s00, s01 = multiply_add(x, y0, s00), multiply_add(x, y1, s01)
@@ -139,72 +144,74 @@ def multiply_transposed(dout, planes, offset, dweight):
 
 
 @compiled
-def gather(x, planes, channels, phases, image, first_row, layout, source):
+def gather(x, planes, channels, phases, image, first_row, layout, plane, source):
     """planes[c, phase, row, g, column] = x[image + g, c, s*(first_row + row) + a - top, s*column + b - left]
 
-    What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
+    What lies outside the image is 0. Columns outside are never written: they are 0 from the start. An image is read
+    from its first number to its last, so that memory can be asked for ahead.
     """
     images, rows, pitch = layout
     step_h, step_w, top, left = source
     N, C, H, W = x.shape
     flat, n = x.ravel(), lanes(x)
-    position = 0
-    for c in range(channels[0], channels[1]):
-        for phase in range(phases.shape[0]):
-            a, b = phases[phase, 0] - top, phases[phase, 1] - left
-            begin = min(pitch, max(0, (-b + step_w - 1) // step_w))  # the first column inside the image
-            end = max(begin, min(pitch, (W - 1 - b) // step_w + 1))
+    shift = phases - np.array([top, left])
+    begin = np.clip(-(shift[:, 1] // step_w), 0, pitch)  # the first column inside the image
+    end = np.maximum(begin, np.minimum(pitch, (W - 1 - shift[:, 1]) // step_w + 1))
+    for g in range(images):
+        for c in range(channels[0], channels[1]):
             for row in range(rows):
-                h = step_h * (first_row + row) + a
-                for g in range(images):
-                    line = ((image + g) * C + c) * H * W + h * W + b
+                for phase in range(phases.shape[0]):
+                    h = step_h * (first_row + row) + shift[phase, 0]
+                    line = (((image + g) * C + c) * H + h) * W + shift[phase, 1]
+                    position = ((c - channels[0]) * phases.shape[0] + phase) * plane + (row * images + g) * pitch
+                    first, last = begin[phase], end[phase]
                     if h < 0 or h >= H or image + g >= N:
-                        planes[position + begin : position + end] = 0
+                        planes[position + first : position + last] = 0
                     elif step_w == 1:
-                        for column in range(begin, end, n):
+                        for column in range(first, last, n):
                             i = line + column
                             fetch(flat, i + AHEAD)
-                            store_some(planes, position + column, load_some(flat, i, end - column), end - column)
+                            store_some(planes, position + column, load_some(flat, i, last - column), last - column)
                     elif step_w == 2:
-                        for column in range(begin, end, n):
-                            i, more = line + 2 * column, 2 * (end - column) - 1  # nothing beyond the row is read
+                        for column in range(first, last, n):
+                            i, more = line + 2 * column, 2 * (last - column) - 1  # nothing beyond the row is read
                             fetch(flat, i + AHEAD)
                             low, high = load_some(flat, i, more), load_some(flat, i + n, more - n)
-                            store_some(planes, position + column, every_other(low, high), end - column)
+                            store_some(planes, position + column, every_other(low, high), last - column)
                     else:
-                        for column in range(begin, end):
+                        for column in range(first, last):
                             planes[position + column] = flat[line + step_w * column]
-                    position += pitch
 
 
 @compiled
-def scatter(out, y, channel, channels, image, first_row, last_row, columns, layout, target):
-    """y[image + g, channel + o, s*row + a - top, s*column + b - left] = out[o, row, g, column]"""
+def scatter(out, y, channel, channels, image, first_row, last_row, columns, layout, step):
+    """y[image + g, channel + o, s*row + a, s*column + b] = out[s*a + b, o, row, g, column], as far as y goes"""
     images, _, pitch = layout
-    step_h, step_w, top, left = target
+    step_h, step_w = step
     N, C, H, W = y.shape
     flat, n = y.ravel(), lanes(y)
-    begin = max(0, (left + step_w - 1) // step_w)
-    end = min(columns, (W - 1 + left) // step_w + 1)
-    for o in range(channels):
-        results = out[o]
-        for row in range(first_row, last_row):
-            h = step_h * row - top
-            if 0 <= h < H:
-                for g in range(min(images, N - image)):
-                    position = ((row - first_row) * images + g) * pitch
-                    line = ((image + g) * C + channel + o) * H * W + h * W - left
+    for g in range(min(images, N - image)):
+        for o in range(channels):
+            for row in range(first_row, last_row):
+                position = ((row - first_row) * images + g) * pitch
+                for a in range(min(step_h, H - step_h * row)):
+                    line = (((image + g) * C + channel + o) * H + step_h * row + a) * W
                     if step_w == 1:
-                        for column in range(begin, end, n):
-                            value = load_some(results, position + column, end - column)
-                            store_some(flat, line + column, value, end - column)
+                        results = out[a, o]
+                        for column in range(0, W, n):
+                            value = load_some(results, position + column, W - column)
+                            store_some(flat, line + column, value, W - column)
                     elif step_w == 2:
-                        for column in range(begin, end, n):
-                            value = load_some(results, position + column, end - column)
-                            store_every_other(flat, line + 2 * column, value, end - column)
+                        even, odd = out[2 * a, o], out[2 * a + 1, o]
+                        for column in range(0, columns, n):
+                            left = load_some(even, position + column, columns - column)
+                            right = load_some(odd, position + column, columns - column)
+                            i, count = line + 2 * column, W - 2 * column
+                            store_some(flat, i, zip_low(left, right), count)
+                            store_some(flat, i + n, zip_high(left, right), count - n)
                     else:
-                        for column in range(begin, end):
-                            flat[line + step_w * column] = results[position + column]
+                        for w in range(W):
+                            flat[line + w] = out[a * step_w + w % step_w, o, position + w // step_w]
 
 
 # -- the plan: which pieces, which offsets ----------------------------------------------------------------------------
@@ -240,23 +247,26 @@ def row_pitch(columns, more_columns, source_width, left):
 
 
 @functools.lru_cache(maxsize=1024)
-def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels):
-    """(plan, offset, phases, pieces) for taps ((phase, row shift, column shift), ...) on the planes of the source."""
+def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, taps_first=False):
+    """(plan, offset, phases, pieces) for taps ((phase, row shift, column shift), ...) on the planes of the source.
+
+    The offsets are ordered by channel and then by tap, or the other way round.
+    """
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
     pitch = row_pitch(out_size[1], more_columns, source_width, left if step == (1, 1) else 0)
     images, band = plan_pieces(N, channels * len(phases), out_size[0], pitch, more_rows)
     rows = band + more_rows
     line = images * pitch
-    plane = rows * line
-    offset = [
-        (c * len(phases) + phase) * plane + row * line + column for c in range(channels) for phase, row, column in taps
-    ]
-    offset += offset[-1:] * (-len(offset) % 4)  # so that the taps come in fours; the weights of the last are 0
+    plane = (ceil_div(rows * line, 16) | 1) * 16  # an odd number of lines of the cache: else all planes share its sets
+    of_tap = np.array([phase * plane + row * line + column for phase, row, column in taps])
+    of_channel = np.arange(channels) * len(phases) * plane
+    offset = np.add.outer(of_tap, of_channel) if taps_first else np.add.outer(of_channel, of_tap)
+    offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
     length = ceil_div(band * line, BLOCK) * BLOCK
-    plan = images, band, rows, pitch, length, out_size[0], out_size[1], out_channels
+    plan = images, band, rows, pitch, length, plane, out_size[0], out_size[1], out_channels
     pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
-    return plan, np.array(offset), np.array(phases), pieces
+    return plan, offset, np.array(phases), pieces
 
 
 @functools.lru_cache(maxsize=1024)
@@ -269,6 +279,28 @@ def find_taps(kernel_size, stride, dilation):
     ]
     phases = sorted({(a, b) for (_, a), (_, b) in steps})
     return tuple((phases.index((a, b)), row, column) for (row, a), (column, b) in steps), tuple(phases)
+
+
+@functools.lru_cache(maxsize=1024)
+def find_taps_back(kernel_size, stride, dilation, top, left):
+    """Which taps reach a pixel of x, and from where: (order of the taps, (row shift, column shift) of each, cuts).
+
+    x[h, w] is seen by tap (i, j) from y[(h + top - i*d) / s, (w + left - j*d) / s], where that divides. So the pixels
+    whose h and w leave the same remainders (a, b) by s are reached by the same taps, order[cuts[s*a + b] : ...], with
+    the same shift from (h // s, w // s).
+    """
+    order, shifts, cuts = [], [], [0]
+    for a in range(stride[0]):
+        for b in range(stride[1]):
+            for i in range(kernel_size[0]):
+                for j in range(kernel_size[1]):
+                    row, more = divmod(a + top - i * dilation[0], stride[0])
+                    column, across = divmod(b + left - j * dilation[1], stride[1])
+                    if more == across == 0:
+                        order.append(i * kernel_size[1] + j)
+                        shifts.append((row, column))
+            cuts.append(len(order))
+    return order, shifts, np.array(cuts)
 
 
 @compiled

@@ -125,9 +125,7 @@ def _neighbours_added(builder, a, b):
     """Lanes a0+a1, a2+a3, ..., b0+b1, b2+b3, ..."""
     count = a.type.count
     index = ir.VectorType(ir.IntType(32), count)
-    even, odd = (
-        builder.shuffle_vector(a, b, ir.Constant(index, list(range(first, 2 * count, 2)))) for first in (0, 1)
-    )
+    even, odd = (builder.shuffle_vector(a, b, ir.Constant(index, list(range(first, 2 * count, 2)))) for first in (0, 1))
     return builder.fadd(even, odd)
 
 
@@ -221,27 +219,20 @@ def every_other(typingctx, a, b):
     return a(a, b), codegen
 
 
-@intrinsic
-def store_every_other(typingctx, array, index, value, count):
-    """array[index + 2*i] = value[i], for i below min(count, lanes); nothing between is written."""
-    vector = Vector(array.dtype)
+def _zipped(half):
+    @intrinsic
+    def zipped(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            count = context.get_value_type(a).count
+            lanes = [i // 2 + half * count // 2 + i % 2 * count for i in range(count)]
+            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(ir.IntType(32), count), lanes))
 
-    def codegen(context, builder, signature, args):
-        kind = context.get_value_type(vector)
-        lanes = kind.count
-        alignment = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-        twice = builder.mul(args[3], ir.Constant(args[3].type, 2))
-        even = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1, 0] * (lanes // 2))
-        for half in range(2):
-            spread = [half * lanes // 2 + i // 2 for i in range(lanes)]
-            part = builder.shuffle_vector(args[2], args[2], ir.Constant(ir.VectorType(ir.IntType(32), lanes), spread))
-            first = ir.Constant(args[1].type, half * lanes)
-            pointer = _pointer(context, builder, signature.args[0], args[0], builder.add(args[1], first), vector)
-            mask = builder.and_(_mask(context, builder, kind, builder.sub(twice, first)), even)
-            _masked(builder, "store", ir.VoidType(), [part, pointer, alignment, mask])
-        return context.get_dummy_value()
+        return a(a, b), codegen
 
-    return types.void(array, types.intp, value, types.intp), codegen
+    return zipped
+
+
+zip_low, zip_high = _zipped(0), _zipped(1)  # a0 b0 a1 b1 ..., of the first halves of a and b, and of the second
 
 
 @intrinsic

@@ -184,7 +184,8 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
                 last = min(block + OUT_BLOCKS, blocks)
                 for a in range(6):
                     some, shift = weight[a, group, block:last], bias[a, group, block:last]
-                    doubts[part] += multiply(some, shift, points[a * region :], offset, products[a, :, :length])
+                    of_point = products[a, :, :length]
+                    doubts[part] += multiply(some, shift, points[a * region :], offset, 0, offset.size, of_point)
                 first = group * out_channels
                 channels = first + 4 * block, first + min(4 * last, out_channels)
                 interpolate(products, y, channels, image, row, plan)
