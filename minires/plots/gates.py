@@ -7,7 +7,7 @@ from minires.plots.sheet import FAINT, INK, clean, shade, sheet
 
 
 def gates_figure(histories, note=""):
-    """How far open the gates are, how much that depends on the image, and the biases, one line a moment of training.
+    """How far open the gates are, how much that depends on the image, and how the biases move, one line a moment.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ def gates_figure(histories, note=""):
     axes = figure.subplots(3, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[1.6, 1, 1])
     figure.subplots_adjust(1.0 / width, bottom + 0.08, 1 - 0.15 / width, top, wspace=0.1, hspace=0.16)
     for (means, spreads, biases), (name, history) in zip(axes.T, histories.items()):
+        start = history[min(history)][0].bias.mean()
         for i, (step, gates) in enumerate(sorted(history.items())):
             layer = np.arange(1, len(gates) + 1)
             style = {"color": shade(i, len(history)), "lw": 1.5, "marker": "o", "ms": 2.5}
             means.plot(layer, [gate.mean for gate in gates], label=f"step {step:,}".replace(",", " "), **style)
             spreads.plot(layer, [gate.by_image for gate in gates], **style)
-            biases.plot(layer, [gate.bias.mean() for gate in gates], **style)
-        start = history[min(history)][0].bias.mean()
+            biases.plot(layer, [gate.bias.mean() - start for gate in gates], **style)
         means.axhline(1 / (1 + np.exp(-start)), color=FAINT, lw=0.9, ls=(0, (1, 1.5)), label="σ(first bias)")
         means.set_title(name, fontsize=11, color=INK)
         biases.set_xlabel("highway layer, from the input to the loss", color=INK)
@@ -42,7 +42,7 @@ def gates_figure(histories, note=""):
         biases.xaxis.set_major_locator(MaxNLocator(integer=True))
         biases.ticklabel_format(axis="y", useOffset=False)
     axes[0, 0].legend(frameon=False, fontsize=8.5, labelcolor="linecolor", loc="upper left", ncols=3)
-    for row, label in zip(axes, ("mean of T", "std of T\nover images", "mean bias")):
+    for row, label in zip(axes, ("mean of T", "std of T\nover images", "mean bias,\nmoved by")):
         row[0].set_ylabel(label, color=INK)
         for axis in row[1:]:
             axis.tick_params(labelleft=False)
@@ -81,9 +81,10 @@ def inside_figure(gates, start=None, note=""):
         ("output, the same image", [gate.output for gate in gates], "viridis"),
     ]
     width = 12.0
-    figure, bottom, top = sheet(width, 1.3 + 0.075 * max(20, len(gates)), note)
+    height = 1.3 + 0.075 * max(20, len(gates))
+    figure, bottom, top = sheet(width, height, note)
     axes = figure.subplots(1, 4, sharey=True)
-    figure.subplots_adjust(0.6 / width, bottom + 0.17, 1 - 0.5 / width, top, wspace=0.3)
+    figure.subplots_adjust(0.6 / width, bottom + 0.5 / height, 1 - 0.5 / width, top, wspace=0.3)
     for axis, (title, rows, colours) in zip(axes, panels):
         image = _with_blanks(rows)
         low, high = (0, 1) if title.startswith("T") else (None, None)
@@ -91,7 +92,7 @@ def inside_figure(gates, start=None, note=""):
             high = np.nanmax(np.abs(image)) or 1.0
             low = -high
         drawn = axis.imshow(image, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
-        bar = figure.colorbar(drawn, ax=axis, pad=0.03, fraction=0.06)
+        bar = figure.colorbar(drawn, ax=axis, pad=0.03, fraction=0.06, aspect=40)
         bar.locator = MaxNLocator(5)
         bar.ax.tick_params(labelsize=7.5, colors=INK, color=FAINT)
         bar.outline.set_visible(False)
