@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 import numba
 import numpy as np
@@ -28,6 +29,7 @@ ROWS = {
     "registers": ("sixteen vectors of sums kept in registers", 1),
     "winograd": ("half the multiplications (Winograd)", 1),
     "memory": ("freed memory kept for the next step", 1),
+    "ahead": ("memory asked for before it is needed", 1),
     "threads": ("all cores", 0),
 }
 
@@ -90,17 +92,15 @@ def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply(weight, bias, planes, offset, out):
+def plain_multiply(weight, bias, planes, offset, start, stop, out):
     for b in range(weight.shape[0]):
         for f in range(4):
             row = out[4 * b + f]
             row[:] = bias[b, f]
-            for k in range(0, offset.size, 4):
-                w0, w1, w2, w3 = weight[b, k, f], weight[b, k + 1, f], weight[b, k + 2, f], weight[b, k + 3, f]
-                x0, x1 = planes[offset[k] :], planes[offset[k + 1] :]
-                x2, x3 = planes[offset[k + 2] :], planes[offset[k + 3] :]
+            for k in range(start, stop):
+                w, x = weight[b, k, f], planes[offset[k] :]
                 for p in range(row.size):
-                    row[p] += w0 * x0[p] + w1 * x1[p] + w2 * x2[p] + w3 * x3[p]
+                    row[p] += w * x[p]
     return out.dtype.type(0)
 
 
@@ -122,17 +122,17 @@ def plain_multiply_transposed(dout, planes, offset, dweight):
 def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
     done = list(ROWS)[: list(ROWS).index(row) + 1]
-    if "memory" not in done:  # before the kernels are imported
-        from minires.kernels import memory
-
-        memory.keep_freed_memory = lambda: None
-    if "registers" not in done:
-        from minires.kernels import planes
-
-        planes.multiply, planes.multiply_transposed = plain_multiply, plain_multiply_transposed
+    if "memory" not in done:  # minires asks the C library as it is imported: let it find an empty module
+        sys.modules["minires.kernels.memory"] = types.ModuleType("memory")
+        sys.modules["minires.kernels.memory"].keep_freed_memory = lambda: None
     from minires import kernels
-    from minires.kernels import conv, reference, winograd
+    from minires.kernels import conv, planes, reference, winograd
 
+    # A kernel is compiled when it is first called, with what these names mean then.
+    if "ahead" not in done:
+        planes.AHEAD = winograd.AHEAD = -4096  # what is asked for has been used already
+    if "registers" not in done:
+        conv.multiply, conv.multiply_transposed = plain_multiply, plain_multiply_transposed
     if "winograd" not in done:
         winograd.fits = lambda *arguments: False
     names = set(kernels.__all__) - {"chosen"}
@@ -142,7 +142,6 @@ def prepare(row):
     if row == "loops":
         kernels.conv2d, kernels.conv2d_input_gradient = loops_conv2d, loops_input_gradient
         kernels.conv2d_weight_gradient = loops_weight_gradient
-    return conv
 
 
 def measure(row, batch_size):
@@ -195,8 +194,8 @@ def measure_all(options, scratch):
     children = {}
     for row in options.rows:
         changes = {} if ROWS[row][1] == 0 else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        if row == "rows":  # on the disk are kernels with the real inner loops; do not read or overwrite them
-            changes["NUMBA_CACHE_DIR"] = scratch
+        if row in list(ROWS)[: list(ROWS).index("ahead")]:  # on the disk are the real kernels: do not mix them
+            changes["NUMBA_CACHE_DIR"] = os.path.join(scratch, "rows" if row == "rows" else "others")
         command = [sys.executable, __file__, "--measure", row, "--batch-size", str(options.batch_size)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         children[row] = subprocess.Popen(command, env=os.environ | changes, text=True, **pipes)
