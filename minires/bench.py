@@ -115,7 +115,7 @@ def _same_work(engines, net):
     for engine in engines[1:]:
         theirs = engine.answer["losses"]
         if not random and not np.allclose(ours, theirs, rtol=1e-3):
-            raise ArithmeticError(
+            raise ValueError(
                 f"bench: minires and {engine.title} do not do the same work; the losses of their first two steps "
                 f"are {ours} and {theirs}."
             )
