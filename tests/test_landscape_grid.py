@@ -1,5 +1,6 @@
-"""Grids of the loss landscape: processes, files, kills and refusals."""
+"""Grids of the loss landscape: processes, files, kills and refusals; and the script that draws them."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from minires.checkpoint import CheckpointError, locked
+from minires.data.dataset import Dataset
 from minires.lab import grid
 from minires.lab.grid import landscapes
 from minires.lab.landscape import Slice, Surface, random_direction
@@ -231,3 +233,68 @@ def test_slices_that_cannot_be_are_refused(slice, message, net, batch):
 def test_workers_are_a_whole_number(net, batch):
     with pytest.raises(ValueError, match="expected workers to be a whole number from 0 on, got -1"):
         landscapes({}, *batch, workers=-1)
+
+
+# -- the script -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    monkeypatch.chdir(tmp_path)
+    experiment, script = map(importlib.import_module, ("experiment", "loss_landscape"))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)
+    everything = Dataset(images, rng.integers(0, 10, 40), [str(i) for i in range(10)], "synthetic, training")
+    monkeypatch.setattr(experiment, "synthetic", lambda: (everything[:24], everything[24:]))
+    monkeypatch.setattr(
+        script, "landscapes", lambda *a, workers, **k: landscapes(*a, **k, workers=0)
+    )  # no new processes
+    return script.main
+
+
+SMALL = "--data synthetic --depths 8 --steps 3 --batch-size 8 --images 8 --points 3 --moments 3 --out out"
+
+
+def test_the_example_trains_measures_and_draws(example, tmp_path, capsys):
+    example(SMALL.split())
+    out = capsys.readouterr().out
+    assert "landscape: about" in out and "two directions hold" in out and "minima" in out
+    kept = json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"]
+    assert {name.removeprefix("plain-8-") for name in kept if name.startswith("plain")} == {
+        "random", "running", "plane", "training", "path", "moments"}  # fmt: skip
+    moments = kept["plain-8-moments"]
+    assert moments["loss"][-1] == moments["drawn"][-1] == kept["plain-8-plane"]["loss"][1][1]
+    for name in ("planes", "lines", "paths"):
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+    # Again: nothing is trained or measured anew, and the numbers are the same.
+    weights = tmp_path / "out" / "weights" / "plain-8-seed0.npz"
+    before = weights.stat().st_mtime_ns
+    example(SMALL.split())
+    assert "landscape: about" not in capsys.readouterr().out and weights.stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"] == kept
+
+
+def test_what_the_example_cannot_do_is_one_line(example, capsys):
+    example(SMALL.split())
+    capsys.readouterr()
+    for changed, message in {
+        "--steps 4": "trained with steps = 3, asked for steps = 4",
+        "--images 9": "holds points with images = 8",
+        "--direction-seed 2": "holds points with directions",
+        "--seeds 0 1": "expected one seed",
+    }.items():
+        with pytest.raises(SystemExit, match="1"):
+            example([*SMALL.split(), *changed.split()])
+        err = capsys.readouterr().err
+        assert message in err and err.count("\n") == 1
+
+
+def test_the_example_takes_nets_from_runs_which_have_no_path(example, tmp_path, capsys):
+    degradation = importlib.import_module("degradation_cifar")
+    degradation.main("--data synthetic --depths 8 --steps 3 --batch-size 8 --out trained".split())
+    example("--data synthetic --runs trained --images 8 --points 3 --out out".split())
+    kept = json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"]
+    assert {name.removeprefix("resnet-8-") for name in kept if name.startswith("resnet")} == {
+        "random", "running", "plane", "training"}  # fmt: skip
+    assert not (tmp_path / "out" / "paths.png").exists()
