@@ -275,14 +275,15 @@ def _timed_kernels(taken, work):
 
 
 def amount_of_work(name, arguments, result):
-    """(shape in words, {"flops": n} or {"bytes": n}) of one kernel call.
+    """(shape in words, {"bytes": n}, of a convolution also {"flops": n}) of one kernel call.
 
+    The bytes are those of the images, and the weights of a convolution, that must at least be read and written once.
     Of a convolution the multiply-adds of its definition count, two operations each, however few are really done.
-    Of anything else the images it must at least read and write once.
     """
     images = [a for a in (*arguments, *(result if isinstance(result, tuple) else (result,))) if np.ndim(a) == 4]
+    moved = {"bytes": sum(image.nbytes for image in images)}
     if not name.startswith("conv2d"):
-        return "x".join(map(str, images[0].shape[1:])), {"bytes": sum(image.nbytes for image in images)}
+        return "x".join(map(str, images[0].shape[1:])), moved
     if name == "conv2d":
         x, weight, _, stride, *_ = arguments
         y_shape, weight_shape, x_shape = result.shape, weight.shape, x.shape
@@ -295,7 +296,7 @@ def amount_of_work(name, arguments, result):
     out_channels, _, kh, kw = weight_shape
     step = "" if stride == (1, 1) else f"/{stride[0]}" if stride[0] == stride[1] else f"/{stride[0]}x{stride[1]}"
     shape = f"{kh}x{kw}{step}, {x_shape[1]} to {out_channels} channels, {x_shape[2]}x{x_shape[3]}"
-    return shape, {"flops": 2 * math.prod(y_shape) * math.prod(weight_shape[1:])}
+    return shape, {"flops": 2 * math.prod(y_shape) * math.prod(weight_shape[1:])} | moved
 
 
 # -- the same network elsewhere ---------------------------------------------------------------------------------
@@ -355,8 +356,8 @@ def report_text(report):
     lines += ["", f"{'a training step':<24}{'of':<40}{'calls':>6}{'ms':>9}{'share':>8}  rate"]
     for row in report["operators"]:
         cells = f"{row['operator']:<24}{row['shape']:<40}{row['calls']:>6}{row['ms']:>9.2f}{row['share']:>8.1%}"
-        for rate, unit in (("gflops_per_s", "GFLOP/s"), ("gbytes_per_s", "GB/s")):
-            cells += f"  {row[rate]:.0f} {unit}" if rate in row else ""
+        rate, unit = ("gflops_per_s", "GFLOP/s") if "flops" in row else ("gbytes_per_s", "GB/s")
+        cells += f"  {row[rate]:.0f} {unit}" if rate in row else ""
         lines.append(cells)
     return "\n".join(lines)
 

@@ -19,6 +19,7 @@ from minires.plots.flow import flow_history_figure, gradient_flow_figure, river_
 from minires.plots.gates import gates_figure, inside_figure
 from minires.plots.landscape import lines_figure, planes_figure
 from minires.plots.panels import error_figures, response_figures
+from minires.plots.roofline import roofline_figure
 from minires.plots.training import degradation_figure
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "response_figures",
     "responses_figure",
     "river_figure",
+    "roofline_figure",
     "shattered_figure",
     "width_figure",
     "telescoping_figure",
