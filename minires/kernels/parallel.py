@@ -187,7 +187,7 @@ def num_threads():
 # in machine code that does not hold the interpreter lock, which is therefore free for whoever has work.
 SENT, HANDLED = 0, 1  # the counters in a worker's mailbox
 MOMENT = 400_000  # looks: about 100 us
-UNLOCKING = 8_000  # looks: about 2 us
+UNLOCKING = 50_000  # looks: about 12 us
 
 
 @intrinsic
@@ -220,6 +220,7 @@ class _Worker:
         self.mailbox = np.zeros(2, np.int64)
         self.error = None
         self.asleep = False
+        self.allowed = None  # the cores it was allowed before it was sent to one
         self.thread = threading.Thread(target=self._work, name="minires", daemon=True)
         self.thread.start()
 
@@ -230,6 +231,9 @@ class _Worker:
             self.asleep = True
             kernel, arguments = self.calls.get()  # sleeps here when no call came within the moment
             self.asleep = False
+            if self.allowed:
+                os.sched_setaffinity(0, self.allowed)
+                self.allowed = None
             try:
                 kernel(*arguments)
             except BaseException as error:  # the caller raises it
@@ -237,8 +241,8 @@ class _Worker:
             handled += 1
 
     def send(self, kernel, arguments):
-        if self.asleep:
-            _wake_beside(self.thread.native_id, self.number)
+        if self.asleep and not self.allowed:
+            self.allowed = _send_beside(self.thread.native_id, self.number)
         self.calls.put((kernel, arguments))
         self.mailbox[SENT] += 1
 
@@ -265,23 +269,24 @@ if hasattr(os, "register_at_fork"):
 
 
 # Linux often wakes a thread on the very core that called it, where it waits for milliseconds while another core idles.
-# So a sleeper is first moved to a core of its own, and then set free to run anywhere, as before.
+# So a sleeper is sent to a core of its own first. Once awake, it sets itself free to run anywhere, as before.
 try:
     _current_core = ctypes.CDLL(None).sched_getcpu
 except (AttributeError, OSError, TypeError):  # not Linux
 
-    def _wake_beside(thread, number):
+    def _send_beside(thread, number):
         pass
 else:
 
-    def _wake_beside(thread, number):
-        """Move a sleeping thread to the core that is ``number + 1`` after the caller's, among those allowed."""
+    def _send_beside(thread, number):
+        """Bind a sleeping thread to the core that is ``number + 1`` after the caller's; return all that are allowed."""
         try:
             allowed = os.sched_getaffinity(0)
-            others = sorted(allowed - {_current_core()})
+            here = _current_core()
+            others = sorted(allowed - {here}, key=lambda core: (core < here, core))
             if others:
                 os.sched_setaffinity(thread, {others[number % len(others)]})
-                os.sched_setaffinity(thread, allowed)
+                return allowed
         except OSError:
             pass  # not allowed to: it wakes wherever it does
 
@@ -329,7 +334,8 @@ def _report_and_watch(mailbox, handled):
     for _ in range(MOMENT):
         if _look(mailbox, SENT) != handled:
             break
-    # The caller announces a call while it still holds the interpreter lock, and lets go a little later.
+    # The caller announces a call while it still holds the interpreter lock, and lets go when it has begun its own part.
+    # Whoever asks for the lock before is put to sleep, and wakes late.
     for _ in range(UNLOCKING):
         _look(mailbox, SENT)
 
