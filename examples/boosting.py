@@ -22,7 +22,7 @@ from minires.lab.snapshots import snapshots
 from minires.networks import network
 from minires.plots import boosting_figure, telescoping_figure
 
-QUESTIONS = {"cifar10": "airplane automobile ship truck", "synthetic": "disc ring crescent dome"}
+QUESTIONS = {"cifar10": "airplane automobile ship truck", "synthetic": "ring frame cross crescent"}
 
 
 def main(arguments=None):
@@ -45,7 +45,7 @@ def read_options(arguments):
     parser = lab_parser("boosting", "Train blocks one by one.", nets=["resnet"], depths=[20], steps=400)
     add = parser.add_argument
     add("--block-steps", type=positive, default=150, metavar="N", help="for each block trained alone (default: 150)")
-    add("--yes", nargs="+", metavar="CLASS", help="the classes whose answer is yes (default: vehicles; round shapes)")
+    add("--yes", nargs="+", metavar="CLASS", help="the classes whose answer is yes (default: vehicles; thin shapes)")
     parser.set_defaults(images=1000)
     return parser.parse_args(arguments)
 
