@@ -6,7 +6,7 @@ cache deliver; then times every operator of a training step and holds it against
     python examples/roofline.py                                  # resnet-20, batch 128; draws runs/roofline.png
     python examples/roofline.py --net resnet-56 --batch-size 64 --json roofline.json
     MINIRES_NUM_THREADS=1 python examples/roofline.py            # of one core
-    python examples/roofline.py --net imagenet-resnet-18 --image-size 224 --batch-size 8
+    python examples/roofline.py --net resnet-18 --image-size 224 --batch-size 8
 
 Nothing else should run meanwhile. docs/performance.md reads the figure.
 """
@@ -150,7 +150,7 @@ def page(rates, rows):
     for limit in ("arithmetic", "memory"):
         under = [row for row in rows if row.get("limit") == limit]
         share, at_roof = sum(row["share"] for row in under), sum(row["share"] * row["of_roof"] for row in under)
-        yield f"under the roof of {limit}: {share:.0%} of the step; at that roof it would be {at_roof:.0%}"
+        yield f"under the roof of {limit}: {share:.0%} of the step's time; exactly at it, {at_roof:.0%}"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def roofline_figure(rows, limits, note="", labels=14):
     note : str
         What was run, for the foot of the figure; broken into lines.
     labels : int, default 14
-        How many operators, those of the largest share, are named.
+        At most so many are named: convolutions by their shape, others by their operator, those of the largest share.
 
     Returns
     -------
@@ -73,7 +73,10 @@ def _kind(row):
 
 
 def _columns(rows):
-    """Yield (share, name, indices) of rows above each other: convolutions of a shape, operators of an intensity."""
+    """Yield (share, name, indices) of rows above each other: convolutions of a shape, operators of an intensity.
+
+    Columns of less than half a percent are left out.
+    """
     columns = {}
     for i, row in enumerate(rows):
         kind = _kind(row)
@@ -81,7 +84,8 @@ def _columns(rows):
     for (kind, what), own in columns.items():
         names = dict.fromkeys(rows[i]["operator"] for i in own)
         share = sum(rows[i]["share"] for i in own)
-        yield share, f"{what if kind == 'conv2d' else ', '.join(names)}: {share:.0%}", own
+        if share >= 0.005:
+            yield share, f"{what if kind == 'conv2d' else ', '.join(names)}: {share:.0%}", own
 
 
 def _draw_roofs(axis, limits, low, high):
