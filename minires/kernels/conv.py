@@ -7,6 +7,7 @@ from minires.kernels.geometry import output_sizes
 from minires.kernels.parallel import as_compiled, compiled, num_threads, over_parts
 from minires.kernels.planes import (
     BLOCK,
+    OUT_BLOCKS,
     ceil_div,
     find_taps,
     find_taps_back,
@@ -18,8 +19,6 @@ from minires.kernels.planes import (
     out_of_blocks,
     scatter,
 )
-
-OUT_BLOCKS = 8  # blocks of 4 filters whose results are kept before they are written to y
 
 
 @compiled
@@ -150,7 +149,7 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
         size = ceil_div(long_dx.shape[2], stride[0]), ceil_div(long_dx.shape[3], stride[1])
         width, channels = long_dy.shape[3], O // groups
-        plan = make_plan(N, channels, taps, ((0, 0),), size, width, (1, 1), across, C // groups, taps_first=True)
+        plan = make_plan(N, channels, taps, ((0, 0),), size, width, (1, 1), across, C // groups, len(cuts) - 1)
         blocks = in_blocks(turned.reshape(*turned.shape[:3], kh * kw)[..., order].swapaxes(2, 3))
         cuts, source = cuts * channels, (1, 1, down, across)
         doubt = correlated(long_dy, blocks, None, long_dx, cuts, plan, source, stride, pixelwise)

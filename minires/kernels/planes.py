@@ -47,6 +47,7 @@ from minires.kernels.simd import (
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
+OUT_BLOCKS = 8  # blocks of 4 filters whose results are kept before they are written
 TAPS = 192  # of them at a time: 64 pixels for each stay in an L1 cache of 48 KB while all filters use them
 PIXELS = 768  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
@@ -247,21 +248,23 @@ def row_pitch(columns, more_columns, source_width, left):
 
 
 @functools.lru_cache(maxsize=1024)
-def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, taps_first=False):
+def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0):
     """(plan, offset, phases, pieces) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
-    The offsets are ordered by channel and then by tap, or the other way round.
+    Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps of
+    its own, the other way round.
     """
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
     pitch = row_pitch(out_size[1], more_columns, source_width, left if step == (1, 1) else 0)
-    images, band = plan_pieces(N, channels * len(phases), out_size[0], pitch, more_rows)
+    results = max(kinds, 1) * min(out_channels, 4 * OUT_BLOCKS)  # kept as well, until they are written
+    images, band = plan_pieces(N, max(channels * len(phases), results), out_size[0], pitch, more_rows)
     rows = band + more_rows
     line = images * pitch
     plane = (ceil_div(rows * line, 16) | 1) * 16  # an odd number of lines of the cache: else all planes share its sets
     of_tap = np.array([phase * plane + row * line + column for phase, row, column in taps])
     of_channel = np.arange(channels) * len(phases) * plane
-    offset = np.add.outer(of_tap, of_channel) if taps_first else np.add.outer(of_channel, of_tap)
+    offset = np.add.outer(of_tap, of_channel) if kinds else np.add.outer(of_channel, of_tap)
     offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
     length = ceil_div(band * line, BLOCK) * BLOCK
     plan = images, band, rows, pitch, length, plane, out_size[0], out_size[1], out_channels

@@ -43,6 +43,7 @@ from minires.kernels.parallel import compiled, num_threads, over_parts, over_thr
 from minires.kernels.planes import (
     AHEAD,
     BLOCK,
+    OUT_BLOCKS,
     ceil_div,
     in_blocks,
     multiply,
@@ -53,7 +54,6 @@ from minires.kernels.planes import (
 from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
-OUT_BLOCKS = 8  # blocks of 4 filters whose products are kept before they are interpolated
 
 
 # -- to the six points and back ---------------------------------------------------------------------------------------
