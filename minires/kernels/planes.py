@@ -251,8 +251,8 @@ def row_pitch(columns, more_columns, source_width, left):
 def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0):
     """(plan, offset, phases, pieces) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
-    Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps of
-    its own, the other way round.
+    Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
+    of its own, the other way round.
     """
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
