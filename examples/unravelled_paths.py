@@ -4,8 +4,8 @@ n residual blocks make 2^n paths from the input to the output. Delete blocks and
 plain one as control; measure how much gradient comes down the paths of each length; and train a net of which each step
 uses only as many random blocks as the effective paths are long. Try it::
 
-    python examples/unravelled_paths.py                                    # synthetic images, 56 layers, some minutes
-    python examples/unravelled_paths.py --data cifar10 --depths 20
+    python examples/unravelled_paths.py                                    # synthetic images, 20 layers, some minutes
+    python examples/unravelled_paths.py --data cifar10 --steps 1000
     python examples/unravelled_paths.py --runs runs/cifar10-30m --depths 56    # trained by degradation_cifar.py
 """
 
@@ -65,15 +65,15 @@ def main(arguments=None):
 
 def read_options(arguments):
     parser = lab_parser(
-        "unravelled-paths", "Delete blocks, follow paths.", nets=["plain", "resnet"], depths=[56], steps=300
+        "unravelled-paths", "Delete blocks, follow paths.", nets=["plain", "resnet"], depths=[20], steps=400
     )
     add = parser.add_argument
     add("--paths", type=whole, default=8, metavar="N", help="paths drawn of each length (default: 8)")
     add(
         "--effective-steps",
         type=whole,
-        default=300,
-        help="steps of training on effective paths; 0: none (default: 300)",
+        default=400,
+        help="steps of training on effective paths; 0: none (default: 400)",
     )
     parser.set_defaults(images=500)
     return parser.parse_args(arguments)
