@@ -14,7 +14,7 @@ FLOORS = [
     ["layers", "losses", "optim", "data", "page"],
     ["networks", "probe", "gradcheck"],
     ["train", "checkpoint", "weights", "walk", "trace", "bench_torch"],
-    ["lab", "plots", "bench"],
+    ["lab", "plots", "bench", "doctor"],
     ["report"],
     ["cli", "course"],
 ]

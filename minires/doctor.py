@@ -1,0 +1,96 @@
+"""``minires doctor``: what is installed here, and does it work?"""
+
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from minires import __version__, kernels
+from minires.checkpoint import machine
+from minires.data import find_cifar10
+from minires.gradcheck import check_layer
+from minires.kernels.parallel import CACHE_FOLDER
+from minires.layers import Conv2d
+from minires.losses import softmax_cross_entropy
+from minires.networks import cifar_resnet
+from minires.optim import SGD
+
+
+def examine():
+    """Print what is installed and whether a derivative and a small training work; return whether both do."""
+    about = machine()
+    blas = np.show_config(mode="dicts")["Build Dependencies"].get("blas", {})
+    _say("minires", f"{__version__} in {Path(__file__).parent}")
+    _say("python", f"{platform.python_version()} in {sys.prefix}")
+    for name in ("numpy", "numba", "matplotlib", "tqdm"):
+        _say(name, _version(name))
+    _say("BLAS", f"{blas.get('name', 'unknown')} {blas.get('version', '')}")
+    _say("system", f"{platform.platform()}, {about['cores']} cores")
+    _say("processor", about["cpu"])
+    _say("threads", f"{about['threads']}  (set by MINIRES_NUM_THREADS)")
+    _say("kernels", f"{kernels.chosen}  (set by MINIRES_KERNELS: compiled or reference)")
+    _say("cache", _cache())
+    _say("data", _data())
+    fine = [_tries("gradients", _try_gradients), _tries("training", _try_training)]
+    print("Everything works." if all(fine) else "Something is wrong: see FAILED above.")
+    return all(fine)
+
+
+def _say(name, text):
+    print(f"{name:<12}{text}", flush=True)
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"missing: pip install {name}"
+
+
+def _cache():
+    if CACHE_FOLDER is None:
+        return "none: no folder is writable, so kernels compile anew in every process. Set NUMBA_CACHE_DIR"
+    size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
+    return f"{CACHE_FOLDER}, {size / 1e6:.1f} MB of compiled kernels"
+
+
+def _data():
+    try:
+        place = find_cifar10()
+    except (OSError, ValueError) as error:
+        return str(error)
+    return f"CIFAR-10 in {place}" if place else "no CIFAR-10: minires data fetches it; the synthetic set needs none"
+
+
+def _tries(name, attempt):
+    begin = time.perf_counter()
+    try:
+        _say(name, f"{attempt()}, {time.perf_counter() - begin:.1f} s")
+    except Exception as error:
+        _say(name, f"FAILED: {type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def _try_gradients():
+    check_layer(Conv2d(3, 4, 3, stride=2, padding=1, rng=0), np.random.default_rng(0).standard_normal((2, 3, 7, 6)))
+    return "backward of a convolution is the derivative of its forward"
+
+
+def _try_training():
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((16, 3, 32, 32), np.float32), np.arange(16) % 10
+    net, losses = cifar_resnet(8, rng=0), []
+    optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(8):
+        loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
+        net.zero_grad()
+        net.backward(dlogits)
+        optimizer.step()
+        losses.append(loss)
+    if not losses[-1] < losses[0]:
+        raise ArithmeticError(f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f} in 8 steps on one batch")
+    return f"8 steps of a small net, loss {losses[0]:.2f} to {losses[-1]:.2f}"
