@@ -158,10 +158,6 @@ def _image_shape(text):
 # -- data -----------------------------------------------------------------------------------------------------
 
 
-def doctor_command(options):
-    return 0 if examine() else 1
-
-
 def data_command(options):
     train_set, test_set = load_cifar10(options.data_dir, options.data_file, download=True)
     place = find_cifar10(options.data_dir, options.data_file)
@@ -473,3 +469,10 @@ def _beside(places):
     if common == Path(common.anchor):
         raise UsageError("report: the runs lie in folders far apart. Say where to write the page with --out")
     return common / "report.html"
+
+
+# -- doctor ---------------------------------------------------------------------------------------------------
+
+
+def doctor_command(options):
+    return 0 if examine() else 1
