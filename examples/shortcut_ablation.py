@@ -90,7 +90,7 @@ def setting(data, options):
         f"Here: {images_named(train_set, options)}, {len(test_set):,} test images; {options.depth} layers, "
         f"{options.steps:,} steps of {options.batch_size} images ({epochs:.2g} epochs), learning rate up to "
         f"{options.lr:g}, warm-up over 1/10, then a cosine to 0; {seeds}. fail: training diverged, or a test error "
-        f"above {FAIL:.0%} (the paper: above 20 %). Not the papers' setting: they train 64,000 steps of 128 images."
+        f"above {FAIL:.0%} (the paper: above 20%). Not the papers' setting: they train 64,000 steps of 128 images."
     )
 
 

@@ -188,4 +188,5 @@ def verdict(rows):
 
 
 def _numbers(found):
-    return f"{found.tau:.2f} over {found.names} networks; {found.chance:.0%} of random orders do as well"
+    part = f"{found.chance:.0%}" if found.chance >= 0.01 else "fewer than 1%"
+    return f"{found.tau:.2f} over {found.names} networks; {part} of random orders do as well"

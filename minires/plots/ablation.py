@@ -90,7 +90,7 @@ def _here(axis, rows, colours, order):
             axis.text(0, place, " diverged", va="center", fontsize=8.5, color=INK)
             continue
         axis.barh(place, mean, color=colours[k], height=0.74, alpha=0.45 if row.failed else 1)
-        axis.vlines(100 * np.mean(row.train), place - 0.37, place + 0.37, color="white", lw=1.6)
+        axis.vlines(100 * np.mean(row.train), place - 0.25, place + 0.25, color=INK, lw=1.1)
         ends = [mean]
         if len(row.test) > 1:
             ends += [100 * error for error in row.test]
@@ -98,5 +98,5 @@ def _here(axis, rows, colours, order):
         words = f"fail, {mean:.1f}" if row.failed else f"{mean:.1f}"
         axis.text(max(ends), place, f"  {words}", va="center", fontsize=8.5, color=INK)
     axis.text(0, -1.65, "here", **SMALL)
-    axis.text(0, -0.95, "test error, %; white: training error", **SMALL)
+    axis.text(0, -0.95, "test error, %; line: training error", **SMALL)
     axis.set_xlim(0, 125)
