@@ -90,13 +90,12 @@ def _here(axis, rows, colours, order):
             axis.text(0, place, " diverged", va="center", fontsize=8.5, color=INK)
             continue
         axis.barh(place, mean, color=colours[k], height=0.74, alpha=0.45 if row.failed else 1)
-        axis.vlines(100 * np.mean(row.train), place - 0.25, place + 0.25, color=INK, lw=1.1)
-        ends = [mean]
-        if len(row.test) > 1:
-            ends += [100 * error for error in row.test]
-            axis.plot(ends[1:], [place] * len(row.test), "o", color=INK, ms=2.5, mew=0)
+        training = 100 * np.mean(row.train)
+        axis.vlines(training, place - 0.3, place + 0.3, color=INK, lw=1.1)
+        seeds = [100 * error for error in row.test] if len(row.test) > 1 else []
+        axis.plot(seeds, [place] * len(seeds), "o", color=INK, ms=2.5, mew=0)
         words = f"fail, {mean:.1f}" if row.failed else f"{mean:.1f}"
-        axis.text(max(ends), place, f"  {words}", va="center", fontsize=8.5, color=INK)
+        axis.text(max(mean, training, *seeds), place, f"  {words}", va="center", fontsize=8.5, color=INK)
     axis.text(0, -1.65, "here", **SMALL)
     axis.text(0, -0.95, "test error, %; line: training error", **SMALL)
     axis.set_xlim(0, 125)
