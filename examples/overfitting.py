@@ -63,7 +63,7 @@ HEAD = f"{'network':14}{'parameters':>12}{'training error':>18}{'test error':>18
 
 def read_options(arguments):
     parser = training_parser(
-        "overfitting", "Train nets of growing depth on few images.", nets=["resnet"], depths=[20, 56, 110], steps=480
+        "overfitting", "Train nets of growing depth on few images.", nets=["resnet"], depths=[20, 56, 110], steps=1000
     )
     parser.add_argument(
         "--train-images", type=positive, default=500, metavar="N", help="train on the first N (default: 500)"

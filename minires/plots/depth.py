@@ -90,7 +90,7 @@ def width_figure(logs, ends, note=""):
     final.tick_params(axis="x", which="minor", bottom=False)
     final.set_ylabel("error at the end (%)", color=INK)
     final.set_title("layers, width, parameters", fontsize=9.5, color=INK)
-    final.set_ylim(bottom=0)
+    final.set_ylim(0, 110 * max(max(end[:2]) for end in ends.values()))
     return figure
 
 
