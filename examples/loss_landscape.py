@@ -35,6 +35,10 @@ LINES = {
     "running": "the same, with running statistics",
     "training": "from the first weights (-1) to the last (0)",
 }
+STATISTICS = {
+    "batch": "Batch norm takes its statistics from the measured images",
+    "running": "Batch norm keeps the running statistics of the trained weights",
+}
 
 
 def main(arguments=None):
@@ -81,6 +85,12 @@ def read_options(arguments):
     add("--reach", type=float, default=1.0, help="how far random directions go, both ways (default: 1)")
     add("--moments", type=positive, default=10, metavar="N", help="moments of training on its path (default: 10)")
     add("--direction-seed", type=int, default=0, metavar="SEED", help="of the random directions (default: 0)")
+    add(
+        "--statistics",
+        choices=list(STATISTICS),
+        default="batch",
+        help="of batch norm, on planes: batch, of the measured images (default), or running, as in the authors' code",
+    )
     add("--workers", type=positive, default=num_threads(), metavar="N", help="processes (default: one for each core)")
     parser.set_defaults(images=128)
     options = parser.parse_args(arguments)
@@ -127,7 +137,7 @@ def slices_of(subject, moments, plane, options):
     slices = {
         f"{name}-random": Slice(net, (delta,), (fine,)),
         f"{name}-running": Slice(net, (delta,), (fine,), "running"),
-        f"{name}-plane": Slice(net, (delta, eta), (ticks, ticks)),
+        f"{name}-plane": Slice(net, (delta, eta), (ticks, ticks), options.statistics),
     }
     if len(moments) > 1:
         onward = direction_between(moments[0], moments[-1])
@@ -136,7 +146,7 @@ def slices_of(subject, moments, plane, options):
         low, high = plane.points.min(axis=0), plane.points.max(axis=0)
         edge = 0.2 * (high - low)
         both = np.linspace(low - edge, high + edge, options.points).T
-        slices[f"{name}-path"] = Slice(net, plane.directions, tuple(both))
+        slices[f"{name}-path"] = Slice(net, plane.directions, tuple(both), options.statistics)
     return slices
 
 
@@ -157,18 +167,13 @@ def along_path(net, moments, plane, x, labels):
 
 
 def figures_of(by_kind, paths, note, options):
-    grid = f"{options.points} x {options.points} points."
+    grid = f"{options.points} x {options.points} points. {STATISTICS[options.statistics]}."
+    words = f"{note} Filter-normalised directions, seed {options.direction_seed}; {grid}"
     lines = {title: by_kind[kind] for kind, title in LINES.items() if kind in by_kind}
-    statistics = "Batch norm takes its statistics from the measured images."
-    words = f"{note} Filter-normalised directions, seed {options.direction_seed}; {grid} {statistics}"
-    figures = {
-        "planes": planes_figure(by_kind["plane"], note=words),
-        "lines": lines_figure(
-            lines, f"{note} Direction: seed {options.direction_seed}. {statistics[:-1]}, but for one."
-        ),
-    }
+    of_lines = f"{note} Direction: seed {options.direction_seed}. {STATISTICS['batch']}, but where said."
+    figures = {"planes": planes_figure(by_kind["plane"], note=words), "lines": lines_figure(lines, of_lines)}
     if paths:
-        figures["paths"] = planes_figure(by_kind["path"], paths, f"{note} {grid} {statistics}")
+        figures["paths"] = planes_figure(by_kind["path"], paths, f"{note} {grid}")
     return figures
 
 

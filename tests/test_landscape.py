@@ -323,7 +323,8 @@ def test_a_path_is_drawn_where_it_passes():
     figure = planes_figure({"resnet-8": a_plane(1, 2)}, {"resnet-8": PathPlane((), points, np.array([0.7, 0.2]))})
     axis = figure.axes[0]
     assert any(np.array_equal(line.get_xydata(), points) for line in axis.lines)
-    assert "70 %" in axis.get_xlabel() and "20 %" in axis.get_ylabel()
+    assert "70.0 %" in axis.get_xlabel() and "20.0 %" in axis.get_ylabel()
+    assert {"start", "end"} <= {text.get_text() for text in axis.texts}
 
 
 def test_figures_of_nothing_are_refused():

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from minires.plots.sheet import BRANCH, FAINT, INK, clean, of_kind, sheet
 
@@ -31,7 +31,7 @@ def planes_figure(landscapes, paths=None, note=""):
     paths = paths or {}
     columns = min(2, len(landscapes))
     rows = -(-len(landscapes) // columns)
-    width, height = 3.9 * columns + 1.2, 3.7 * rows + 0.3
+    width, height = 3.5 * columns + 1.2, 3.3 * rows + 0.3
     figure, bottom, top = sheet(width, height, note)
     axes = figure.subplots(rows, columns, squeeze=False)
     height = figure.get_figheight()
@@ -77,7 +77,7 @@ def _plane(axis, found, scale, lines):
     axis.set_facecolor(NOWHERE)
     loss = np.ma.masked_invalid(np.clip(found.loss.T, LEAST, None))  # alpha to the right, beta upward
     if loss.count() and min(loss.shape) > 1:
-        bands = np.geomspace(scale.vmin * 0.999, scale.vmax * 1.001, 60)
+        bands = np.geomspace(scale.vmin * 0.999, scale.vmax * 1.001, 32)
         axis.contourf(*found.ticks, loss, levels=bands, norm=scale, cmap="viridis")
         crossed = [level for level in lines if loss.min() < level < loss.max()]
         if crossed:
@@ -86,13 +86,18 @@ def _plane(axis, found, scale, lines):
     axis.set(xlim=found.ticks[0][[0, -1]], ylim=found.ticks[1][[0, -1]])
     axis.tick_params(labelsize=8, colors=INK, color=FAINT)
     axis.spines[:].set_visible(False)
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_locator(MaxNLocator(6))
+        each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _path(axis, plane):
     axis.plot(*plane.points.T, "-", color="white", lw=2.6)
     axis.plot(*plane.points.T, "o-", color=BRANCH, lw=1.4, ms=3.5)
     axis.plot(*plane.points[0], "o", color="white", mec=BRANCH, ms=7, mew=1.6)
-    first, second = (f"{100 * share:.0f} % of the variance" for share in plane.explained)
+    for words, point, below in (("start", plane.points[0], 9), ("end", plane.points[-1], -15)):
+        axis.annotate(words, point, (0, below), textcoords="offset points", ha="center", fontsize=8, color="white")
+    first, second = (f"{100 * share:.1f} % of the variance" for share in plane.explained)
     axis.set_xlabel(f"first direction, {first}", color=INK, fontsize=9)
     axis.set_ylabel(f"second direction, {second}", color=INK, fontsize=9)
 
