@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.colors import LogNorm
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from minires.plots.sheet import BRANCH, FAINT, INK, clean, of_kind, sheet
@@ -87,7 +88,7 @@ def _plane(axis, found, scale, lines):
     axis.tick_params(labelsize=8, colors=INK, color=FAINT)
     axis.spines[:].set_visible(False)
     for each in (axis.xaxis, axis.yaxis):
-        each.set_major_locator(MaxNLocator(6))
+        each.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
@@ -95,8 +96,10 @@ def _path(axis, plane):
     axis.plot(*plane.points.T, "-", color="white", lw=2.6)
     axis.plot(*plane.points.T, "o-", color=BRANCH, lw=1.4, ms=3.5)
     axis.plot(*plane.points[0], "o", color="white", mec=BRANCH, ms=7, mew=1.6)
-    for words, point, below in (("start", plane.points[0], 9), ("end", plane.points[-1], -15)):
-        axis.annotate(words, point, (0, below), textcoords="offset points", ha="center", fontsize=8, color="white")
+    rim = [withStroke(linewidth=2, foreground="white")]
+    for words, point, offset, side in (("start", 0, (0, 9), "center"), ("end", -1, (-7, -3), "right")):
+        place = {"textcoords": "offset points", "ha": side}
+        axis.annotate(words, plane.points[point], offset, fontsize=8, color=INK, path_effects=rim, **place)
     first, second = (f"{100 * share:.1f} % of the variance" for share in plane.explained)
     axis.set_xlabel(f"first direction, {first}", color=INK, fontsize=9)
     axis.set_ylabel(f"second direction, {second}", color=INK, fontsize=9)
