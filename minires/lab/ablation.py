@@ -174,7 +174,7 @@ def verdict(rows):
     if np.isnan(whole.tau):
         return "Too few networks, or none that differ: nothing to compare."
     if whole.chance <= 0.05:
-        words = "The order here agrees with the paper's"
+        words = "The order here follows the paper's, more than by chance"
     elif whole.tau < 0:
         words = "The order here is not the paper's"
     else:

@@ -97,5 +97,6 @@ def _here(axis, rows, colours, order):
         words = f"fail, {mean:.1f}" if row.failed else f"{mean:.1f}"
         axis.text(max(mean, training, *seeds), place, f"  {words}", va="center", fontsize=8.5, color=INK)
     axis.text(0, -1.65, "here", **SMALL)
-    axis.text(0, -0.95, "test error, %; line: training error", **SMALL)
+    dots = "; dots: seeds" if any(len(row.test) > 1 for row in rows) else ""
+    axis.text(0, -0.95, f"test error, %; line: training error{dots}", **SMALL)
     axis.set_xlim(0, 125)
