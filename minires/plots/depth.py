@@ -115,6 +115,6 @@ def overfitting_figure(logs, note=""):
     errors, losses = figure.subplots(1, 2)
     figure.subplots_adjust(0.62 / width, bottom + 0.1, 1 - 0.95 / width, top, wspace=0.34)
     colours = dict(zip(logs, COLOURS * len(logs)))
-    learning_curves([errors], [logs], colours)
-    learning_curves([losses], [logs], colours, of="loss")
+    learning_curves([errors], [logs], colours, legend="upper right")
+    learning_curves([losses], [logs], colours, of="loss", legend="upper right")
     return figure

@@ -55,7 +55,7 @@ def degradation_figure(logs, note=""):
 UNITS = {"error": ("error (%)", 100), "loss": ("loss", 1)}
 
 
-def learning_curves(axes, panels, colours, of="error"):
+def learning_curves(axes, panels, colours, of="error", legend="lower left"):
     """Draw training and test error, or loss, over the iterations: on each axis a panel {name: [log of each seed]}."""
     last = max(lines[-1]["step"] for panel in panels for seeds in panel.values() for lines in seeds)
     names = []
@@ -75,7 +75,7 @@ def learning_curves(axes, panels, colours, of="error"):
         _name_ends(axis, ends, 1.02 * last, gap=0.052 * top)
     axes[0].set_ylabel(UNITS[of][0], color=INK)
     styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
-    axes[-1].legend(styles, ["training", "test"], loc="lower left", frameon=False, fontsize=9, labelcolor=INK)
+    axes[-1].legend(styles, ["training", "test"], loc=legend, frameon=False, fontsize=9, labelcolor=INK)
 
 
 def _training_curve(lines, of, points=60):
