@@ -69,7 +69,10 @@ def read_options(arguments):
         "--train-images", type=positive, default=500, metavar="N", help="train on the first N (default: 500)"
     )
     parser.add_argument("--augment", action="store_true", help="train on random crops and mirror images of them")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.augment:
+        options.script += "-augmented"  # a folder of its own
+    return options
 
 
 if __name__ == "__main__":

@@ -209,6 +209,15 @@ def test_what_cannot_be_done_is_one_line(script, text, message, place, capsys):
     assert message in err and err.count("\n") == 1
 
 
+def test_with_and_without_augmentation_have_folders_of_their_own(place):
+    for words in ([], ["--augment"]):
+        overfitting.main([*SMALL.split()[:-2], "--depths", "8", "--train-images", "16", *words])
+    assert sorted(path.name for path in (place / "runs").iterdir()) == [
+        "overfitting-augmented-synthetic",
+        "overfitting-synthetic",
+    ]
+
+
 def test_another_run_in_the_folder_is_refused(place, capsys):
     overfitting.main([*SMALL.split(), "--depths", "8", "--train-images", "16"])
     with pytest.raises(SystemExit, match="1"):
