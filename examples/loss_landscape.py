@@ -78,7 +78,7 @@ def main(arguments=None):
 
 def read_options(arguments):
     parser = lab_parser(
-        "loss-landscape", "Draw slices of the loss landscape.", nets=["plain", "resnet"], depths=[56], steps=200
+        "loss-landscape", "Draw slices of the loss landscape.", nets=["plain", "resnet"], depths=[56], steps=800
     )
     add = parser.add_argument
     add("--points", type=positive, default=15, metavar="N", help="N x N points to a plane (default: 15)")
@@ -92,7 +92,7 @@ def read_options(arguments):
         help="of batch norm, on planes: batch, of the measured images (default), or running, as in the authors' code",
     )
     add("--workers", type=positive, default=num_threads(), metavar="N", help="processes (default: one for each core)")
-    parser.set_defaults(images=128)
+    parser.set_defaults(images=128, batch_size=32, lr=0.05)  # with which 56 layers begin to learn
     options = parser.parse_args(arguments)
     if not options.reach > 0 or options.points < 3:
         parser.error(f"expected --reach above 0 and --points of at least 3, got {options.reach} and {options.points}")
@@ -108,7 +108,8 @@ def trained(subject, train_set, options):
     if subject.run or not options.steps:
         return [weights_of(subject.net) for _ in subject.moments(train_set, options, at)]
     path = options.out / "weights" / f"{subject.name}-seed{subject.seed}.npz"
-    about = {"images": train_set.name, "steps": options.steps, "batch size": options.batch_size, "moments": len(at) - 1}
+    about = {"images": train_set.name, "moments": len(at) - 1}
+    about |= {"steps": options.steps, "batch size": options.batch_size, "learning rate": options.lr}
     if not path.exists():
         states = [subject.net.state_dict() for _ in subject.moments(train_set, options, at)]
         arrays = {f"{i}/{name}": array for i, state in enumerate(states) for name, array in state.items()}
@@ -118,9 +119,9 @@ def trained(subject, train_set, options):
     with np.load(path) as file:
         there = json.loads(str(file["about"]))
         for key, here in about.items():
-            if there[key] != here:
+            if there.get(key) != here:
                 raise CheckpointError(
-                    f"{path}: trained with {key} = {there[key]}, asked for {key} = {here}. "
+                    f"{path}: trained with {key} = {there.get(key)}, asked for {key} = {here}. "
                     "Choose another folder with --out, or delete this one."
                 )
         states = [{name: file[f"{i}/{name}"] for name in subject.net.state_dict()} for i in range(len(at))]

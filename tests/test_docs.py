@@ -8,7 +8,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ["networks.md", "looking-inside.md", "weights.md", "tracing.md"]
 LAB = ["gradient-flow", "layer-responses", "degradation-or-vanishing", "identity", "unravelled-paths", "boosting"]
-LAB += ["highway-gates", "depth-and-width", "overfitting", "shortcut-ablation"]
+LAB += ["highway-gates", "depth-and-width", "overfitting", "shortcut-ablation", "loss-landscape"]
 PAGES += [f"lab/{name}.md" for name in LAB]
 
 

@@ -280,6 +280,7 @@ def test_what_the_example_cannot_do_is_one_line(example, capsys):
     capsys.readouterr()
     for changed, message in {
         "--steps 4": "trained with steps = 3, asked for steps = 4",
+        "--lr 0.2": "trained with learning rate = 0.05, asked for learning rate = 0.2",
         "--images 9": "holds points with images = 8",
         "--direction-seed 2": "holds points with directions",
         "--seeds 0 1": "expected one seed",
