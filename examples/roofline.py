@@ -24,7 +24,8 @@ from minires import kernels
 from minires.bench import MiniresWork
 from minires.bench_torch import seconds
 from minires.checkpoint import machine
-from minires.kernels.parallel import compiled, num_threads, over_parts, over_threads
+from minires.kernels.compiler import compiled
+from minires.kernels.parallel import num_threads, over_parts, over_threads
 from minires.kernels.planes import BLOCK, multiply
 from minires.plots import roofline_figure
 

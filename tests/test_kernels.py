@@ -81,19 +81,6 @@ def test_two_threads_and_every_run_give_the_same_bits(name, monkeypatch):
             np.testing.assert_array_equal(got.view(np.int32), wanted.view(np.int32))
 
 
-def test_a_small_call_wakes_no_other_thread(monkeypatch):
-    monkeypatch.setattr(parallel, "_THREADS", 2)
-    parts = []
-
-    def kernel(start, stop):
-        parts.append((start, stop))
-
-    parallel.over_threads(kernel, 10, work=parallel.SMALL - 1)
-    assert parts == [(0, 10)]
-    parallel.over_threads(kernel, 10, work=parallel.SMALL)
-    assert sorted(parts[1:]) == [(0, 5), (5, 10)]
-
-
 # -- NaN and infinity -----------------------------------------------------------------------------------------------
 
 SPECIAL = [np.nan, np.inf, -np.inf]

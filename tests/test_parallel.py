@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minires.kernels import parallel
+from minires.kernels.compiler import compiled
 
 ONE_STEP = """
 import numpy as np
@@ -27,8 +29,21 @@ def python(code, **environment):
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
 
 
-def fill(values, start, stop):
-    values[start:stop] += threading.get_ident()
+@compiled
+def add_one(values, start, stop):
+    for i in range(start, stop):
+        values[i] += 1
+
+
+@compiled
+def note_parts(parts, part, start, stop):
+    parts[part, 0], parts[part, 1] = start, stop
+
+
+@compiled
+def fails(bad, part, start, stop):
+    if start <= bad < stop:
+        raise ArithmeticError("in a part")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -36,30 +51,69 @@ def fill(values, start, stop):
 def test_every_part_is_handled_once(monkeypatch, threads, size):
     monkeypatch.setattr(parallel, "_THREADS", threads)
     values = np.zeros(size, np.int64)
-    parallel.over_threads(fill, size, values)
-    assert np.all(values != 0) and len(set(values)) <= min(threads, size)
+    parallel.over_threads(add_one, size, values)
+    assert np.all(values == 1)
 
 
-def test_parts_are_numbered(monkeypatch):
+def test_parts_are_numbered_contiguous_and_the_same_every_time(monkeypatch):
     monkeypatch.setattr(parallel, "_THREADS", 3)
-    seen = []
-    parallel.over_parts(lambda part, start, stop: seen.append((part, start, stop)), 10)
-    assert sorted(seen) == [(0, 0, 3), (1, 3, 6), (2, 6, 10)]
+    for _ in range(100):
+        parts = np.zeros((3, 2), np.int64)
+        parallel.over_parts(note_parts, 10, parts)
+        assert parts.tolist() == [[0, 3], [3, 6], [6, 10]]
 
 
-@pytest.mark.parametrize("bad_part", [0, 1])
-def test_an_error_in_any_thread_reaches_the_caller_and_the_pool_goes_on(monkeypatch, bad_part):
+def test_a_small_call_stays_on_one_thread(monkeypatch):
     monkeypatch.setattr(parallel, "_THREADS", 2)
+    monkeypatch.setattr(parallel, "_workers", [])
+    monkeypatch.setattr(parallel, "_Worker", lambda number: SimpleNamespace(asleep=False))
+    for work, workers in ((parallel.SMALL - 1, 0), (parallel.SMALL, 1)):
+        parallel.over_threads(add_one, 10, np.zeros(10, np.int64), work=work)
+        assert len(parallel._workers) == workers
 
-    def fails(part, start, stop):
-        if part == bad_part:
-            raise ArithmeticError("in a part")
 
+def test_what_nobody_takes_the_caller_does(monkeypatch):
+    monkeypatch.setattr(parallel, "_THREADS", 3)
+    monkeypatch.setattr(parallel, "_workers", [SimpleNamespace(asleep=False)] * 2)  # asleep before they are woken
+    values = np.zeros(9, np.int64)
+    parallel.over_threads(add_one, 9, values)
+    assert np.all(values == 1)
+
+
+def test_sleepers_are_woken(monkeypatch):
+    monkeypatch.setattr(parallel, "_THREADS", 2)
+    values = np.zeros(9, np.int64)
+    parallel.over_threads(add_one, 9, values)
+    (worker, *_) = parallel._workers
+    for _ in range(3):
+        deadline = time.monotonic() + 30
+        while not worker.asleep and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert worker.asleep
+        parallel.over_threads(add_one, 9, values)
+    assert np.all(values == 4)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_in_any_part_reaches_the_caller_and_the_pool_goes_on(monkeypatch, bad):
+    monkeypatch.setattr(parallel, "_THREADS", 2)
     with pytest.raises(ArithmeticError, match="in a part"):
-        parallel.over_parts(fails, 2)
+        parallel.over_parts(fails, 2, bad)
     values = np.zeros(2, np.int64)
-    parallel.over_threads(fill, 2, values)
-    assert np.all(values != 0)
+    parallel.over_threads(add_one, 2, values)
+    assert np.all(values == 1)
+
+
+def test_a_kernel_must_be_compiled_and_return_nothing():
+    with pytest.raises(TypeError, match=r"expected a function decorated with @compiled, got <function"):
+        parallel.over_threads(lambda values, start, stop: None, 4, np.zeros(4))
+
+    @compiled
+    def counts(values, start, stop):
+        return stop - start
+
+    with pytest.raises(TypeError, match="counts: expected a kernel that returns nothing"):
+        parallel.over_threads(counts, 4, np.zeros(4))
 
 
 def test_several_python_threads_may_call_at_once(monkeypatch):
@@ -70,9 +124,6 @@ def test_several_python_threads_may_call_at_once(monkeypatch):
         for _ in range(20):
             parallel.over_threads(add_one, 1000, values)
         return values
-
-    def add_one(values, start, stop):
-        values[start:stop] += 1
 
     with ThreadPoolExecutor(4) as pool:
         for values in pool.map(call, range(8)):

@@ -3,8 +3,9 @@
 import numpy as np
 
 from minires.kernels import reference, winograd
+from minires.kernels.compiler import as_compiled, compiled
 from minires.kernels.geometry import output_sizes
-from minires.kernels.parallel import as_compiled, compiled, num_threads, over_parts
+from minires.kernels.parallel import num_threads, over_parts
 from minires.kernels.planes import (
     BLOCK,
     OUT_BLOCKS,

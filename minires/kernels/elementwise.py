@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minires.kernels.parallel import as_compiled, compiled, over_threads
+from minires.kernels.compiler import as_compiled, compiled
+from minires.kernels.parallel import over_threads
 from minires.kernels.simd import fetch
 
 

@@ -1,180 +1,38 @@
-"""Compile a kernel once, keep it on disk, run it on all cores.
+"""Run a compiled kernel on all cores.
 
-A kernel is a plain serial loop over a range: ``kernel(*arrays, start, stop)``. Numba turns it into machine code
-that holds no interpreter lock, so a pool of Python threads runs it on several parts of the range at once. Each
-thread has a fixed contiguous part; for one number of threads the results are the same bit for bit in every run.
-(Numba's own ``parallel=True`` costs twice the compile time and hangs after a fork.)
+A kernel takes a range: ``kernel(*arguments, start, stop)``. Each thread handles a fixed contiguous part of it, so for
+one number of threads the results are the same bit for bit in every run.
+
+A training step makes hundreds of calls, many of them shorter than 100 microseconds. Handing work to a Python thread
+costs 20 to 60 of those: it must wake up, and both threads need the interpreter lock. So nothing of this is done in
+Python. The caller writes the address of the machine code and its arguments on a board in memory; the other threads,
+which watch it in compiled code, take their parts from there. That takes less than a microsecond. Who has seen nothing
+new for a moment goes to sleep, in Python; and a part nobody has taken when the caller is done with its own, it does.
 
 Environment
 -----------
 MINIRES_NUM_THREADS : threads to use; without it NUMBA_NUM_THREADS or OMP_NUM_THREADS, else one per core.
-NUMBA_CACHE_DIR : where compiled kernels are kept; without it the user's cache folder.
 """
 
 import ctypes
-import hashlib
 import os
-import queue
 import sys
-import tempfile
 import threading
-import time
-from pathlib import Path
 
-import numba
 import numpy as np
-from numba import types
-from numba.core import event
+from llvmlite import ir
+from numba import typeof, types
+from numba._dispatcher import compute_fingerprint
+from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minires.kernels.compiler import compiled
 from minires.kernels.threads import threads_wanted
 
-# Reassociation lets sums run in vector lanes. The flags that assume there is no NaN and no infinity stay off.
-FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
-
-
-# -- compilation ----------------------------------------------------------------------------------------------
-
-
-def _cache_candidates():
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        yield Path(os.environ["NUMBA_CACHE_DIR"]) / "minires"
-    if os.environ.get("XDG_CACHE_HOME"):
-        yield Path(os.environ["XDG_CACHE_HOME"]) / "minires" / "kernels"
-    try:
-        home = Path.home()
-    except RuntimeError:  # no HOME and no entry for the user
-        pass
-    else:
-        if sys.platform == "win32":
-            yield Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "minires" / "kernels"
-        elif sys.platform == "darwin":
-            yield home / "Library" / "Caches" / "minires" / "kernels"
-        else:
-            yield home / ".cache" / "minires" / "kernels"
-    yield Path(tempfile.gettempdir()) / f"minires-{os.getuid() if hasattr(os, 'getuid') else os.getlogin()}"
-
-
-def _usable(folder):
-    """Whether this user alone can write there: compiled code is read back, so it must be our own."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
-    except OSError:
-        return False
-
-
-def _cache_folder():
-    # Numba's cache notices a changed kernel but not a changed function that it calls: a folder per state of the source.
-    source = hashlib.sha256(numba.__version__.encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        source.update(file.read_bytes())
-    for candidate in _cache_candidates():
-        folder = candidate / source.hexdigest()[:16]
-        if _usable(folder):
-            return folder
-    return None
-
-
-CACHE_FOLDER = _cache_folder()  # None: nothing is writable, and kernels compile anew in every process
-
-
-def _save_one_at_a_time(save, forget_all):
-    """Two processes that fill one cache at once must not mix up their files; a full disk must not stop training."""
-
-    def save_overload(signature, result):
-        try:
-            with open(CACHE_FOLDER / "lock", "a+b") as lock:
-                _lock(lock)
-                try:
-                    save(signature, result)
-                except OSError:
-                    raise
-                except Exception:  # the list of what is kept, which saving extends, is damaged: begin a new one
-                    forget_all()
-                    save(signature, result)
-        except OSError:
-            pass  # not kept; the next process compiles again
-
-    return save_overload
-
-
-def _load_or_compile(load):
-    """A damaged cache file counts as absent."""
-
-    def load_overload(signature, target):
-        try:
-            return load(signature, target)
-        except Exception:
-            return None
-
-    return load_overload
-
-
-try:
-    import fcntl
-
-    def _lock(file):
-        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-except ImportError:
-    import msvcrt
-
-    def _lock(file):
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-
-
-_kernels = []
-
-
-def compiled(function):
-    """Decorator: machine code on the first call with given types, read from the disk afterwards."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER or "")
-    try:
-        cache = CACHE_FOLDER is not None
-        kernel = numba.njit(nogil=True, cache=cache, error_model="numpy", fastmath=FASTMATH)(function)
-    finally:
-        numba.config.CACHE_DIR = before
-    if CACHE_FOLDER is not None:
-        cache = kernel._cache
-        cache.save_overload = _save_one_at_a_time(cache.save_overload, cache.flush)
-        cache.load_overload = _load_or_compile(cache.load_overload)
-    _kernels.append(kernel)
-    return kernel
-
-
-def as_compiled(x):
-    """x as kernels are compiled for it: C-contiguous and writable. (Numba compiles anew for every kind of array.)"""
-    x = np.ascontiguousarray(x)
-    return x if x.flags.writeable else x.copy()
-
-
-class _SayOnce(event.Listener):
-    """One line when kernels compile for the first time, so that nobody wonders what takes so long."""
-
-    def __init__(self):
-        self.said = False
-
-    def on_start(self, happening):
-        if not self.said and any(happening.data["dispatcher"] is kernel for kernel in _kernels):
-            self.said = True
-            where = f"kept in {CACHE_FOLDER.parent}" if CACHE_FOLDER else "not kept: no folder is writable"
-            print(f"minires: compiling kernels for this processor, about 20 s, once ({where})", file=sys.stderr)
-
-    def on_end(self, happening):
-        pass
-
-
-event.register("numba:compile", _SayOnce())
-
-
-# -- threads --------------------------------------------------------------------------------------------------
-
-
 _THREADS = threads_wanted()
+MOST_THREADS = 1024
+SMALL = 16_384  # numbers: what one thread handles before a second has woken up
+MOMENT = 400_000  # looks: about 100 us
 
 
 def num_threads():
@@ -182,85 +40,223 @@ def num_threads():
     return _THREADS
 
 
-# Waking a sleeping thread takes 30 us, and a training step makes hundreds of calls. So a worker that has finished
-# watches for its next call for a moment before it falls asleep, and so does the caller who waits for it. Both watch
-# in machine code that does not hold the interpreter lock, which is therefore free for whoever has work.
-SENT, HANDLED = 0, 1  # the counters in a worker's mailbox
-MOMENT = 400_000  # looks: about 100 us
-UNLOCKING = 50_000  # looks: about 12 us
+def over_threads(kernel, size, *arguments, work=SMALL):
+    """Call ``kernel(*arguments, start, stop)`` on contiguous parts of range(size), one per thread.
+
+    ``work``, where given, says how many numbers the whole call goes through: a small call stays on this thread.
+    """
+    _run(kernel, (0, 0), size, _THREADS if work >= SMALL else 1, arguments)
+
+
+def over_parts(kernel, size, *arguments):
+    """Call ``kernel(*arguments, part, start, stop)``: for sums, of which each thread keeps its own in row ``part``."""
+    _run(kernel, (0, 0, 0), size, _THREADS, arguments)
+
+
+def _run(kernel, numbers, size, threads, arguments):
+    code = _machine_code.get((kernel, compute_fingerprint(arguments))) or _compile(kernel, numbers, arguments)
+    parts = max(1, min(threads, size, MOST_THREADS))
+    with _one_caller:
+        for number in range(1, parts):
+            if number > len(_workers):
+                _workers.append(_Worker(number))
+            elif _workers[number - 1].asleep:
+                _workers[number - 1].wake()
+        if _launch(_board, _states, size, parts, code, numbers, arguments):
+            kernel(*arguments, *numbers[2:], 0, size)  # raises once more, here, what was raised in a part
+            raise MemoryError(f"{kernel.__name__}: there was not enough memory for the arrays it works in.")
+
+
+_machine_code = {}  # its address, by kernel and types of arguments
+
+
+def _compile(kernel, numbers, arguments):
+    if not hasattr(kernel, "py_func"):
+        raise TypeError(f"over_threads: expected a function decorated with @compiled, got {kernel!r}.")
+    accepted = *map(typeof, arguments), *[types.intp] * len(numbers)
+    kernel.compile(accepted)
+    result = kernel.overloads[accepted]
+    if result.signature.return_type != types.none:
+        raise TypeError(f"{kernel.__name__}: expected a kernel that returns nothing, got {result.signature}.")
+    code = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    return _machine_code.setdefault((kernel, compute_fingerprint(arguments)), code)
+
+
+# -- the board ----------------------------------------------------------------------------------------------------
+
+# What stands where: a function that reads the arguments and calls the kernel, the kernel, the range, the arguments.
+CALLER, KERNEL, SIZE, PARTS, ARGUMENTS = 0, 1, 2, 3, 4
+DONE, OFFERED, TAKEN, FAILED = 0, 1, 2, 3  # the states of a part
+APART = 16  # numbers from one state to the next: no two share a line of the cache
+
+_board = np.zeros(512, np.int64)
+_states = np.zeros(MOST_THREADS * APART, np.int64)
+_one_caller = threading.RLock()  # there is one board
+_word = ir.IntType(64)
+_caller = ir.FunctionType(_word, [_word.as_pointer(), _word, _word, _word])
+
+
+def _pointer(context, builder, array_type, array, index):
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
 @intrinsic
-def _look(typingctx, mailbox, index):
-    """mailbox[index] as it is in memory now; an ordinary read in a loop may be done once, before it."""
+def _look(typingctx, states, index):
+    """states[index] as it is in memory now; an ordinary read in a loop may be done once, before it."""
 
     def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.load_atomic(builder.gep(array.data, [args[1]]), "acquire", 8)
+        return builder.load_atomic(_pointer(context, builder, states, *args), "acquire", 8)
 
-    return types.int64(mailbox, types.intp), codegen
+    return types.int64(states, types.intp), codegen
 
 
 @intrinsic
-def _note(typingctx, mailbox, index, value):
-    """mailbox[index] = value, after everything this thread has written before."""
+def _note(typingctx, states, index, value):
+    """states[index] = value, after everything this thread has written before."""
 
     def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        builder.store_atomic(args[2], builder.gep(array.data, [args[1]]), "release", 8)
+        builder.store_atomic(args[2], _pointer(context, builder, states, *args[:2]), "release", 8)
         return context.get_dummy_value()
 
-    return types.void(mailbox, types.intp, types.int64), codegen
+    return types.void(states, types.intp, types.int64), codegen
+
+
+@intrinsic
+def _take(typingctx, states, index):
+    """Whether states[index] was OFFERED; then it is now TAKEN, and no other thread gets this answer."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, states, *args)
+        found = builder.cmpxchg(pointer, _word(OFFERED), _word(TAKEN), "acq_rel", "acquire")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(states, types.intp), codegen
+
+
+@intrinsic
+def _post(typingctx, board, arguments, numbers):
+    """Write the arguments on the board, and the address of a function that calls a kernel with them and a part."""
+    accepted = *arguments, *numbers
+    if len(numbers) > 3:
+        raise ValueError("over_threads: a kernel ends with part, start, stop or with start, stop.")
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_value_type(arguments)
+        if context.get_abi_sizeof(kind) > 8 * (_board.size - ARGUMENTS):
+            raise ValueError("over_threads: these are more arguments than there is room for on the board.")
+        caller = ir.Function(builder.module, _caller, builder.function.name + ".caller")
+        caller.linkage = "internal"
+        inside = ir.IRBuilder(caller.append_basic_block())
+        on_board, *part = caller.args
+        stored = inside.load(_at(inside, on_board, ARGUMENTS, kind), align=8)
+        kernel = context.call_conv.get_function_type(types.none, accepted).as_pointer()
+        kernel = inside.load(_at(inside, on_board, KERNEL, kernel))
+        values = [*cgutils.unpack_tuple(inside, stored), *part[-len(numbers) :]]
+        status, _ = context.call_conv.call_function(inside, kernel, types.none, accepted, values)
+        inside.ret(inside.zext(status.is_error, _word))
+
+        on_board = _pointer(context, builder, board, args[0], _word(0))
+        builder.store(args[1], _at(builder, on_board, ARGUMENTS, kind), align=8)
+        builder.store(caller, _at(builder, on_board, CALLER, caller.type))
+        return context.get_dummy_value()
+
+    return types.void(board, arguments, numbers), codegen
+
+
+@intrinsic
+def _call(typingctx, board, part, start, stop):
+    """Call the kernel with the arguments on the board, for one part of the range: was there an error?"""
+
+    def codegen(context, builder, signature, args):
+        on_board = _pointer(context, builder, board, args[0], _word(0))
+        caller = builder.load(_at(builder, on_board, CALLER, _caller.as_pointer()))
+        return builder.call(caller, [on_board, *args[1:]])
+
+    return types.int64(board, types.int64, types.int64, types.int64), codegen
+
+
+def _at(builder, on_board, index, kind):
+    return builder.bitcast(builder.gep(on_board, [_word(index)]), kind.as_pointer())
+
+
+@compiled
+def _do(board, states, part):
+    size, parts = board[SIZE], board[PARTS]
+    error = _call(board, part, size * part // parts, size * (part + 1) // parts)
+    _note(states, part * APART, FAILED if error else DONE)
+
+
+_let_others_run = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+
+
+@compiled
+def _launch(board, states, size, parts, code, numbers, arguments):
+    """Do all parts of a call, together with whoever is awake; return whether one of them failed.
+
+    This is never left before every part is done: no interrupt can free arrays that somebody works on.
+    """
+    _post(board, arguments, numbers)
+    board[KERNEL], board[SIZE], board[PARTS] = code, size, parts
+    for part in range(1, parts):
+        _note(states, part * APART, OFFERED)
+    _do(board, states, 0)
+    failed = _look(states, 0) == FAILED
+    for part in range(1, parts):
+        if _take(states, part * APART):
+            _do(board, states, part)
+        looks = 0
+        while _look(states, part * APART) == TAKEN:
+            looks += 1
+            if looks > MOMENT:
+                _let_others_run()
+        failed |= _look(states, part * APART) == FAILED
+    return failed
+
+
+# -- the other threads --------------------------------------------------------------------------------------------
+
+_workers = []  # the calling thread works as well, so there is one less than threads
+
+
+@compiled
+def _watch(board, states, part):
+    """Do the parts with this number, until there has been none for a moment."""
+    looks = 0
+    while looks < MOMENT:
+        looks += 1
+        if _look(states, part * APART) == OFFERED and _take(states, part * APART):
+            _do(board, states, part)
+            looks = 0
 
 
 class _Worker:
     def __init__(self, number):
         self.number = number
-        self.calls = queue.SimpleQueue()
-        self.mailbox = np.zeros(2, np.int64)
-        self.error = None
         self.asleep = False
+        self.alarm = threading.Lock()
+        self.alarm.acquire()
         self.allowed = None  # the cores it was allowed before it was sent to one
         self.thread = threading.Thread(target=self._work, name="minires", daemon=True)
         self.thread.start()
 
     def _work(self):
-        handled = 0
         while True:
-            _report_and_watch(self.mailbox, handled)
+            _watch(_board, _states, self.number)
             self.asleep = True
-            kernel, arguments = self.calls.get()  # sleeps here when no call came within the moment
-            self.asleep = False
+            self.alarm.acquire()  # sleeps until somebody releases it
             if self.allowed:
                 os.sched_setaffinity(0, self.allowed)
-                self.allowed = None
-            try:
-                kernel(*arguments)
-            except BaseException as error:  # the caller raises it
-                self.error = error
-            handled += 1
 
-    def send(self, kernel, arguments):
-        if self.asleep and not self.allowed:
-            self.allowed = _send_beside(self.thread.native_id, self.number)
-        self.calls.put((kernel, arguments))
-        self.mailbox[SENT] += 1
-
-    def wait(self):
-        while not _finished(self.mailbox):
-            time.sleep(0)  # let others run, then look again
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
-
-
-_workers = []  # the calling thread works as well, so there is one less than threads
-_one_caller = threading.RLock()
+    def wake(self):
+        self.asleep = False
+        self.allowed = _send_beside(self.thread.native_id, self.number)
+        self.alarm.release()
 
 
 def _forget_workers():  # threads do not survive a fork: the child starts its own
     global _one_caller
     _workers.clear()
+    _states[:] = DONE
     _one_caller = threading.RLock()
 
 
@@ -279,70 +275,13 @@ except (AttributeError, OSError, TypeError):  # not Linux
 else:
 
     def _send_beside(thread, number):
-        """Bind a sleeping thread to the core that is ``number + 1`` after the caller's; return all that are allowed."""
+        """Bind a sleeping thread to the core that is ``number`` after the caller's; return all that are allowed."""
         try:
             allowed = os.sched_getaffinity(0)
             here = _current_core()
             others = sorted(allowed - {here}, key=lambda core: (core < here, core))
             if others:
-                os.sched_setaffinity(thread, {others[number % len(others)]})
+                os.sched_setaffinity(thread, {others[(number - 1) % len(others)]})
                 return allowed
         except OSError:
             pass  # not allowed to: it wakes wherever it does
-
-
-SMALL = 16_384  # numbers: what one thread handles before a second has woken up
-
-
-def over_threads(kernel, size, *arguments, work=SMALL):
-    """Call ``kernel(*arguments, start, stop)`` on contiguous parts of range(size), one per thread.
-
-    ``work``, where given, says how many numbers the whole call goes through: a small call stays on this thread.
-    """
-    _run(kernel, size, arguments, _THREADS if work >= SMALL else 1, with_part=False)
-
-
-def over_parts(kernel, size, *arguments):
-    """Call ``kernel(*arguments, part, start, stop)``: for sums, of which each thread keeps its own in row ``part``."""
-    _run(kernel, size, arguments, _THREADS, with_part=True)
-
-
-def _run(kernel, size, arguments, threads, with_part):
-    parts = max(1, min(threads, size))
-    calls = []
-    for part in range(parts):
-        ends = (size * part // parts, size * (part + 1) // parts)
-        calls.append((*arguments, part, *ends) if with_part else (*arguments, *ends))
-    with _one_caller:
-        while len(_workers) < parts - 1:
-            _workers.append(_Worker(len(_workers)))
-        helping = _workers[: parts - 1]
-        try:
-            for worker, call in zip(helping, calls[1:]):
-                worker.send(kernel, call)
-            kernel(*calls[0])
-            for worker in helping:
-                worker.wait()
-        except BaseException:  # an interrupt may have come between any two lines: start afresh with new workers
-            _workers.clear()
-            raise
-
-
-@compiled
-def _report_and_watch(mailbox, handled):
-    _note(mailbox, HANDLED, handled)
-    for _ in range(MOMENT):
-        if _look(mailbox, SENT) != handled:
-            break
-    # The caller announces a call while it still holds the interpreter lock, and lets go when it has begun its own part.
-    # Whoever asks for the lock before is put to sleep, and wakes late.
-    for _ in range(UNLOCKING):
-        _look(mailbox, SENT)
-
-
-@compiled
-def _finished(mailbox):
-    for _ in range(MOMENT):
-        if _look(mailbox, HANDLED) == _look(mailbox, SENT):
-            return True
-    return False

@@ -26,7 +26,8 @@ import functools
 
 import numpy as np
 
-from minires.kernels.parallel import compiled, num_threads, over_threads
+from minires.kernels.compiler import compiled
+from minires.kernels.parallel import num_threads, over_threads
 from minires.kernels.simd import (
     add,
     add_totals,

@@ -11,7 +11,8 @@ nothing and runs in vector lanes.
 
 import numpy as np
 
-from minires.kernels.parallel import as_compiled, compiled, over_threads
+from minires.kernels.compiler import as_compiled, compiled
+from minires.kernels.parallel import over_threads
 from minires.kernels.reference import window_areas
 
 

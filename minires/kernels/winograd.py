@@ -39,7 +39,8 @@ import functools
 
 import numpy as np
 
-from minires.kernels.parallel import compiled, num_threads, over_parts, over_threads
+from minires.kernels.compiler import compiled
+from minires.kernels.parallel import num_threads, over_parts, over_threads
 from minires.kernels.planes import (
     AHEAD,
     BLOCK,
