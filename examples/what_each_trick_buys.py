@@ -106,14 +106,13 @@ def plain_multiply(weight, bias, planes, offset, start, stop, out):
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
 def plain_multiply_transposed(dout, planes, offset, dweight):
-    for b in range(dweight.shape[0]):
-        for f in range(4):
-            row = dout[4 * b + f]
-            for k in range(offset.size):
-                x, total = planes[offset[k] :], dout.dtype.type(0)
-                for p in range(row.size):
-                    total += row[p] * x[p]
-                dweight[b, k, f] += total
+    for o in range(dout.shape[0]):
+        row = dout[o]
+        for k in range(offset.size):
+            x, total = planes[offset[k] :], dout.dtype.type(0)
+            for p in range(row.size):
+                total += row[p] * x[p]
+            dweight[o, k] += total
 
 
 # -- one row ----------------------------------------------------------------------------------------------------------

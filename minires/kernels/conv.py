@@ -8,17 +8,17 @@ from minires.kernels.geometry import output_sizes
 from minires.kernels.parallel import num_threads, over_parts
 from minires.kernels.planes import (
     BLOCK,
-    OUT_BLOCKS,
+    FILTERS,
     ceil_div,
     find_taps,
     find_taps_back,
     gather,
-    in_blocks,
+    in_fours,
     make_plan,
     multiply,
     multiply_transposed,
-    out_of_blocks,
     scatter,
+    turn,
 )
 
 
@@ -30,12 +30,12 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
     those from cuts[step*a + b] on.
     """
     images, band, rows, pitch, length, plane, out_rows, columns, out_channels = plan
-    groups, blocks = weight.shape[0], weight.shape[1]
+    groups, filters = weight.shape[0], 4 * weight.shape[1]
     bands = (out_rows + band - 1) // band
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
     planes = np.zeros(in_channels * phases.shape[0] * plane + offset.max() + length, x.dtype)
-    out = np.empty((cuts.size - 1, 4 * min(blocks, OUT_BLOCKS), length), x.dtype)
+    out = np.empty((cuts.size - 1, min(filters, FILTERS), length), x.dtype)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * band
         last_row = min(row + band, out_rows)
@@ -43,24 +43,25 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
             gather(
                 x, planes, (group * in_channels, (group + 1) * in_channels), phases, image, row, layout, plane, source
             )
-            for block in range(0, blocks, OUT_BLOCKS):
-                some, shift = weight[group, block : block + OUT_BLOCKS], bias[group, block:]
+            for o in range(0, filters, FILTERS):
+                some, shift = weight[group, o // 4 : (o + FILTERS) // 4], bias[group, o // 4 :]
                 for i in range(cuts.size - 1):
                     doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i])
-                channels = min(4 * some.shape[0], out_channels - 4 * block)
-                first = group * out_channels + 4 * block
+                channels = min(FILTERS, out_channels - o)
+                first = group * out_channels + o
                 scatter(out, y, first, channels, image, row, last_row, columns, layout, step)
 
 
 @compiled
 def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
-    """dweight[part] += the derivative of correlate with respect to weight, for the pieces of work start to stop."""
+    """dweight[part] = the derivative of correlate with respect to weight, of the pieces of work start to stop."""
     images, band, rows, pitch, length, plane, out_rows, columns, out_channels = plan
     groups = dweight.shape[1]
     bands = (out_rows + band - 1) // band
     in_channels = x.shape[1] // groups
     planes = np.zeros(in_channels * phases.shape[0] * plane + offset.max() + length, x.dtype)
-    dout = np.zeros((4 * dweight.shape[2], length), x.dtype)
+    dout = np.zeros((dweight.shape[2], length), x.dtype)
+    dweight[part] = 0
     itself = np.zeros((1, 2), np.int64)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * band
@@ -104,30 +105,30 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
         long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
         size, width = long_y.shape[2:], long_x.shape[3]
         plan = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
-        blocks = in_blocks(filters.reshape(*filters.shape[:3], kh * kw))
-        cuts = np.array([0, C // groups * kh * kw])
-        doubt = correlated(long_x, blocks, bias, long_y, cuts, plan, (*stride, top, left), (1, 1), pixelwise)
+        fours = in_fours(filters.reshape(*filters.shape[:3], kh * kw))
+        cuts = np.array([0, fours.shape[2]])
+        doubt = correlated(long_x, fours, bias, long_y, cuts, plan, (*stride, top, left), (1, 1), pixelwise)
     if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide
         return reference.conv2d(x, weight, bias, stride, pad, dilation, groups)
     return y
 
 
-def correlated(x, blocks, bias, y, cuts, plan, source, step, pixelwise):
+def correlated(x, fours, bias, y, cuts, plan, source, step, pixelwise):
     """Fill y, and return whether anything in it is in doubt, not being finite."""
     doubts = np.zeros(num_threads(), x.dtype)
-    shift = np.zeros_like(blocks[:, :, 0])
-    groups = len(blocks)
+    groups = len(fours)
+    shift = np.zeros_like(fours[:, :, 0])
     if bias is not None:
-        shift[:] = in_blocks(bias.reshape(groups, -1, 1, 1))[:, :, 0]
+        shift.reshape(groups, -1)[:, : bias.size // groups] = bias.reshape(groups, -1)
     N, C, H, W = x.shape
     O = y.shape[1]
     if pixelwise and H * W % BLOCK == 0 and O // groups % 4 == 0 and N >= num_threads():
         offset = np.arange(C // groups) * (H * W)
-        pixels = x.reshape(N, C, H * W), blocks, shift, y.reshape(N, O, H * W)
+        pixels = x.reshape(N, C, H * W), fours, shift, y.reshape(N, O, H * W)
         over_parts(correlate_pixels, N, *pixels, offset, doubts)
     else:
         plan, offset, phases, pieces = plan
-        over_parts(correlate, pieces, x, blocks, shift, y, offset, cuts, phases, plan, source, step, doubts)
+        over_parts(correlate, pieces, x, fours, shift, y, offset, cuts, phases, plan, source, step, doubts)
     return doubts.any()
 
 
@@ -136,11 +137,11 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
     N, C, H, W = x_shape
     O, _, kh, kw = weight.shape
     (top, bottom), (left, right) = pad
-    # (groups, C, O, kh, kw): a filter for each channel of x
-    turned = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw).swapaxes(1, 2)
+    filters = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw)
     if winograd.fits((kh, kw), stride, dilation, O // groups, C // groups, N, (H, W)):
         around = (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
-        dx, doubt = winograd.conv2d_rows(dy, turned[..., ::-1, ::-1], None, (H, W), around)
+        turned = filters.swapaxes(1, 2)[..., ::-1, ::-1]  # (groups, C, O, kh, kw): a filter for each channel of x
+        dx, doubt = winograd.conv2d_rows(dy, turned, None, (H, W), around)
     else:
         dx = np.empty(x_shape, dy.dtype)
         order, shifts, cuts = find_taps_back((kh, kw), stride, dilation, top, left)
@@ -151,9 +152,9 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         size = ceil_div(long_dx.shape[2], stride[0]), ceil_div(long_dx.shape[3], stride[1])
         width, channels = long_dy.shape[3], O // groups
         plan = make_plan(N, channels, taps, ((0, 0),), size, width, (1, 1), across, C // groups, len(cuts) - 1)
-        blocks = in_blocks(turned.reshape(*turned.shape[:3], kh * kw)[..., order].swapaxes(2, 3))
+        fours = turn(filters.reshape(*filters.shape[:3], kh * kw), order)
         cuts, source = cuts * channels, (1, 1, down, across)
-        doubt = correlated(long_dy, blocks, None, long_dx, cuts, plan, source, stride, pixelwise)
+        doubt = correlated(long_dy, fours, None, long_dx, cuts, plan, source, stride, pixelwise)
     if doubt:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
     return dx
@@ -172,9 +173,9 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
         long_x, long_dy = long_rows(x, dy) if is_pixelwise((kh, kw), stride, pad) else (x, dy)
         size, width = long_dy.shape[2:], long_x.shape[3]
         plan, offset, phases, pieces = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
-        parts = np.zeros((num_threads(), groups, ceil_div(O // groups, 4), offset.size, 4), x.dtype)
+        parts = np.empty((min(num_threads(), pieces), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
         over_parts(correlate_transposed, pieces, long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
-        dweight = out_of_blocks(parts, O // groups, C // groups * kh * kw)
+        dweight = parts[:, :, : O // groups, : C // groups * kh * kw].sum(axis=0)
     if not np.isfinite(dweight).all():
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)

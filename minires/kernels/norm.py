@@ -16,19 +16,18 @@ def batchnorm_statistics(x):
     """Mean and biased variance of each channel: two arrays (C,)."""
     x = as_compiled(x)
     N, C, H, W = x.shape
-    means, squares = np.empty((2, N, C))
-    over_threads(_plane_statistics, N * C, _planes(x), means.reshape(-1), squares.reshape(-1), work=x.size)
-    # The squares about the common mean: those about each plane's own mean, and those of the planes' means about it.
-    mean = means.mean(axis=0)
-    var = squares.sum(axis=0) / (N * H * W) + np.square(means - mean).mean(axis=0)
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    means, squares = np.empty((2, N * C))
+    over_threads(_plane_statistics, N * C, _planes(x), means, squares, work=x.size)
+    mean, var = np.empty((2, C), x.dtype)
+    over_threads(_channel_statistics, C, means, squares, H * W, mean, var, work=means.size)
+    return mean, var
 
 
 def batchnorm_normalise(x, mean, invstd, weight, bias):
     """y = weight * xhat + bias, where xhat = (x - mean) * invstd."""
     x = as_compiled(x)
     y = np.empty_like(x)
-    rows = [v.astype(x.dtype) for v in (mean, weight * invstd, bias)]
+    rows = [v.astype(x.dtype, copy=False) for v in (mean, weight * invstd, bias)]
     over_threads(_normalise, len(_planes(x)), _planes(x), *rows, _planes(y), work=x.size)
     return y
 
@@ -36,11 +35,13 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
 def batchnorm_reductions(dy, x, mean, invstd):
     """(sum of dy * xhat, sum of dy): dweight and dbias, two arrays (C,)."""
     dy, x = as_compiled(dy), as_compiled(x)
-    products, sums = np.empty((2, *x.shape[:2]))
-    mean = mean.astype(x.dtype)
-    arguments = _planes(dy), _planes(x), mean, products.reshape(-1), sums.reshape(-1)
-    over_threads(_plane_reductions, sums.size, *arguments, work=x.size)
-    return (products.sum(axis=0) * invstd).astype(x.dtype), sums.sum(axis=0).astype(x.dtype)
+    N, C, _, _ = x.shape
+    products, sums = np.empty((2, N * C))
+    mean, invstd = (v.astype(x.dtype, copy=False) for v in (mean, invstd))
+    over_threads(_plane_reductions, N * C, _planes(dy), _planes(x), mean, products, sums, work=x.size)
+    dweight, dbias = np.empty((2, C), x.dtype)
+    over_threads(_channel_reductions, C, products, sums, invstd, dweight, dbias, work=sums.size)
+    return dweight, dbias
 
 
 def batchnorm_backward(dy, x, mean, invstd, weight):
@@ -50,7 +51,7 @@ def batchnorm_backward(dy, x, mean, invstd, weight):
     dx = np.empty_like(x)
     m = x.size // x.shape[1]
     # xhat * mean(dy * xhat) = (x - mean) * slope
-    rows = [v.astype(x.dtype) for v in (mean, weight * invstd, dbias / m, invstd * dweight / m)]
+    rows = [v.astype(x.dtype, copy=False) for v in (mean, weight * invstd, dbias / m, invstd * dweight / m)]
     over_threads(_input_gradient, len(_planes(x)), _planes(dy), _planes(x), *rows, _planes(dx), work=x.size)
     return dx, dweight, dbias
 
@@ -76,6 +77,20 @@ def _plane_statistics(x, means, squares, start, stop):
 
 
 @compiled
+def _channel_statistics(means, squares, pixels, mean, var, start, stop):
+    C = mean.size
+    for c in range(start, stop):
+        total, square, planes = 0.0, 0.0, means[c::C]
+        for n in range(planes.size):
+            total += planes[n]
+        centre = total / planes.size
+        # The squares about the common mean: those about each plane's own mean, and those of the planes' means about it.
+        for n in range(planes.size):
+            square += squares[n * C + c] + pixels * (planes[n] - centre) ** 2
+        mean[c], var[c] = centre, square / (planes.size * pixels)
+
+
+@compiled
 def _normalise(x, mean, scale, bias, y, start, stop):
     for p in range(start, stop):
         c = p % mean.size
@@ -93,6 +108,17 @@ def _plane_reductions(dy, x, mean, products, sums, start, stop):
             product += dy_plane[i] * (x_plane[i] - m)
             total += dy_plane[i]
         products[p], sums[p] = product, total
+
+
+@compiled
+def _channel_reductions(products, sums, invstd, dweight, dbias, start, stop):
+    C = dbias.size
+    for c in range(start, stop):
+        product, total = 0.0, 0.0
+        for n in range(c, sums.size, C):
+            product += products[n]
+            total += sums[n]
+        dweight[c], dbias[c] = product * invstd[c], total
 
 
 @compiled

@@ -48,7 +48,7 @@ from minires.kernels.simd import (
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
-OUT_BLOCKS = 8  # blocks of 4 filters whose results are kept before they are written
+FILTERS = 32  # whose results are kept before they are written
 TAPS = 192  # of them at a time: 64 pixels for each stay in an L1 cache of 48 KB while all filters use them
 PIXELS = 768  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
@@ -114,12 +114,12 @@ def multiply(weight, bias, planes, offset, start, stop, out):
 
 @compiled
 def multiply_transposed(dout, planes, offset, dweight):
-    """dweight[b, k, f] += sum over p of dout[4*b + f, p] * planes[offset[k] + p]: the derivative of multiply"""
-    n = lanes(planes)
-    for job in range(ceil_div(dout.shape[1], PIXELS) * dweight.shape[0]):
-        b, start = job % dweight.shape[0], job // dweight.shape[0] * PIXELS
+    """dweight[o, k] += sum over p of dout[o, p] * planes[offset[k] + p]: the derivative, for o and k in fours"""
+    n, fours = lanes(planes), dweight.shape[0] // 4
+    for job in range(ceil_div(dout.shape[1], PIXELS) * fours):
+        o, start = job % fours * 4, job // fours * PIXELS
         stop = min(start + PIXELS, dout.shape[1])
-        d0, d1, d2, d3 = dout[4 * b], dout[4 * b + 1], dout[4 * b + 2], dout[4 * b + 3]
+        d0, d1, d2, d3 = dout[o], dout[o + 1], dout[o + 2], dout[o + 3]
         for k in range(0, offset.size, 4):
             o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(planes)
@@ -127,19 +127,19 @@ def multiply_transposed(dout, planes, offset, dweight):
             for p in range(start, stop, n):
                 y0, y1, y2, y3 = load(d0, p), load(d1, p), load(d2, p), load(d3, p)
                 x = load(planes, o0 + p)
-                s00, s01 = multiply_add(x, y0, s00), multiply_add(x, y1, s01)
-                s02, s03 = multiply_add(x, y2, s02), multiply_add(x, y3, s03)
+                s00, s10 = multiply_add(x, y0, s00), multiply_add(x, y1, s10)
+                s20, s30 = multiply_add(x, y2, s20), multiply_add(x, y3, s30)
                 x = load(planes, o1 + p)
-                s10, s11 = multiply_add(x, y0, s10), multiply_add(x, y1, s11)
-                s12, s13 = multiply_add(x, y2, s12), multiply_add(x, y3, s13)
+                s01, s11 = multiply_add(x, y0, s01), multiply_add(x, y1, s11)
+                s21, s31 = multiply_add(x, y2, s21), multiply_add(x, y3, s31)
                 x = load(planes, o2 + p)
-                s20, s21 = multiply_add(x, y0, s20), multiply_add(x, y1, s21)
-                s22, s23 = multiply_add(x, y2, s22), multiply_add(x, y3, s23)
+                s02, s12 = multiply_add(x, y0, s02), multiply_add(x, y1, s12)
+                s22, s32 = multiply_add(x, y2, s22), multiply_add(x, y3, s32)
                 x = load(planes, o3 + p)
-                s30, s31 = multiply_add(x, y0, s30), multiply_add(x, y1, s31)
-                s32, s33 = multiply_add(x, y2, s32), multiply_add(x, y3, s33)
+                s03, s13 = multiply_add(x, y0, s03), multiply_add(x, y1, s13)
+                s23, s33 = multiply_add(x, y2, s23), multiply_add(x, y3, s33)
             sums = s00, s01, s02, s03, s10, s11, s12, s13, s20, s21, s22, s23, s30, s31, s32, s33
-            add_totals(dweight[b], 4 * k, sums)
+            add_totals(dweight, o * offset.size + k, offset.size, sums)
 
 
 # -- between images and planes ----------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
     pitch = row_pitch(out_size[1], more_columns, source_width, left if step == (1, 1) else 0)
-    results = max(kinds, 1) * min(out_channels, 4 * OUT_BLOCKS)  # kept as well, until they are written
+    results = max(kinds, 1) * min(out_channels, FILTERS)  # kept as well, until they are written
     images, band = plan_pieces(N, max(channels * len(phases), results), out_size[0], pitch, more_rows)
     rows = band + more_rows
     line = images * pitch
@@ -307,41 +307,49 @@ def find_taps_back(kernel_size, stride, dilation, top, left):
     return order, shifts, np.array(cuts)
 
 
-@compiled
-def fill_blocks(weight, blocks, start, stop):
-    """blocks[g, b, k, f] = weight[g, 4*b + f, k], four filters side by side as ``multiply`` reads them."""
-    groups, O, C, taps = weight.shape
-    for job in range(start, stop):
-        g, b = job // blocks.shape[1], job % blocks.shape[1]
-        for c in range(C):
-            for f in range(min(4, O - 4 * b)):
-                for tap in range(taps):
-                    blocks[g, b, c * taps + tap, f] = weight[g, 4 * b + f, c, tap]
+# -- weights ----------------------------------------------------------------------------------------------------------
 
 
-def in_blocks(weight):
-    """weight (groups, O, C, taps) as (groups, blocks, K, 4); zeros fill up the last block, and K to a multiple of 4."""
-    groups, O, C, taps = weight.shape
-    blocks = np.zeros((groups, ceil_div(O, 4), ceil_div(C * taps, 4) * 4, 4), weight.dtype)
-    over_threads(fill_blocks, groups * blocks.shape[1], weight, blocks, work=weight.size)
-    return blocks
+def zeros_unless_full(shape, filters, dtype):
+    """An array for filters in fours. What fills up the last four is zero; where there is none, all is overwritten."""
+    return np.zeros(shape, dtype) if filters % 4 else np.empty(shape, dtype)
 
 
 @compiled
-def empty_blocks(blocks, weight, start, stop):
-    """weight[g, 4*b + f, k] = sum over parts of blocks[part, g, b, k, f]"""
-    _, O, K = weight.shape
+def fill_fours(weight, fours, start, stop):
+    """fours[g, b, (c, t), f] = weight[g, 4*b + f, c, t]"""
+    _, O, C, taps = weight.shape
     for job in range(start, stop):
         g, o = job // O, job % O
-        for k in range(K):
-            total = blocks[0, g, o // 4, k, o % 4]
-            for part in range(1, blocks.shape[0]):
-                total += blocks[part, g, o // 4, k, o % 4]
-            weight[g, o, k] = total
+        block, f = fours[g, o // 4], o % 4
+        for c in range(C):
+            for t in range(taps):
+                block[c * taps + t, f] = weight[g, o, c, t]
 
 
-def out_of_blocks(blocks, O, K):
-    """(groups, O, K): the sum over the parts (one for each thread) of (parts, groups, blocks, K, 4)."""
-    weight = np.empty((blocks.shape[1], O, K), blocks.dtype)
-    over_threads(empty_blocks, blocks.shape[1] * O, blocks, weight, work=blocks.size)
-    return weight
+def in_fours(weight):
+    """weight (groups, O, C, taps) as ``multiply`` reads it, four filters side by side: (groups, O / 4, (C, taps), 4)"""
+    groups, O, C, taps = weight.shape
+    fours = zeros_unless_full((groups, ceil_div(O, 4), C * taps, 4), O, weight.dtype)
+    over_threads(fill_fours, groups * O, weight, fours, work=weight.size)
+    return fours
+
+
+@compiled
+def fill_turned(weight, order, fours, start, stop):
+    """fours[g, b, (t, o), f] = weight[g, o, 4*b + f, order[t]]"""
+    _, O, C, _ = weight.shape
+    for job in range(start, stop):
+        g, c = job // C, job % C
+        block, f = fours[g, c // 4], c % 4
+        for o in range(O):
+            for t in range(order.size):
+                block[t * O + o, f] = weight[g, o, c, order[t]]
+
+
+def turn(weight, order):
+    """The same with a filter for each channel, of the taps in this order: (groups, C / 4, (taps, O), 4)"""
+    groups, O, C, _ = weight.shape
+    fours = zeros_unless_full((groups, ceil_div(C, 4), len(order) * O, 4), C, weight.dtype)
+    over_threads(fill_turned, groups * C, weight, np.array(order, np.int64), fours, work=weight.size)
+    return fours

@@ -130,25 +130,30 @@ def _neighbours_added(builder, a, b):
 
 
 @intrinsic
-def add_totals(typingctx, array, index, vectors):
-    """array[index + i] += sum of the lanes of vectors[i], for a tuple of as many vectors as lanes, or a multiple.
+def add_totals(typingctx, array, index, step, vectors):
+    """array[index + step*r + i] += sum of the lanes of vectors[4*r + i], for i from 0 to 3: four sums in each row.
 
     Adding neighbours of two vectors at a time gives all the sums in order, in as many steps as one vector needs.
+    ``vectors`` is a tuple of as many vectors as lanes, or a multiple.
     """
     count = vectors.dtype.lanes
 
     def codegen(context, builder, signature, args):
-        partial = cgutils.unpack_tuple(builder, args[2])
+        first, step, partial = args[1], args[2], cgutils.unpack_tuple(builder, args[3])
         for _ in range(count.bit_length() - 1):
             partial = [_neighbours_added(builder, a, b) for a, b in zip(partial[::2], partial[1::2])]
-        for i, sums in enumerate(partial):
-            at = builder.add(args[1], ir.Constant(ir.IntType(64), i * count))
-            pointer = _pointer(context, builder, signature.args[0], args[0], at, vectors.dtype)
-            before = builder.load(pointer, align=array.dtype.bitwidth // 8)
-            builder.store(builder.fadd(before, sums), pointer, align=array.dtype.bitwidth // 8)
+        for sums in partial:
+            for four in range(0, count, 4):
+                lanes = ir.Constant(ir.VectorType(ir.IntType(32), 4), list(range(four, four + 4)))
+                added = builder.shuffle_vector(sums, sums, lanes)
+                data = context.make_array(signature.args[0])(context, builder, args[0]).data
+                pointer = builder.bitcast(builder.gep(data, [first]), added.type.as_pointer())
+                before = builder.load(pointer, align=array.dtype.bitwidth // 8)
+                builder.store(builder.fadd(before, added), pointer, align=array.dtype.bitwidth // 8)
+                first = builder.add(first, step)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vectors), codegen
+    return types.void(array, types.intp, types.intp, vectors), codegen
 
 
 @intrinsic

@@ -44,13 +44,13 @@ from minires.kernels.parallel import num_threads, over_parts, over_threads
 from minires.kernels.planes import (
     AHEAD,
     BLOCK,
-    OUT_BLOCKS,
+    FILTERS,
     ceil_div,
-    in_blocks,
     multiply,
     multiply_transposed,
     plan_pieces,
     row_pitch,
+    zeros_unless_full,
 )
 from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
 
@@ -172,35 +172,35 @@ def interpolate_transposed(dy, dproducts, channels, image, row, plan):
 def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start, stop):
     """y = kernels of three rows, given at the six points, applied to x, for the pieces of work start to stop."""
     images, tiles, pitch, length, region, out_channels = plan
-    groups, blocks = weight.shape[1], weight.shape[2]
+    groups, filters, taps = weight.shape[1], 4 * weight.shape[2], weight.shape[3]
     in_channels = x.shape[1] // groups
     bands = (y.shape[2] + 4 * tiles - 1) // (4 * tiles)
     points = np.zeros(6 * region, x.dtype)
-    products = np.empty((6, 4 * min(blocks, OUT_BLOCKS), length + lanes(x)), x.dtype)
+    products = np.empty((6, min(filters, FILTERS), length + lanes(x)), x.dtype)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * 4 * tiles
         for group in range(groups):
             evaluate(x, points, (group * in_channels, (group + 1) * in_channels), image, row, plan, source)
-            for block in range(0, blocks, OUT_BLOCKS):
-                last = min(block + OUT_BLOCKS, blocks)
+            for o in range(0, filters, FILTERS):
                 for a in range(6):
-                    some, shift = weight[a, group, block:last], bias[a, group, block:last]
+                    some, shift = weight[a, group, o // 4 : (o + FILTERS) // 4], bias[a, group, o // 4 :]
                     of_point = products[a, :, :length]
-                    doubts[part] += multiply(some, shift, points[a * region :], offset, 0, offset.size, of_point)
+                    doubts[part] += multiply(some, shift, points[a * region :], offset, 0, taps, of_point)
                 first = group * out_channels
-                channels = first + 4 * block, first + min(4 * last, out_channels)
+                channels = first + o, first + min(o + FILTERS, out_channels)
                 interpolate(products, y, channels, image, row, plan)
 
 
 @compiled
 def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start, stop):
-    """dweight[part] += the derivative of correlate_rows with respect to weight, for the pieces start to stop."""
+    """dweight[part] = the derivative of correlate_rows with respect to weight, of the pieces start to stop."""
     images, tiles, pitch, length, region, out_channels = plan
     groups = dweight.shape[2]
     in_channels = x.shape[1] // groups
     bands = (dy.shape[2] + 4 * tiles - 1) // (4 * tiles)
     points = np.zeros(6 * region, x.dtype)
-    dproducts = np.zeros((6, 4 * dweight.shape[3], length), x.dtype)
+    dproducts = np.zeros((6, dweight.shape[3], length), x.dtype)
+    dweight[part] = 0
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * 4 * tiles
         for group in range(groups):
@@ -242,47 +242,45 @@ def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_cha
 
 
 @compiled
-def fill_points(weight, blocks, start, stop):
-    """blocks[:, g, b, (c, j), f] = G weight[g, 4*b + f, c, :, j]"""
-    groups, O, C, _, kw = weight.shape
+def fill_points(weight, points, start, stop):
+    """points[:, g, b, (c, j), f] = G weight[g, 4*b + f, c, :, j]"""
+    _, O, C, _, kw = weight.shape
     for job in range(start, stop):
-        g, b = job // blocks.shape[2], job % blocks.shape[2]
+        g, b, f = job // O, job % O // 4, job % O % 4
+        p0, p1, p2 = points[0, g, b], points[1, g, b], points[2, g, b]
+        p3, p4, p5 = points[3, g, b], points[4, g, b], points[5, g, b]
         for c in range(C):
-            for f in range(min(4, O - 4 * b)):
-                for j in range(kw):
-                    w, k = weight[g, 4 * b + f, c, :, j], c * kw + j
-                    w0, w1, w2 = w[0], w[1], w[2]
-                    blocks[0, g, b, k, f] = w0 / 4
-                    blocks[1, g, b, k, f] = -(w0 + w1 + w2) / 6
-                    blocks[2, g, b, k, f] = -(w0 - w1 + w2) / 6
-                    blocks[3, g, b, k, f] = (w0 + 2 * w1 + 4 * w2) / 24
-                    blocks[4, g, b, k, f] = (w0 - 2 * w1 + 4 * w2) / 24
-                    blocks[5, g, b, k, f] = w2
+            w = weight[g, job % O, c]
+            for j in range(kw):
+                w0, w1, w2, k = w[0, j], w[1, j], w[2, j], c * kw + j
+                p0[k, f], p1[k, f], p2[k, f] = w0 / 4, -(w0 + w1 + w2) / 6, -(w0 - w1 + w2) / 6
+                p3[k, f], p4[k, f], p5[k, f] = (w0 + 2 * w1 + 4 * w2) / 24, (w0 - 2 * w1 + 4 * w2) / 24, w2
 
 
 @compiled
-def empty_points(blocks, weight, start, stop):
-    """weight[g, o, c, :, j] = sum over parts of G^T blocks[part, :, g, o // 4, (c, j), o % 4]"""
+def empty_points(points, weight, start, stop):
+    """weight[g, o, c, :, j] = sum over parts of G^T points[part, :, g, o, (c, j)]"""
     _, O, C, _, kw = weight.shape
     for job in range(start, stop):
         g, o = job // O, job % O
         for c in range(C):
+            w = weight[g, o, c]
             for j in range(kw):
                 w0 = w1 = w2 = weight.dtype.type(0)
-                for part in range(blocks.shape[0]):
-                    point = blocks[part, :, g, o // 4, c * kw + j, o % 4]
+                for part in range(points.shape[0]):
+                    point = points[part, :, g, o, c * kw + j]
                     w0 += point[0] / 4 - (point[1] + point[2]) / 6 + (point[3] + point[4]) / 24
                     w1 += (point[2] - point[1]) / 6 + (point[3] - point[4]) / 12
                     w2 += (point[3] + point[4] - point[1] - point[2]) / 6 + point[5]
-                weight[g, o, c, 0, j], weight[g, o, c, 1, j], weight[g, o, c, 2, j] = w0, w1, w2
+                w[0, j], w[1, j], w[2, j] = w0, w1, w2
 
 
 def at_points(weight):
-    """G w, for weight (groups, O, C, 3, kw): (6, groups, blocks, C*kw, 4)"""
+    """G w, for weight (groups, O, C, 3, kw): (6, groups, O / 4, (C, kw), 4)"""
     groups, O, C, _, kw = weight.shape
-    blocks = np.zeros((POINTS, groups, ceil_div(O, 4), ceil_div(C * kw, 4) * 4, 4), weight.dtype)
-    over_threads(fill_points, groups * blocks.shape[2], weight, blocks, work=weight.size)
-    return blocks
+    points = zeros_unless_full((POINTS, groups, ceil_div(O, 4), C * kw, 4), O, weight.dtype)
+    over_threads(fill_points, groups * O, weight, points, work=weight.size)
+    return points
 
 
 def conv2d_rows(x, weight, bias, out_size, pad):
@@ -292,12 +290,12 @@ def conv2d_rows(x, weight, bias, out_size, pad):
     (top, _), (left, _) = pad
     plan, offset, pieces = make_plan(N, C, kw, out_size, W, left, O)
     y = np.empty((N, groups * O, *out_size), x.dtype)
-    blocks = at_points(weight)
-    shift = np.zeros((POINTS, *blocks.shape[1:3], 4), x.dtype)
-    if bias is not None:
-        shift[1] = in_blocks(bias.reshape(groups, O, 1, 1))[:, :, 0]  # enters all four rows with the factor 1
+    points = at_points(weight)
+    shift = np.zeros((*points.shape[:3], 4), x.dtype)
+    if bias is not None:  # it enters all four rows of point 1 with the factor 1
+        shift[1].reshape(groups, -1)[:, :O] = bias.reshape(groups, O)
     doubts = np.zeros(num_threads(), x.dtype)
-    over_parts(correlate_rows, pieces, x, blocks, shift, y, offset, plan, (top, left), doubts)
+    over_parts(correlate_rows, pieces, x, points, shift, y, offset, plan, (top, left), doubts)
     return y, doubts.any()
 
 
@@ -306,7 +304,7 @@ def conv2d_rows_weight_gradient(dy, x, weight_shape, pad):
     groups, O, C, _, kw = weight_shape
     (top, _), (left, _) = pad
     plan, offset, pieces = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
-    parts = np.zeros((num_threads(), POINTS, groups, ceil_div(O, 4), offset.size, 4), x.dtype)
+    parts = np.empty((min(num_threads(), pieces), POINTS, groups, ceil_div(O, 4) * 4, offset.size), x.dtype)
     over_parts(correlate_rows_transposed, pieces, x, dy, parts, offset, plan, (top, left))
     dweight = np.empty(weight_shape, x.dtype)
     over_threads(empty_points, groups * O, parts, dweight, work=parts.size)
