@@ -34,7 +34,7 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
     bands = (out_rows + band - 1) // band
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
-    planes = np.zeros(in_channels * phases.shape[0] * plane + offset.max() + length, x.dtype)
+    planes = np.zeros(max(in_channels * phases.shape[0] * plane, offset.max() + length), x.dtype)
     out = np.empty((cuts.size - 1, min(filters, FILTERS), length), x.dtype)
     for piece in range(start, stop):
         image, row = piece // bands * images, piece % bands * band
@@ -59,7 +59,7 @@ def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, sta
     groups = dweight.shape[1]
     bands = (out_rows + band - 1) // band
     in_channels = x.shape[1] // groups
-    planes = np.zeros(in_channels * phases.shape[0] * plane + offset.max() + length, x.dtype)
+    planes = np.zeros(max(in_channels * phases.shape[0] * plane, offset.max() + length), x.dtype)
     dout = np.zeros((dweight.shape[2], length), x.dtype)
     dweight[part] = 0
     itself = np.zeros((1, 2), np.int64)
@@ -105,7 +105,7 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
         long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
         size, width = long_y.shape[2:], long_x.shape[3]
         plan = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
-        fours = in_fours(filters.reshape(*filters.shape[:3], kh * kw))
+        fours = in_fours(filters.reshape(groups, O // groups, -1))
         cuts = np.array([0, fours.shape[2]])
         doubt = correlated(long_x, fours, bias, long_y, cuts, plan, (*stride, top, left), (1, 1), pixelwise)
     if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide

@@ -31,13 +31,14 @@ from minires.kernels.parallel import num_threads, over_threads
 from minires.kernels.simd import (
     add,
     add_totals,
-    every_other,
+    even_lanes,
     fetch,
     fill,
     lanes,
     load,
     load_some,
     multiply_add,
+    odd_lanes,
     store,
     store_some,
     total_of,
@@ -49,7 +50,7 @@ from minires.kernels.simd import (
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 FILTERS = 32  # whose results are kept before they are written
-TAPS = 192  # of them at a time: 64 pixels for each stay in an L1 cache of 48 KB while all filters use them
+TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
 PIXELS = 768  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
@@ -70,9 +71,11 @@ def multiply(weight, bias, planes, offset, start, stop, out):
     """
     n = lanes(planes)
     doubt = zeros(planes)
+    overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
+    taps = TAPS if overlap else TAPS // 2
     steps = out.shape[1] // (4 * n)
-    for job in range(max(1, ceil_div(stop - start, TAPS)) * steps):
-        first, p = start + job // steps * TAPS, job % steps * 4 * n
+    for job in range(max(1, ceil_div(stop - start, taps)) * steps):
+        first, p = start + job // steps * taps, job % steps * 4 * n
         for b in range(weight.shape[0]):
             row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
             if first == start:
@@ -85,7 +88,7 @@ def multiply(weight, bias, planes, offset, start, stop, out):
                 s10, s11, s12, s13 = load(row1, p), load(row1, p + n), load(row1, p + 2 * n), load(row1, p + 3 * n)
                 s20, s21, s22, s23 = load(row2, p), load(row2, p + n), load(row2, p + 2 * n), load(row2, p + 3 * n)
                 s30, s31, s32, s33 = load(row3, p), load(row3, p + n), load(row3, p + 2 * n), load(row3, p + 3 * n)
-            for k in range(first, min(first + TAPS, stop)):
+            for k in range(first, min(first + taps, stop)):
                 x0 = load(planes, offset[k] + p)
                 x1 = load(planes, offset[k] + p + n)
                 x2 = load(planes, offset[k] + p + 2 * n)
@@ -159,30 +162,44 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
     shift = phases - np.array([top, left])
     begin = np.clip(-(shift[:, 1] // step_w), 0, pitch)  # the first column inside the image
     end = np.maximum(begin, np.minimum(pitch, (W - 1 - shift[:, 1]) // step_w + 1))
+    # Pixels 2j and 2j + 1 go to phases (a, 0) and (a, 1), or the other way round. Where all do, they are read together.
+    even = left // 2 if left % 2 == 0 else plane + left // 2
+    odd = plane + left // 2 if left % 2 == 0 else left // 2 + 1
+    pairs = step_w == 2 and W % 2 == 0 and phases.shape[0] % 2 == 0 and left >= 0
+    for i in range(0, phases.shape[0] - 1, 2):
+        whole = min(end[i] - begin[i], end[i + 1] - begin[i + 1]) == W // 2
+        pairs = pairs and whole and phases[i, 0] == phases[i + 1, 0]
     for g in range(images):
         for c in range(channels[0], channels[1]):
             for row in range(rows):
                 for phase in range(phases.shape[0]):
                     h = step_h * (first_row + row) + shift[phase, 0]
-                    line = (((image + g) * C + c) * H + h) * W + shift[phase, 1]
+                    line = (((image + g) * C + c) * H + h) * W
                     position = ((c - channels[0]) * phases.shape[0] + phase) * plane + (row * images + g) * pitch
                     first, last = begin[phase], end[phase]
                     if h < 0 or h >= H or image + g >= N:
                         planes[position + first : position + last] = 0
                     elif step_w == 1:
                         for column in range(first, last, n):
-                            i = line + column
+                            i = line + shift[phase, 1] + column
                             fetch(flat, i + AHEAD)
                             store_some(planes, position + column, load_some(flat, i, last - column), last - column)
-                    elif step_w == 2:
+                    elif pairs and phase % 2 == 0:
+                        for j in range(0, W // 2, n):
+                            i, count = line + 2 * j, W // 2 - j
+                            fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
+                            low, high = load_some(flat, i, 2 * count), load_some(flat, i + n, 2 * count - n)
+                            store_some(planes, position + even + j, even_lanes(low, high), count)
+                            store_some(planes, position + odd + j, odd_lanes(low, high), count)
+                    elif step_w == 2 and not pairs:
                         for column in range(first, last, n):
-                            i, more = line + 2 * column, 2 * (last - column) - 1  # nothing beyond the row is read
-                            fetch(flat, i + AHEAD)
+                            i, more = line + shift[phase, 1] + 2 * column, 2 * (last - column) - 1
+                            fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
                             low, high = load_some(flat, i, more), load_some(flat, i + n, more - n)
-                            store_some(planes, position + column, every_other(low, high), last - column)
-                    else:
+                            store_some(planes, position + column, even_lanes(low, high), last - column)
+                    elif step_w > 2:
                         for column in range(first, last):
-                            planes[position + column] = flat[line + step_w * column]
+                            planes[position + column] = flat[line + shift[phase, 1] + step_w * column]
 
 
 @compiled
@@ -201,6 +218,7 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
                     if step_w == 1:
                         results = out[a, o]
                         for column in range(0, W, n):
+                            fetch(flat, line + column + AHEAD)
                             value = load_some(results, position + column, W - column)
                             store_some(flat, line + column, value, W - column)
                     elif step_w == 2:
@@ -209,6 +227,7 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
                             left = load_some(even, position + column, columns - column)
                             right = load_some(odd, position + column, columns - column)
                             i, count = line + 2 * column, W - 2 * column
+                            fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
                             store_some(flat, i, zip_low(left, right), count)
                             store_some(flat, i + n, zip_high(left, right), count - n)
                     else:
@@ -237,7 +256,7 @@ def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows):
         return length / (ceil_div(length, BLOCK) * BLOCK) * N / (rounds * threads * images)
 
     # Filters are read again for every block of pixels: where images are small, take several, if need be beyond L2.
-    several = min(ceil_div(4 * BLOCK, out_rows * pitch), 4 * WORKSPACE // per_image)
+    several = min(ceil_div(12 * BLOCK, out_rows * pitch), 4 * WORKSPACE // per_image)
     most = max(1, min(max(WORKSPACE // per_image, several), ceil_div(N, threads)))
     return max(range(1, most + 1), key=lambda images: (round(use(images), 2), images)), out_rows
 
@@ -310,28 +329,27 @@ def find_taps_back(kernel_size, stride, dilation, top, left):
 # -- weights ----------------------------------------------------------------------------------------------------------
 
 
-def zeros_unless_full(shape, filters, dtype):
-    """An array for filters in fours. What fills up the last four is zero; where there is none, all is overwritten."""
-    return np.zeros(shape, dtype) if filters % 4 else np.empty(shape, dtype)
-
-
 @compiled
 def fill_fours(weight, fours, start, stop):
-    """fours[g, b, (c, t), f] = weight[g, 4*b + f, c, t]"""
-    _, O, C, taps = weight.shape
+    """fours[g, b, k, f] = weight[g, 4*b + f, k]"""
+    _, O, K = weight.shape
     for job in range(start, stop):
-        g, o = job // O, job % O
-        block, f = fours[g, o // 4], o % 4
-        for c in range(C):
-            for t in range(taps):
-                block[c * taps + t, f] = weight[g, o, c, t]
+        g, b = job // fours.shape[1], job % fours.shape[1]
+        block, rows = fours[g, b], weight[g, 4 * b : 4 * b + 4]
+        if len(rows) == 4:
+            for k in range(K):
+                block[k, 0], block[k, 1], block[k, 2], block[k, 3] = rows[0, k], rows[1, k], rows[2, k], rows[3, k]
+        else:
+            block[:] = 0
+            for f in range(len(rows)):
+                block[:, f] = rows[f]
 
 
 def in_fours(weight):
-    """weight (groups, O, C, taps) as ``multiply`` reads it, four filters side by side: (groups, O / 4, (C, taps), 4)"""
-    groups, O, C, taps = weight.shape
-    fours = zeros_unless_full((groups, ceil_div(O, 4), C * taps, 4), O, weight.dtype)
-    over_threads(fill_fours, groups * O, weight, fours, work=weight.size)
+    """weight (groups, O, K) as ``multiply`` reads it, four filters side by side: (groups, O / 4, K, 4)"""
+    groups, O, K = weight.shape
+    fours = np.empty((groups, ceil_div(O, 4), K, 4), weight.dtype)
+    over_threads(fill_fours, groups * fours.shape[1], weight, fours, work=weight.size)
     return fours
 
 
@@ -340,16 +358,17 @@ def fill_turned(weight, order, fours, start, stop):
     """fours[g, b, (t, o), f] = weight[g, o, 4*b + f, order[t]]"""
     _, O, C, _ = weight.shape
     for job in range(start, stop):
-        g, c = job // C, job % C
-        block, f = fours[g, c // 4], c % 4
+        g, b = job // fours.shape[1], job % fours.shape[1]
+        block, channels = fours[g, b], min(4, C - 4 * b)
         for o in range(O):
             for t in range(order.size):
-                block[t * O + o, f] = weight[g, o, c, order[t]]
+                for f in range(channels):
+                    block[t * O + o, f] = weight[g, o, 4 * b + f, order[t]]
 
 
 def turn(weight, order):
-    """The same with a filter for each channel, of the taps in this order: (groups, C / 4, (taps, O), 4)"""
+    """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C / 4, (taps, O), 4)"""
     groups, O, C, _ = weight.shape
-    fours = zeros_unless_full((groups, ceil_div(C, 4), len(order) * O, 4), C, weight.dtype)
-    over_threads(fill_turned, groups * C, weight, np.array(order, np.int64), fours, work=weight.size)
+    fours = np.zeros((groups, ceil_div(C, 4), len(order) * O, 4), weight.dtype)
+    over_threads(fill_turned, groups * fours.shape[1], weight, np.array(order, np.int64), fours, work=weight.size)
     return fours

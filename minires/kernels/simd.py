@@ -212,16 +212,19 @@ def store_some(typingctx, array, index, value, count):
     return types.void(array, types.intp, value, types.intp), codegen
 
 
-@intrinsic
-def every_other(typingctx, a, b):
-    """Lanes 0, 2, 4, ... of a and then of b."""
+def _every_other(first):
+    @intrinsic
+    def every_other(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            lanes = list(range(first, 2 * context.get_value_type(a).count, 2))
+            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
-    def codegen(context, builder, signature, args):
-        count = context.get_value_type(a).count
-        even = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(0, 2 * count, 2)))
-        return builder.shuffle_vector(*args, even)
+        return a(a, b), codegen
 
-    return a(a, b), codegen
+    return every_other
+
+
+even_lanes, odd_lanes = _every_other(0), _every_other(1)  # lanes 0, 2, 4, ... of a and then of b; lanes 1, 3, 5, ...
 
 
 def _zipped(half):

@@ -50,7 +50,6 @@ from minires.kernels.planes import (
     multiply_transposed,
     plan_pieces,
     row_pitch,
-    zeros_unless_full,
 )
 from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
 
@@ -278,7 +277,8 @@ def empty_points(points, weight, start, stop):
 def at_points(weight):
     """G w, for weight (groups, O, C, 3, kw): (6, groups, O / 4, (C, kw), 4)"""
     groups, O, C, _, kw = weight.shape
-    points = zeros_unless_full((POINTS, groups, ceil_div(O, 4), C * kw, 4), O, weight.dtype)
+    shape = POINTS, groups, ceil_div(O, 4), C * kw, 4
+    points = np.zeros(shape, weight.dtype) if O % 4 else np.empty(shape, weight.dtype)  # zeros fill up the last four
     over_threads(fill_points, groups * O, weight, points, work=weight.size)
     return points
 
