@@ -14,9 +14,12 @@ from minires.kernels.planes import (
     find_taps_back,
     gather,
     in_fours,
+    jobs,
     make_plan,
     multiply,
     multiply_transposed,
+    parts_of,
+    piece_of,
     scatter,
     turn,
 )
@@ -24,54 +27,54 @@ from minires.kernels.planes import (
 
 @compiled
 def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doubts, part, start, stop):
-    """y = weight applied to x, for the pieces of work start to stop.
+    """y = weight applied to x, for the jobs start to stop.
 
     ``step`` > 1 means that the pixels of y whose row and column leave the remainders a, b by it have taps of their own,
     those from cuts[step*a + b] on.
     """
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels = plan
-    groups, filters = weight.shape[0], 4 * weight.shape[1]
-    bands = (out_rows + band - 1) // band
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, pieces, shares = plan
+    groups, blocks = weight.shape[:2]
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
     planes = np.zeros(max(in_channels * phases.shape[0] * plane, offset.max() + length), x.dtype)
-    out = np.empty((cuts.size - 1, min(filters, FILTERS), length), x.dtype)
-    for piece in range(start, stop):
-        image, row = piece // bands * images, piece % bands * band
+    out = np.empty((cuts.size - 1, min(4 * blocks, FILTERS), length), x.dtype)
+    for job in range(start, stop):
+        image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
         last_row = min(row + band, out_rows)
         for group in range(groups):
-            gather(
-                x, planes, (group * in_channels, (group + 1) * in_channels), phases, image, row, layout, plane, source
-            )
-            for o in range(0, filters, FILTERS):
-                some, shift = weight[group, o // 4 : (o + FILTERS) // 4], bias[group, o // 4 :]
+            channels = group * in_channels, (group + 1) * in_channels
+            gather(x, planes, channels, phases, image, row, layout, plane, source)
+            for block in range(first_block, last_block, FILTERS // 4):
+                end = min(block + FILTERS // 4, last_block)
                 for i in range(cuts.size - 1):
+                    some, shift = weight[group, block:end], bias[group, block:end]
                     doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i])
-                channels = min(FILTERS, out_channels - o)
-                first = group * out_channels + o
-                scatter(out, y, first, channels, image, row, last_row, columns, layout, step)
+                first = group * out_channels
+                mine = first + 4 * block, first + min(4 * end, out_channels)
+                scatter(out, y, mine, image, row, last_row, columns, layout, step)
 
 
 @compiled
 def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
-    """dweight[part] = the derivative of correlate with respect to weight, of the pieces of work start to stop."""
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels = plan
-    groups = dweight.shape[1]
-    bands = (out_rows + band - 1) // band
+    """dweight[part] = the derivative of correlate with respect to weight, of the jobs start to stop."""
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, pieces, shares = plan
+    groups, blocks = dweight.shape[1], dweight.shape[2] // 4
     in_channels = x.shape[1] // groups
     planes = np.zeros(max(in_channels * phases.shape[0] * plane, offset.max() + length), x.dtype)
-    dout = np.zeros((dweight.shape[2], length), x.dtype)
-    dweight[part] = 0
+    dout = np.zeros((4 * ceil_div(blocks, shares), length), x.dtype)
     itself = np.zeros((1, 2), np.int64)
-    for piece in range(start, stop):
-        image, row = piece // bands * images, piece % bands * band
+    for job in range(start, stop):
+        image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
         for group in range(groups):
-            mine = group * in_channels, (group + 1) * in_channels
-            gather(x, planes, mine, phases, image, row, (images, rows, pitch), plane, source)
-            for o in range(out_channels):
-                mine = group * out_channels + o, group * out_channels + o + 1
-                gather(dy, dout[o], mine, itself, image, row, (images, band, pitch), 0, (1, 1, 0, 0))
-            multiply_transposed(dout, planes, offset, dweight[part, group])
+            channels = group * in_channels, (group + 1) * in_channels
+            gather(x, planes, channels, phases, image, row, (images, rows, pitch), plane, source)
+            first = group * out_channels
+            mine = first + 4 * first_block, first + min(4 * last_block, out_channels)
+            gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, (1, 1, 0, 0))
+            of_part = dweight[part % len(dweight), group, 4 * first_block : 4 * last_block]
+            if job == start or job % pieces == 0:
+                of_part[:] = 0
+            multiply_transposed(dout, planes, offset, of_part)
 
 
 @compiled
@@ -127,8 +130,8 @@ def correlated(x, fours, bias, y, cuts, plan, source, step, pixelwise):
         pixels = x.reshape(N, C, H * W), fours, shift, y.reshape(N, O, H * W)
         over_parts(correlate_pixels, N, *pixels, offset, doubts)
     else:
-        plan, offset, phases, pieces = plan
-        over_parts(correlate, pieces, x, fours, shift, y, offset, cuts, phases, plan, source, step, doubts)
+        plan, offset, phases = plan
+        over_parts(correlate, jobs(plan), x, fours, shift, y, offset, cuts, phases, plan, source, step, doubts)
     return doubts.any()
 
 
@@ -172,9 +175,9 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
         (top, _), (left, _) = pad
         long_x, long_dy = long_rows(x, dy) if is_pixelwise((kh, kw), stride, pad) else (x, dy)
         size, width = long_dy.shape[2:], long_x.shape[3]
-        plan, offset, phases, pieces = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
-        parts = np.empty((min(num_threads(), pieces), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
-        over_parts(correlate_transposed, pieces, long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
+        plan, offset, phases = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
+        parts = np.empty((parts_of(plan), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
+        over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
         dweight = parts[:, :, : O // groups, : C // groups * kh * kw].sum(axis=0)
     if not np.isfinite(dweight).all():
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)

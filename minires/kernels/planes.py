@@ -51,7 +51,9 @@ BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 FILTERS = 32  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
+TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 768  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
+FEW = 512  # pixels for a thread, below which threads share out the filters and not the images
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
@@ -118,12 +120,15 @@ def multiply(weight, bias, planes, offset, start, stop, out):
 @compiled
 def multiply_transposed(dout, planes, offset, dweight):
     """dweight[o, k] += sum over p of dout[o, p] * planes[offset[k] + p]: the derivative, for o and k in fours"""
-    n, fours = lanes(planes), dweight.shape[0] // 4
-    for job in range(ceil_div(dout.shape[1], PIXELS) * fours):
-        o, start = job % fours * 4, job // fours * PIXELS
-        stop = min(start + PIXELS, dout.shape[1])
+    n, fours, chunks = lanes(planes), dweight.shape[0] // 4, ceil_div(dout.shape[1], PIXELS)
+    pixels = ceil_div(dout.shape[1], chunks * n) * n
+    taps = min(offset.size, TOGETHER if pixels > 4 * BLOCK else offset.size)
+    steps = ceil_div(offset.size, taps)
+    for job in range(chunks * steps * fours):
+        o, first, start = job % fours * 4, job // fours % steps * taps, job // fours // steps * pixels
+        stop = min(start + pixels, dout.shape[1])
         d0, d1, d2, d3 = dout[o], dout[o + 1], dout[o + 2], dout[o + 3]
-        for k in range(0, offset.size, 4):
+        for k in range(first, min(first + taps, offset.size), 4):
             o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(planes)
             s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zeros(planes)
@@ -203,18 +208,18 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
 
 
 @compiled
-def scatter(out, y, channel, channels, image, first_row, last_row, columns, layout, step):
-    """y[image + g, channel + o, s*row + a, s*column + b] = out[s*a + b, o, row, g, column], as far as y goes"""
+def scatter(out, y, channels, image, first_row, last_row, columns, layout, step):
+    """y[image + g, channels[0] + o, s*row + a, s*column + b] = out[s*a + b, o, row, g, column], as far as y goes"""
     images, _, pitch = layout
     step_h, step_w = step
     N, C, H, W = y.shape
     flat, n = y.ravel(), lanes(y)
     for g in range(min(images, N - image)):
-        for o in range(channels):
+        for o in range(channels[1] - channels[0]):
             for row in range(first_row, last_row):
                 position = ((row - first_row) * images + g) * pitch
                 for a in range(min(step_h, H - step_h * row)):
-                    line = (((image + g) * C + channel + o) * H + step_h * row + a) * W
+                    line = (((image + g) * C + channels[0] + o) * H + step_h * row + a) * W
                     if step_w == 1:
                         results = out[a, o]
                         for column in range(0, W, n):
@@ -238,17 +243,21 @@ def scatter(out, y, channel, channels, image, first_row, last_row, columns, layo
 # -- the plan: which pieces, which offsets ----------------------------------------------------------------------------
 
 
-def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows):
-    """(images, band): a piece of work is ``band`` output rows of ``images`` images, such that its planes fit in L2.
+def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows, out_channels):
+    """(images, band, shares): a piece of work is ``band`` output rows of ``images`` images; filters are in shares.
 
-    Among the sizes that fit, the one that wastes least: on the last block of 64 pixels and on threads left idle.
+    There is one share, unless there are few pixels and many filters: then each thread reads all images, but only
+    its own filters, which are more to read. Planes of a piece should fit in L2. Among the sizes that do, the one that
+    wastes least: on the last block of 64 pixels and on threads left idle.
     """
     threads = num_threads()
+    shares = threads if ceil_div(N, threads) * out_rows * pitch < FEW and out_channels >= 2 * FILTERS * threads else 1
+    threads //= shares
     per_image = numbers_per_pixel * (out_rows + more_rows) * pitch
     if per_image > WORKSPACE or N < threads:
         band = max(WORKSPACE // (numbers_per_pixel * pitch) - more_rows, ceil_div(BLOCK, pitch))
         pieces_each = ceil_div(out_rows, min(band, ceil_div(out_rows, ceil_div(threads, N))))
-        return 1, ceil_div(out_rows, pieces_each)
+        return 1, ceil_div(out_rows, pieces_each), shares
 
     def use(images):
         length = images * out_rows * pitch
@@ -258,7 +267,26 @@ def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows):
     # Filters are read again for every block of pixels: where images are small, take several, if need be beyond L2.
     several = min(ceil_div(12 * BLOCK, out_rows * pitch), 4 * WORKSPACE // per_image)
     most = max(1, min(max(WORKSPACE // per_image, several), ceil_div(N, threads)))
-    return max(range(1, most + 1), key=lambda images: (round(use(images), 2), images)), out_rows
+    return max(range(1, most + 1), key=lambda images: (round(use(images), 2), images)), out_rows, shares
+
+
+def jobs(plan):
+    """Number of jobs: a piece of the images with a share of the filters each."""
+    *_, pieces, shares = plan
+    return pieces * shares
+
+
+def parts_of(plan):
+    """Number of partial weight gradients: one for each thread, unless each has filters of its own."""
+    *_, pieces, shares = plan
+    return 1 if shares > 1 else min(num_threads(), pieces)
+
+
+@compiled
+def piece_of(job, pieces, images, band, out_rows, shares, blocks):
+    """(first image, first row, first and last block of 4 filters) of a job, of which there are pieces * shares."""
+    bands, piece, share = ceil_div(out_rows, band), job % pieces, job // pieces
+    return piece // bands * images, piece % bands * band, blocks * share // shares, blocks * (share + 1) // shares
 
 
 def row_pitch(columns, more_columns, source_width, left):
@@ -269,7 +297,7 @@ def row_pitch(columns, more_columns, source_width, left):
 
 @functools.lru_cache(maxsize=1024)
 def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0):
-    """(plan, offset, phases, pieces) for taps ((phase, row shift, column shift), ...) on the planes of the source.
+    """(plan, offset, phases) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
     Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
     of its own, the other way round.
@@ -278,7 +306,8 @@ def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out
     more_columns = max(column for _, _, column in taps)
     pitch = row_pitch(out_size[1], more_columns, source_width, left if step == (1, 1) else 0)
     results = max(kinds, 1) * min(out_channels, FILTERS)  # kept as well, until they are written
-    images, band = plan_pieces(N, max(channels * len(phases), results), out_size[0], pitch, more_rows)
+    numbers = max(channels * len(phases), results)
+    images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
     rows = band + more_rows
     line = images * pitch
     plane = (ceil_div(rows * line, 16) | 1) * 16  # an odd number of lines of the cache: else all planes share its sets
@@ -287,9 +316,9 @@ def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out
     offset = np.add.outer(of_tap, of_channel) if kinds else np.add.outer(of_channel, of_tap)
     offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
     length = ceil_div(band * line, BLOCK) * BLOCK
-    plan = images, band, rows, pitch, length, plane, out_size[0], out_size[1], out_channels
     pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
-    return plan, offset, np.array(phases), pieces
+    plan = images, band, rows, pitch, length, plane, out_size[0], out_size[1], out_channels, pieces, shares
+    return plan, offset, np.array(phases)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -46,8 +46,11 @@ from minires.kernels.planes import (
     BLOCK,
     FILTERS,
     ceil_div,
+    jobs,
     multiply,
     multiply_transposed,
+    parts_of,
+    piece_of,
     plan_pieces,
     row_pitch,
 )
@@ -69,7 +72,7 @@ def evaluate(x, points, channels, image, row, plan, source):
 
     What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
     """
-    images, tiles, pitch, _, region, _ = plan
+    (images, tiles, pitch), region = plan[:3], plan[4]
     top, left = source
     N, C, H, W = x.shape
     flat, n = x.ravel(), lanes(x)
@@ -109,7 +112,7 @@ def evaluate(x, points, channels, image, row, plan, source):
 @compiled
 def interpolate(products, y, channels, image, row, plan):
     """y[image + g, channels[0] + o, row + 4*t : row + 4*t + 4] = A^T products[:, o, t, g]"""
-    images, tiles, pitch, _, _, _ = plan
+    images, tiles, pitch = plan[:3]
     N, C, H, W = y.shape
     flat, m, n = y.ravel(), products.ravel(), lanes(y)
     plane, point = products.shape[2], products.shape[1] * products.shape[2]
@@ -135,7 +138,7 @@ def interpolate(products, y, channels, image, row, plan):
 @compiled
 def interpolate_transposed(dy, dproducts, channels, image, row, plan):
     """dproducts[:, o, t, g] = A dy[image + g, channels[0] + o, row + 4*t : row + 4*t + 4]"""
-    images, tiles, pitch, _, _, _ = plan
+    images, tiles, pitch = plan[:3]
     N, C, H, W = dy.shape
     flat, m, n = dy.ravel(), dproducts.ravel(), lanes(dy)
     plane, point = dproducts.shape[2], dproducts.shape[1] * dproducts.shape[2]
@@ -169,45 +172,48 @@ def interpolate_transposed(dy, dproducts, channels, image, row, plan):
 
 @compiled
 def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start, stop):
-    """y = kernels of three rows, given at the six points, applied to x, for the pieces of work start to stop."""
-    images, tiles, pitch, length, region, out_channels = plan
-    groups, filters, taps = weight.shape[1], 4 * weight.shape[2], weight.shape[3]
+    """y = kernels of three rows, given at the six points, applied to x, for the jobs start to stop."""
+    images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
+    _, groups, blocks, taps, _ = weight.shape
     in_channels = x.shape[1] // groups
-    bands = (y.shape[2] + 4 * tiles - 1) // (4 * tiles)
     points = np.zeros(6 * region, x.dtype)
-    products = np.empty((6, min(filters, FILTERS), length + lanes(x)), x.dtype)
-    for piece in range(start, stop):
-        image, row = piece // bands * images, piece % bands * 4 * tiles
+    products = np.empty((6, min(4 * blocks, FILTERS), length + lanes(x)), x.dtype)
+    for job in range(start, stop):
+        image, tile, first_block, last_block = piece_of(job, pieces, images, tiles, all_tiles, shares, blocks)
         for group in range(groups):
-            evaluate(x, points, (group * in_channels, (group + 1) * in_channels), image, row, plan, source)
-            for o in range(0, filters, FILTERS):
+            channels = group * in_channels, (group + 1) * in_channels
+            evaluate(x, points, channels, image, 4 * tile, plan, source)
+            for block in range(first_block, last_block, FILTERS // 4):
+                end = min(block + FILTERS // 4, last_block)
                 for a in range(6):
-                    some, shift = weight[a, group, o // 4 : (o + FILTERS) // 4], bias[a, group, o // 4 :]
-                    of_point = products[a, :, :length]
-                    doubts[part] += multiply(some, shift, points[a * region :], offset, 0, taps, of_point)
+                    some, shift, out = weight[a, group, block:end], bias[a, group, block:end], products[a, :, :length]
+                    doubts[part] += multiply(some, shift, points[a * region :], offset, 0, taps, out)
                 first = group * out_channels
-                channels = first + o, first + min(o + FILTERS, out_channels)
-                interpolate(products, y, channels, image, row, plan)
+                mine = first + 4 * block, first + min(4 * end, out_channels)
+                interpolate(products, y, mine, image, 4 * tile, plan)
 
 
 @compiled
 def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start, stop):
-    """dweight[part] = the derivative of correlate_rows with respect to weight, of the pieces start to stop."""
-    images, tiles, pitch, length, region, out_channels = plan
-    groups = dweight.shape[2]
+    """dweight[part] = the derivative of correlate_rows with respect to weight, of the jobs start to stop."""
+    images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
+    groups, blocks = dweight.shape[2], dweight.shape[3] // 4
     in_channels = x.shape[1] // groups
-    bands = (dy.shape[2] + 4 * tiles - 1) // (4 * tiles)
     points = np.zeros(6 * region, x.dtype)
-    dproducts = np.zeros((6, dweight.shape[3], length), x.dtype)
-    dweight[part] = 0
-    for piece in range(start, stop):
-        image, row = piece // bands * images, piece % bands * 4 * tiles
+    dproducts = np.zeros((6, 4 * ceil_div(blocks, shares), length), x.dtype)
+    for job in range(start, stop):
+        image, tile, first_block, last_block = piece_of(job, pieces, images, tiles, all_tiles, shares, blocks)
         for group in range(groups):
-            evaluate(x, points, (group * in_channels, (group + 1) * in_channels), image, row, plan, source)
-            channels = group * out_channels, (group + 1) * out_channels
-            interpolate_transposed(dy, dproducts, channels, image, row, plan)
+            channels = group * in_channels, (group + 1) * in_channels
+            evaluate(x, points, channels, image, 4 * tile, plan, source)
+            first = group * out_channels
+            mine = first + 4 * first_block, first + min(4 * last_block, out_channels)
+            interpolate_transposed(dy, dproducts, mine, image, 4 * tile, plan)
             for a in range(6):
-                multiply_transposed(dproducts[a], points[a * region :], offset, dweight[part, a, group])
+                of_part = dweight[part % len(dweight), a, group, 4 * first_block : 4 * last_block]
+                if job == start or job % pieces == 0:
+                    of_part[:] = 0
+                multiply_transposed(dproducts[a], points[a * region :], offset, of_part)
 
 
 # -- plans and operators ----------------------------------------------------------------------------------------------
@@ -227,17 +233,19 @@ def fits(kernel_size, stride, dilation, channels, out_channels, N, out_size):
 
 @functools.lru_cache(maxsize=1024)
 def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_channels):
-    """(plan, offset, pieces)"""
+    """(plan, offset)"""
     Ho, Wo = out_size
     pitch = row_pitch(Wo, kernel_columns - 1, source_width, left)
-    images, tiles = plan_pieces(N, POINTS * channels, ceil_div(Ho, ROWS), pitch, 0)
+    all_tiles = ceil_div(Ho, ROWS)
+    images, tiles, shares = plan_pieces(N, POINTS * channels, all_tiles, pitch, 0, out_channels)
     plane = tiles * images * pitch
     length = ceil_div(plane, BLOCK) * BLOCK
     offset = [c * plane + column for c in range(channels) for column in range(kernel_columns)]
     offset += offset[-1:] * (-len(offset) % 4)
     region = offset[-1] + max(length, plane) + BLOCK  # numbers from one point to the next
-    pieces = ceil_div(N, images) * ceil_div(ceil_div(Ho, ROWS), tiles)
-    return (images, tiles, pitch, length, region, out_channels), np.array(offset), pieces
+    pieces = ceil_div(N, images) * ceil_div(all_tiles, tiles)
+    plan = images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares
+    return plan, np.array(offset)
 
 
 @compiled
@@ -288,14 +296,14 @@ def conv2d_rows(x, weight, bias, out_size, pad):
     N, _, _, W = x.shape
     groups, O, C, _, kw = weight.shape
     (top, _), (left, _) = pad
-    plan, offset, pieces = make_plan(N, C, kw, out_size, W, left, O)
+    plan, offset = make_plan(N, C, kw, out_size, W, left, O)
     y = np.empty((N, groups * O, *out_size), x.dtype)
     points = at_points(weight)
     shift = np.zeros((*points.shape[:3], 4), x.dtype)
     if bias is not None:  # it enters all four rows of point 1 with the factor 1
         shift[1].reshape(groups, -1)[:, :O] = bias.reshape(groups, O)
     doubts = np.zeros(num_threads(), x.dtype)
-    over_parts(correlate_rows, pieces, x, points, shift, y, offset, plan, (top, left), doubts)
+    over_parts(correlate_rows, jobs(plan), x, points, shift, y, offset, plan, (top, left), doubts)
     return y, doubts.any()
 
 
@@ -303,9 +311,9 @@ def conv2d_rows_weight_gradient(dy, x, weight_shape, pad):
     """dweight, of shape (groups, O, C, 3, kw)"""
     groups, O, C, _, kw = weight_shape
     (top, _), (left, _) = pad
-    plan, offset, pieces = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
-    parts = np.empty((min(num_threads(), pieces), POINTS, groups, ceil_div(O, 4) * 4, offset.size), x.dtype)
-    over_parts(correlate_rows_transposed, pieces, x, dy, parts, offset, plan, (top, left))
+    plan, offset = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
+    parts = np.empty((parts_of(plan), POINTS, groups, ceil_div(O, 4) * 4, offset.size), x.dtype)
+    over_parts(correlate_rows_transposed, jobs(plan), x, dy, parts, offset, plan, (top, left))
     dweight = np.empty(weight_shape, x.dtype)
     over_threads(empty_points, groups * O, parts, dweight, work=parts.size)
     return dweight
