@@ -157,8 +157,7 @@ def multiply_transposed(dout, planes, offset, dweight):
 def gather(x, planes, channels, phases, image, first_row, layout, plane, source):
     """planes[c, phase, row, g, column] = x[image + g, c, s*(first_row + row) + a - top, s*column + b - left]
 
-    What lies outside the image is 0. Columns outside are never written: they are 0 from the start. An image is read
-    from its first number to its last, so that memory can be asked for ahead.
+    What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
     """
     images, rows, pitch = layout
     step_h, step_w, top, left = source
@@ -174,37 +173,37 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
     for i in range(0, phases.shape[0] - 1, 2):
         whole = min(end[i] - begin[i], end[i + 1] - begin[i + 1]) == W // 2
         pairs = pairs and whole and phases[i, 0] == phases[i + 1, 0]
-    for g in range(images):
-        for c in range(channels[0], channels[1]):
-            for row in range(rows):
-                for phase in range(phases.shape[0]):
-                    h = step_h * (first_row + row) + shift[phase, 0]
-                    line = (((image + g) * C + c) * H + h) * W
-                    position = ((c - channels[0]) * phases.shape[0] + phase) * plane + (row * images + g) * pitch
-                    first, last = begin[phase], end[phase]
-                    if h < 0 or h >= H or image + g >= N:
-                        planes[position + first : position + last] = 0
-                    elif step_w == 1:
-                        for column in range(first, last, n):
-                            i = line + shift[phase, 1] + column
-                            fetch(flat, i + AHEAD)
-                            store_some(planes, position + column, load_some(flat, i, last - column), last - column)
-                    elif pairs and phase % 2 == 0:
-                        for j in range(0, W // 2, n):
-                            i, count = line + 2 * j, W // 2 - j
-                            fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
-                            low, high = load_some(flat, i, 2 * count), load_some(flat, i + n, 2 * count - n)
-                            store_some(planes, position + even + j, even_lanes(low, high), count)
-                            store_some(planes, position + odd + j, odd_lanes(low, high), count)
-                    elif step_w == 2 and not pairs:
-                        for column in range(first, last, n):
-                            i, more = line + shift[phase, 1] + 2 * column, 2 * (last - column) - 1
-                            fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
-                            low, high = load_some(flat, i, more), load_some(flat, i + n, more - n)
-                            store_some(planes, position + column, even_lanes(low, high), last - column)
-                    elif step_w > 2:
-                        for column in range(first, last):
-                            planes[position + column] = flat[line + shift[phase, 1] + step_w * column]
+    for job in range(images * (channels[1] - channels[0]) * phases.shape[0]):
+        phase, c = job % phases.shape[0], job // phases.shape[0] % (channels[1] - channels[0])
+        g = job // phases.shape[0] // (channels[1] - channels[0])
+        first, last, line_0 = begin[phase], end[phase], ((image + g) * C + channels[0] + c) * H * W
+        position_0 = (c * phases.shape[0] + phase) * plane + g * pitch
+        for row in range(rows):
+            h = step_h * (first_row + row) + shift[phase, 0]
+            line, position = line_0 + h * W, position_0 + row * images * pitch
+            if h < 0 or h >= H or image + g >= N:
+                planes[position + first : position + last] = 0
+            elif step_w == 1:
+                for column in range(first, last, n):
+                    i = line + shift[phase, 1] + column
+                    fetch(flat, i + AHEAD)
+                    store_some(planes, position + column, load_some(flat, i, last - column), last - column)
+            elif pairs and phase % 2 == 0:
+                for j in range(0, W // 2, n):
+                    i, count = line + 2 * j, W // 2 - j
+                    fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
+                    low, high = load_some(flat, i, 2 * count), load_some(flat, i + n, 2 * count - n)
+                    store_some(planes, position + even + j, even_lanes(low, high), count)
+                    store_some(planes, position + odd + j, odd_lanes(low, high), count)
+            elif step_w == 2 and not pairs:
+                for column in range(first, last, n):
+                    i, more = line + shift[phase, 1] + 2 * column, 2 * (last - column) - 1
+                    fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
+                    low, high = load_some(flat, i, more), load_some(flat, i + n, more - n)
+                    store_some(planes, position + column, even_lanes(low, high), last - column)
+            elif step_w > 2:
+                for column in range(first, last):
+                    planes[position + column] = flat[line + shift[phase, 1] + step_w * column]
 
 
 @compiled
