@@ -272,12 +272,11 @@ class Layer:
         A size is an int where it is fixed and a name ("N", "H") where it is free.
         """
         self._check_floats("x", x)
-        wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
         fits = len(x.shape) == len(shape) and all(w == g for w, g in zip(shape, x.shape) if isinstance(w, int))
-        if not fits:
-            raise ValueError(f"{self!r}: expected x of shape {wanted}, got {x.shape}.{_likely_cause(x.shape, shape)}")
-        if x.size == 0:
-            raise ValueError(f"{self!r}: expected x of shape {wanted}, got the empty batch {x.shape}.")
+        if not fits or x.size == 0:
+            wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+            got = f"the empty batch {x.shape}." if fits else f"{x.shape}.{_likely_cause(x.shape, shape)}"
+            raise ValueError(f"{self!r}: expected x of shape {wanted}, got {got}")
 
     def __repr__(self):
         return f"{type(self).__name__}()"
