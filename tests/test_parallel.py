@@ -94,6 +94,31 @@ def test_sleepers_are_woken(monkeypatch):
     assert np.all(values == 4)
 
 
+@compiled
+def meet(seen, met, part, start, stop):
+    parallel._note(seen, part, 1)
+    for _ in range(200_000_000):  # some 50 ms
+        if parallel._look(seen, 1 - part) == 1:
+            met[part] = 1
+            break
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="needs two cores")
+@pytest.mark.parametrize("pause", [0, 100e-6, 300e-6, 3e-3])
+def test_a_call_is_shared_whatever_the_other_thread_was_doing(monkeypatch, pause):
+    """Awake, asleep, or about to fall asleep, for which it waits until this thread gives up the interpreter lock."""
+    monkeypatch.setattr(parallel, "_THREADS", 2)
+    shared = 0
+    for _ in range(10):
+        until = time.perf_counter() + pause
+        while time.perf_counter() < until:  # busy, unlike in time.sleep, which gives the lock away
+            pass
+        seen, met = np.zeros((2, 2), np.int64)
+        parallel.over_parts(meet, 2, seen, met)
+        shared += met.all()
+    assert shared >= 8
+
+
 @pytest.mark.parametrize("bad", [0, 1])
 def test_an_error_in_any_part_reaches_the_caller_and_the_pool_goes_on(monkeypatch, bad):
     monkeypatch.setattr(parallel, "_THREADS", 2)

@@ -16,6 +16,7 @@ MINIRES_NUM_THREADS : threads to use; without it NUMBA_NUM_THREADS or OMP_NUM_TH
 
 import ctypes
 import os
+import queue
 import sys
 import threading
 
@@ -32,7 +33,7 @@ from minires.kernels.threads import threads_wanted
 _THREADS = threads_wanted()
 MOST_THREADS = 1024
 SMALL = 16_384  # numbers: what one thread handles before a second has woken up
-MOMENT = 400_000  # looks: about 100 us
+MOMENT, GLANCE = 400_000, 10_000  # looks: about 100 us and 2.5 us
 
 
 def num_threads():
@@ -219,38 +220,43 @@ _workers = []  # the calling thread works as well, so there is one less than thr
 
 
 @compiled
-def _watch(board, states, part):
-    """Do the parts with this number, until there has been none for a moment."""
-    looks = 0
-    while looks < MOMENT:
-        looks += 1
+def _watch(board, states, part, looks):
+    """Do the parts with this number, until there has been none for so many looks; return whether there was one."""
+    left, found = looks, False
+    while left > 0:
+        left -= 1
         if _look(states, part * APART) == OFFERED and _take(states, part * APART):
             _do(board, states, part)
-            looks = 0
+            left, found = looks, True
+    return found
 
 
 class _Worker:
     def __init__(self, number):
         self.number = number
         self.asleep = False
-        self.alarm = threading.Lock()
-        self.alarm.acquire()
+        self.alarms = queue.SimpleQueue()
         self.allowed = None  # the cores it was allowed before it was sent to one
         self.thread = threading.Thread(target=self._work, name="minires", daemon=True)
         self.thread.start()
 
     def _work(self):
         while True:
-            _watch(_board, _states, self.number)
+            _watch(_board, _states, self.number, MOMENT)
+            # To get here it had to wait until the caller gave up the interpreter lock, most likely because of a new
+            # call, which did not wake it, for it was not asleep. So it looks once more.
             self.asleep = True
-            self.alarm.acquire()  # sleeps until somebody releases it
+            if not _watch(_board, _states, self.number, GLANCE):
+                self.alarms.get()  # sleeps until something comes
+            self.asleep = False
             if self.allowed:
                 os.sched_setaffinity(0, self.allowed)
+                self.allowed = None
 
     def wake(self):
         self.asleep = False
         self.allowed = _send_beside(self.thread.native_id, self.number)
-        self.alarm.release()
+        self.alarms.put(None)
 
 
 def _forget_workers():  # threads do not survive a fork: the child starts its own
