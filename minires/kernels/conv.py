@@ -178,7 +178,8 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
         plan, offset, phases = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
         parts = np.empty((parts_of(plan), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
         over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
-        dweight = parts[:, :, : O // groups, : C // groups * kh * kw].sum(axis=0)
+        parts = parts[:, :, : O // groups, : C // groups * kh * kw]
+        dweight = parts.sum(axis=0) if len(parts) > 1 else parts[0]
     if not np.isfinite(dweight).all():
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)

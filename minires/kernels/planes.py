@@ -52,7 +52,7 @@ WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold:
 FILTERS = 32  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
 TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
-PIXELS = 768  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
+PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 FEW = 512  # pixels for a thread, below which threads share out the filters and not the images
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
@@ -384,11 +384,16 @@ def in_fours(weight):
 @compiled
 def fill_turned(weight, order, fours, start, stop):
     """fours[g, b, (t, o), f] = weight[g, o, 4*b + f, order[t]]"""
-    _, O, C, _ = weight.shape
+    _, O, C, taps = weight.shape
+    flat = weight.ravel()
     for job in range(start, stop):
         g, b = job // fours.shape[1], job % fours.shape[1]
         block, channels = fours[g, b], min(4, C - 4 * b)
+        if channels < 4:
+            block[:] = 0
         for o in range(O):
+            for i in range(0, 4 * taps, lanes(weight)):
+                fetch(flat, ((g * O + o + 16) * C + 4 * b) * taps + i)  # filters lie far apart: ask 16 of them ahead
             for t in range(order.size):
                 for f in range(channels):
                     block[t * O + o, f] = weight[g, o, 4 * b + f, order[t]]
@@ -397,6 +402,6 @@ def fill_turned(weight, order, fours, start, stop):
 def turn(weight, order):
     """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C / 4, (taps, O), 4)"""
     groups, O, C, _ = weight.shape
-    fours = np.zeros((groups, ceil_div(C, 4), len(order) * O, 4), weight.dtype)
+    fours = np.empty((groups, ceil_div(C, 4), len(order) * O, 4), weight.dtype)
     over_threads(fill_turned, groups * fours.shape[1], weight, np.array(order, np.int64), fours, work=weight.size)
     return fours
