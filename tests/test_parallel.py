@@ -129,9 +129,12 @@ def test_an_error_in_any_part_reaches_the_caller_and_the_pool_goes_on(monkeypatc
     assert np.all(values == 1)
 
 
-def test_a_kernel_must_be_compiled_and_return_nothing():
+def test_a_kernel_must_be_compiled_and_return_nothing_and_take_what_machine_code_can():
     with pytest.raises(TypeError, match=r"expected a function decorated with @compiled, got <function"):
         parallel.over_threads(lambda values, start, stop: None, 4, np.zeros(4))
+
+    with pytest.raises(TypeError, match="add_one: expected arrays, numbers and tuples of them, got dict"):
+        parallel.over_threads(add_one, 4, {})
 
     @compiled
     def counts(values, start, stop):

@@ -55,7 +55,11 @@ def over_parts(kernel, size, *arguments):
 
 
 def _run(kernel, numbers, size, threads, arguments):
-    code = _machine_code.get((kernel, compute_fingerprint(arguments))) or _compile(kernel, numbers, arguments)
+    try:
+        code = _machine_code.get((kernel, compute_fingerprint(arguments))) or _compile(kernel, numbers, arguments)
+    except NotImplementedError:
+        kinds = ", ".join(type(argument).__name__ for argument in arguments)
+        raise TypeError(f"{kernel.__name__}: expected arrays, numbers and tuples of them, got {kinds}.") from None
     parts = max(1, min(threads, size, MOST_THREADS))
     with _one_caller:
         for number in range(1, parts):
