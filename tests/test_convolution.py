@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minires.kernels import conv, parallel, planes, reference, winograd
+from minires.kernels import conv, parallel, plan, reference, winograd
 from minires.kernels.geometry import output_size
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}  # of the largest entry
@@ -169,10 +169,10 @@ def test_any_number_of_threads_computes_the_same_up_to_rounding(case, monkeypatc
     arguments = resnet_problem(case)
     for threads in (1, 2, 3):
         monkeypatch.setattr(parallel, "_THREADS", threads)
-        for cached in (planes.make_plan, winograd.make_plan):
+        for cached in (plan.make_plan, winograd.make_plan):
             cached.cache_clear()
         assert_agree(arguments)
-    for cached in (planes.make_plan, winograd.make_plan):
+    for cached in (plan.make_plan, winograd.make_plan):
         cached.cache_clear()
 
 

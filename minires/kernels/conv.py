@@ -6,20 +6,15 @@ from minires.kernels import reference, winograd
 from minires.kernels.compiler import as_compiled, compiled
 from minires.kernels.geometry import output_sizes
 from minires.kernels.parallel import num_threads, over_parts
+from minires.kernels.plan import find_taps, find_taps_back, jobs, make_plan, parts_of, piece_of
 from minires.kernels.planes import (
     BLOCK,
     FILTERS,
     ceil_div,
-    find_taps,
-    find_taps_back,
     gather,
     in_fours,
-    jobs,
-    make_plan,
     multiply,
     multiply_transposed,
-    parts_of,
-    piece_of,
     scatter,
     turn,
 )

@@ -22,12 +22,10 @@ The innermost loop keeps 4 filters times 4 vectors of pixels as sums in register
 multiplications; it reaches the processor's peak.
 """
 
-import functools
-
 import numpy as np
 
 from minires.kernels.compiler import compiled
-from minires.kernels.parallel import num_threads, over_threads
+from minires.kernels.parallel import over_threads
 from minires.kernels.simd import (
     add,
     add_totals,
@@ -48,12 +46,10 @@ from minires.kernels.simd import (
 )
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
-WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 FILTERS = 32  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
 TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
-FEW = 512  # pixels for a thread, below which threads share out the filters and not the images
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
@@ -237,121 +233,6 @@ def scatter(out, y, channels, image, first_row, last_row, columns, layout, step)
                     else:
                         for w in range(W):
                             flat[line + w] = out[a * step_w + w % step_w, o, position + w // step_w]
-
-
-# -- the plan: which pieces, which offsets ----------------------------------------------------------------------------
-
-
-def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows, out_channels):
-    """(images, band, shares): a piece of work is ``band`` output rows of ``images`` images; filters are in shares.
-
-    There is one share, unless there are few pixels and many filters: then each thread reads all images, but only
-    its own filters, which are more to read. Planes of a piece should fit in L2. Among the sizes that do, the one that
-    wastes least: on the last block of 64 pixels and on threads left idle.
-    """
-    threads = num_threads()
-    shares = threads if ceil_div(N, threads) * out_rows * pitch < FEW and out_channels >= 2 * FILTERS * threads else 1
-    threads //= shares
-    per_image = numbers_per_pixel * (out_rows + more_rows) * pitch
-    if per_image > WORKSPACE or N < threads:
-        band = max(WORKSPACE // (numbers_per_pixel * pitch) - more_rows, ceil_div(BLOCK, pitch))
-        pieces_each = ceil_div(out_rows, min(band, ceil_div(out_rows, ceil_div(threads, N))))
-        return 1, ceil_div(out_rows, pieces_each), shares
-
-    def use(images):
-        length = images * out_rows * pitch
-        rounds = ceil_div(ceil_div(N, images), threads)
-        return length / (ceil_div(length, BLOCK) * BLOCK) * N / (rounds * threads * images)
-
-    # Filters are read again for every block of pixels: where images are small, take several, if need be beyond L2.
-    several = min(ceil_div(12 * BLOCK, out_rows * pitch), 4 * WORKSPACE // per_image)
-    most = max(1, min(max(WORKSPACE // per_image, several), ceil_div(N, threads)))
-    return max(range(1, most + 1), key=lambda images: (round(use(images), 2), images)), out_rows, shares
-
-
-def jobs(plan):
-    """Number of jobs: a piece of the images with a share of the filters each."""
-    *_, pieces, shares = plan
-    return pieces * shares
-
-
-def parts_of(plan):
-    """Number of partial weight gradients: one for each thread, unless each has filters of its own."""
-    *_, pieces, shares = plan
-    return 1 if shares > 1 else min(num_threads(), pieces)
-
-
-@compiled
-def piece_of(job, pieces, images, band, out_rows, shares, blocks):
-    """(first image, first row, first and last block of 4 filters) of a job, of which there are pieces * shares."""
-    bands, piece, share = ceil_div(out_rows, band), job % pieces, job // pieces
-    return piece // bands * images, piece % bands * band, blocks * share // shares, blocks * (share + 1) // shares
-
-
-def row_pitch(columns, more_columns, source_width, left):
-    """Length of a padded row; the zeros that end it can be those that begin the next."""
-    right = columns + more_columns - left - source_width
-    return columns + more_columns - max(0, min(left, right, more_columns))
-
-
-@functools.lru_cache(maxsize=1024)
-def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0):
-    """(plan, offset, phases) for taps ((phase, row shift, column shift), ...) on the planes of the source.
-
-    Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
-    of its own, the other way round.
-    """
-    more_rows = max(row for _, row, _ in taps)
-    more_columns = max(column for _, _, column in taps)
-    pitch = row_pitch(out_size[1], more_columns, source_width, left if step == (1, 1) else 0)
-    results = max(kinds, 1) * min(out_channels, FILTERS)  # kept as well, until they are written
-    numbers = max(channels * len(phases), results)
-    images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
-    rows = band + more_rows
-    line = images * pitch
-    plane = (ceil_div(rows * line, 16) | 1) * 16  # an odd number of lines of the cache: else all planes share its sets
-    of_tap = np.array([phase * plane + row * line + column for phase, row, column in taps])
-    of_channel = np.arange(channels) * len(phases) * plane
-    offset = np.add.outer(of_tap, of_channel) if kinds else np.add.outer(of_channel, of_tap)
-    offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
-    length = ceil_div(band * line, BLOCK) * BLOCK
-    pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
-    plan = images, band, rows, pitch, length, plane, out_size[0], out_size[1], out_channels, pieces, shares
-    return plan, offset, np.array(phases)
-
-
-@functools.lru_cache(maxsize=1024)
-def find_taps(kernel_size, stride, dilation):
-    """(taps, phases): each tap as (index of its phase, row shift, column shift) on the planes of the image."""
-    steps = [
-        (divmod(i * dilation[0], stride[0]), divmod(j * dilation[1], stride[1]))
-        for i in range(kernel_size[0])
-        for j in range(kernel_size[1])
-    ]
-    phases = sorted({(a, b) for (_, a), (_, b) in steps})
-    return tuple((phases.index((a, b)), row, column) for (row, a), (column, b) in steps), tuple(phases)
-
-
-@functools.lru_cache(maxsize=1024)
-def find_taps_back(kernel_size, stride, dilation, top, left):
-    """Which taps reach a pixel of x, and from where: (order of the taps, (row shift, column shift) of each, cuts).
-
-    x[h, w] is seen by tap (i, j) from y[(h + top - i*d) / s, (w + left - j*d) / s], where that divides. So the pixels
-    whose h and w leave the same remainders (a, b) by s are reached by the same taps, order[cuts[s*a + b] : ...], with
-    the same shift from (h // s, w // s).
-    """
-    order, shifts, cuts = [], [], [0]
-    for a in range(stride[0]):
-        for b in range(stride[1]):
-            for i in range(kernel_size[0]):
-                for j in range(kernel_size[1]):
-                    row, more = divmod(a + top - i * dilation[0], stride[0])
-                    column, across = divmod(b + left - j * dilation[1], stride[1])
-                    if more == across == 0:
-                        order.append(i * kernel_size[1] + j)
-                        shifts.append((row, column))
-            cuts.append(len(order))
-    return order, shifts, np.array(cuts)
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------

@@ -41,18 +41,14 @@ import numpy as np
 
 from minires.kernels.compiler import compiled
 from minires.kernels.parallel import num_threads, over_parts, over_threads
+from minires.kernels.plan import jobs, parts_of, piece_of, plan_pieces, row_pitch
 from minires.kernels.planes import (
     AHEAD,
     BLOCK,
     FILTERS,
     ceil_div,
-    jobs,
     multiply,
     multiply_transposed,
-    parts_of,
-    piece_of,
-    plan_pieces,
-    row_pitch,
 )
 from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
 
