@@ -6,7 +6,7 @@ from minires.kernels import reference, winograd
 from minires.kernels.compiler import as_compiled, compiled
 from minires.kernels.geometry import output_sizes
 from minires.kernels.parallel import num_threads, over_parts
-from minires.kernels.plan import find_taps, find_taps_back, jobs, make_plan, parts_of, piece_of
+from minires.kernels.plan import find_taps, find_taps_back, jobs, lay_out, make_plan, parts_of, piece_of
 from minires.kernels.planes import (
     BLOCK,
     FILTERS,
@@ -17,6 +17,7 @@ from minires.kernels.planes import (
     multiply_transposed,
     scatter,
     turn,
+    workspace,
 )
 
 
@@ -27,24 +28,36 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
     ``step`` > 1 means that the pixels of y whose row and column leave the remainders a, b by it have taps of their own,
     those from cuts[step*a + b] on.
     """
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, pieces, shares = plan
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, pieces, shares = plan
     groups, blocks = weight.shape[:2]
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
-    planes = np.zeros(max(in_channels * phases.shape[0] * plane, offset.max() + length), x.dtype)
-    out = np.empty((cuts.size - 1, min(4 * blocks, FILTERS), length), x.dtype)
+    planes = workspace(max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
+    filters = min(4 * blocks, FILTERS)
+    out = workspace(0 if straight else (cuts.size - 1) * filters * length, x).reshape(-1, filters, length)
+    pixels, ends = y.reshape(y.shape[0], y.shape[1], -1), workspace(4 * blocks * BLOCK, x).reshape(-1, BLOCK)
     for job in range(start, stop):
         image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
         last_row = min(row + band, out_rows)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             gather(x, planes, channels, phases, image, row, layout, plane, source)
+            first = group * out_channels
+            if straight:
+                mine, until = pixels[image, first : first + out_channels], last_row * pitch
+                rest = (until - row * pitch) % BLOCK
+                some, shift, these = weight[group], bias[group], (row * pitch, until - rest)
+                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, these)
+                if rest:
+                    end = planes[until - rest - row * pitch :]
+                    doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, (0, BLOCK))
+                    mine[:, until - rest : until] = ends[:, :rest]
+                continue
             for block in range(first_block, last_block, FILTERS // 4):
                 end = min(block + FILTERS // 4, last_block)
                 for i in range(cuts.size - 1):
                     some, shift = weight[group, block:end], bias[group, block:end]
-                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i])
-                first = group * out_channels
+                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i], (0, length))
                 mine = first + 4 * block, first + min(4 * end, out_channels)
                 scatter(out, y, mine, image, row, last_row, columns, layout, step)
 
@@ -52,11 +65,13 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
 @compiled
 def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
     """dweight[part] = the derivative of correlate with respect to weight, of the jobs start to stop."""
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, pieces, shares = plan
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, pieces, shares = plan
     groups, blocks = dweight.shape[1], dweight.shape[2] // 4
     in_channels = x.shape[1] // groups
-    planes = np.zeros(max(in_channels * phases.shape[0] * plane, offset.max() + length), x.dtype)
-    dout = np.zeros((4 * ceil_div(blocks, shares), length), x.dtype)
+    planes = workspace(max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
+    filters = 4 * ceil_div(blocks, shares)
+    dout = workspace(0 if straight else filters * length, x).reshape(filters, -1)
+    pixels = dy.reshape(dy.shape[0], dy.shape[1], -1)
     itself = np.zeros((1, 2), np.int64)
     for job in range(start, stop):
         image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
@@ -65,11 +80,15 @@ def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, sta
             gather(x, planes, channels, phases, image, row, (images, rows, pitch), plane, source)
             first = group * out_channels
             mine = first + 4 * first_block, first + min(4 * last_block, out_channels)
-            gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, (1, 1, 0, 0))
             of_part = dweight[part % len(dweight), group, 4 * first_block : 4 * last_block]
             if job == start or job % pieces == 0:
                 of_part[:] = 0
-            multiply_transposed(dout, planes, offset, of_part)
+            if straight:
+                these = row * pitch, min(row + band, out_rows) * pitch
+                multiply_transposed(pixels[image, mine[0] : mine[1]], these, planes, offset, of_part)
+            else:
+                gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, (1, 1, 0, 0))
+                multiply_transposed(dout, (0, length), planes, offset, of_part)
 
 
 @compiled
@@ -81,7 +100,7 @@ def correlate_pixels(x, weight, bias, y, offset, doubts, part, start, stop):
         for group in range(groups):
             planes = x[n, group * in_channels :].ravel()
             out = y[n, group * out_channels : (group + 1) * out_channels]
-            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out)
+            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out, (0, x.shape[2]))
 
 
 # -- the operators ----------------------------------------------------------------------------------------------------
@@ -144,12 +163,12 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         dx = np.empty(x_shape, dy.dtype)
         order, shifts, cuts = find_taps_back((kh, kw), stride, dilation, top, left)
         down, across = (-min(shift) for shift in zip(*shifts))
-        taps = tuple((0, row + down, column + across) for row, column in shifts)
+        taps, phases = lay_out([(0, row + down, column + across) for row, column in shifts], stride)
         pixelwise = is_pixelwise((kh, kw), stride, pad)
         long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
         size = ceil_div(long_dx.shape[2], stride[0]), ceil_div(long_dx.shape[3], stride[1])
         width, channels = long_dy.shape[3], O // groups
-        plan = make_plan(N, channels, taps, ((0, 0),), size, width, (1, 1), across, C // groups, len(cuts) - 1)
+        plan = make_plan(N, channels, taps, phases, size, width, (1, 1), across, C // groups, len(cuts) - 1)
         fours = turn(filters.reshape(*filters.shape[:3], kh * kw), order)
         cuts, source = cuts * channels, (1, 1, down, across)
         doubt = correlated(long_dy, fours, None, long_dx, cuts, plan, source, stride, pixelwise)
@@ -170,7 +189,9 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
         (top, _), (left, _) = pad
         long_x, long_dy = long_rows(x, dy) if is_pixelwise((kh, kw), stride, pad) else (x, dy)
         size, width = long_dy.shape[2:], long_x.shape[3]
-        plan, offset, phases = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
+        sums = C * O // groups * kh * kw
+        made = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups, sums=sums)
+        plan, offset, phases = made
         parts = np.empty((parts_of(plan), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
         over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
         parts = parts[:, :, : O // groups, : C // groups * kh * kw]

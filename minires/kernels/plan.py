@@ -5,6 +5,7 @@ offsets are says kernels/planes.py; kernels/winograd.py makes plans of its own f
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -69,11 +70,11 @@ def row_pitch(columns, more_columns, source_width, left):
 
 
 @functools.lru_cache(maxsize=1024)
-def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0):
+def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0, sums=0):
     """(plan, offset, phases) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
     Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
-    of its own, the other way round.
+    of its own, the other way round. ``sums`` is how many numbers every piece of work adds to.
     """
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
@@ -81,6 +82,16 @@ def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out
     results = max(kinds, 1) * min(out_channels, FILTERS)  # kept as well, until they are written
     numbers = max(channels * len(phases), results)
     images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
+    # Without gaps between rows, what is computed is y, and needs no other place, an image at a time. But where the last
+    # block of 64 pixels would be nearly empty, several images fill it; and sums beyond L2 are not read for few pixels.
+    size = out_size[0] * out_size[1]
+    straight = kinds == 0 and pitch == out_size[1] and out_channels % 4 == 0 and N >= num_threads()
+    straight = straight and size % 16 == 0 and size >= 0.9 * ceil_div(size, BLOCK) * BLOCK
+    straight = straight and (sums < WORKSPACE // 2 or size >= 12 * BLOCK)
+    if straight:
+        whole = BLOCK // math.gcd(BLOCK, pitch)  # rows are a whole number of blocks
+        band = max(whole, (WORKSPACE // (numbers * pitch) - more_rows) // whole * whole)
+        images, band, shares = 1, min(band, out_size[0]), 1
     rows = band + more_rows
     line = images * pitch
     plane = (ceil_div(rows * line, 16) | 1) * 16  # an odd number of lines of the cache: else all planes share its sets
@@ -90,20 +101,29 @@ def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out
     offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
     length = ceil_div(band * line, BLOCK) * BLOCK
     pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
-    plan = images, band, rows, pitch, length, plane, out_size[0], out_size[1], out_channels, pieces, shares
+    plan = images, band, rows, pitch, length, plane, *out_size, out_channels, int(straight), pieces, shares
     return plan, offset, np.array(phases)
+
+
+def lay_out(taps, stride):
+    """(taps, phases), for taps (row modulo stride, row shift, column): each gets the index of its phase instead.
+
+    Along a row, taps of stride 1 share a plane and shift. With larger strides each column of taps has a plane of its
+    own: that leaves no gaps between rows, and a vector of pixels begins where a line of the cache does.
+    """
+    if stride[1] == 1:
+        taps = [((a, 0), row, column) for a, row, column in taps]
+    else:
+        taps = [((a, column), row, 0) for a, row, column in taps]
+    phases = sorted({phase for phase, _, _ in taps})
+    return tuple((phases.index(phase), row, column) for phase, row, column in taps), tuple(phases)
 
 
 @functools.lru_cache(maxsize=1024)
 def find_taps(kernel_size, stride, dilation):
     """(taps, phases): each tap as (index of its phase, row shift, column shift) on the planes of the image."""
-    steps = [
-        (divmod(i * dilation[0], stride[0]), divmod(j * dilation[1], stride[1]))
-        for i in range(kernel_size[0])
-        for j in range(kernel_size[1])
-    ]
-    phases = sorted({(a, b) for (_, a), (_, b) in steps})
-    return tuple((phases.index((a, b)), row, column) for (row, a), (column, b) in steps), tuple(phases)
+    rows = [divmod(i * dilation[0], stride[0]) for i in range(kernel_size[0])]
+    return lay_out([(a, row, j * dilation[1]) for row, a in rows for j in range(kernel_size[1])], stride)
 
 
 @functools.lru_cache(maxsize=1024)

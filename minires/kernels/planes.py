@@ -9,12 +9,13 @@ image at once:
 
 where p = row*pitch + column runs over all output pixels and ``pitch`` is the length of a padded row. (At the end of
 each row stand a few values of p that belong to no pixel; they are computed and left out.) So a convolution is a
-matrix product whose second factor needs no copying, only offsets. Three more steps make it general:
+matrix product whose second factor needs no copying, only offsets. Four more steps make it general and fast:
 
 * Several images share one plane, row by row: row 0 of image 0, row 0 of image 1, ..., row 1 of image 0, ... The
   step to the next row of the same image is then one number for all of them, and small images fill long rows.
-* Stride s: the padded image is dealt out into s*s planes, the pixels whose row and column leave the same remainders.
-  On these planes every tap moves by one pixel again.
+* Stride s: the padded image is dealt out into planes by phase. The rows of a plane are every s-th row, so that taps
+  move by one row again; for its columns, each column of taps has a plane of its own, with just those pixels it sees.
+* Without gaps, then, out is y itself: such an image is written where it belongs, a block of pixels at a time.
 * The gradient with respect to x is a convolution of dy with the kernel turned over. With stride s, s*s of them, one
   for each remainder, with the taps that reach it.
 
@@ -62,30 +63,32 @@ def ceil_div(a, b):
 
 
 @compiled
-def multiply(weight, bias, planes, offset, start, stop, out):
-    """out[4*b + f, p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
+def multiply(weight, bias, planes, offset, start, stop, out, pixels):
+    """out[4*b + f, p0 + p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
 
-    Returns a number that is finite, and then 0, only if all of out is finite.
+    for p from 0 to p1 - p0, where ``pixels`` is (p0, p1). Returns a number that is finite, and then 0, only if all of
+    these are finite.
     """
     n = lanes(planes)
     doubt = zeros(planes)
     overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
     taps = TAPS if overlap else TAPS // 2
-    steps = out.shape[1] // (4 * n)
+    steps = (pixels[1] - pixels[0]) // (4 * n)
     for job in range(max(1, ceil_div(stop - start, taps)) * steps):
         first, p = start + job // steps * taps, job % steps * 4 * n
         for b in range(weight.shape[0]):
             row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
+            to = pixels[0] + p
             if first == start:
                 s00 = s01 = s02 = s03 = fill(planes, bias[b, 0])
                 s10 = s11 = s12 = s13 = fill(planes, bias[b, 1])
                 s20 = s21 = s22 = s23 = fill(planes, bias[b, 2])
                 s30 = s31 = s32 = s33 = fill(planes, bias[b, 3])
             else:
-                s00, s01, s02, s03 = load(row0, p), load(row0, p + n), load(row0, p + 2 * n), load(row0, p + 3 * n)
-                s10, s11, s12, s13 = load(row1, p), load(row1, p + n), load(row1, p + 2 * n), load(row1, p + 3 * n)
-                s20, s21, s22, s23 = load(row2, p), load(row2, p + n), load(row2, p + 2 * n), load(row2, p + 3 * n)
-                s30, s31, s32, s33 = load(row3, p), load(row3, p + n), load(row3, p + 2 * n), load(row3, p + 3 * n)
+                s00, s01, s02, s03 = load(row0, to), load(row0, to + n), load(row0, to + 2 * n), load(row0, to + 3 * n)
+                s10, s11, s12, s13 = load(row1, to), load(row1, to + n), load(row1, to + 2 * n), load(row1, to + 3 * n)
+                s20, s21, s22, s23 = load(row2, to), load(row2, to + n), load(row2, to + 2 * n), load(row2, to + 3 * n)
+                s30, s31, s32, s33 = load(row3, to), load(row3, to + n), load(row3, to + 2 * n), load(row3, to + 3 * n)
             for k in range(first, min(first + taps, stop)):
                 x0 = load(planes, offset[k] + p)
                 x1 = load(planes, offset[k] + p + n)
@@ -103,10 +106,10 @@ def multiply(weight, bias, planes, offset, start, stop, out):
                 w = weight[b, k, 3]
                 s30, s31 = multiply_add(w, x0, s30), multiply_add(w, x1, s31)
                 s32, s33 = multiply_add(w, x2, s32), multiply_add(w, x3, s33)
-            store(row0, p, s00), store(row0, p + n, s01), store(row0, p + 2 * n, s02), store(row0, p + 3 * n, s03)
-            store(row1, p, s10), store(row1, p + n, s11), store(row1, p + 2 * n, s12), store(row1, p + 3 * n, s13)
-            store(row2, p, s20), store(row2, p + n, s21), store(row2, p + 2 * n, s22), store(row2, p + 3 * n, s23)
-            store(row3, p, s30), store(row3, p + n, s31), store(row3, p + 2 * n, s32), store(row3, p + 3 * n, s33)
+            store(row0, to, s00), store(row0, to + n, s01), store(row0, to + 2 * n, s02), store(row0, to + 3 * n, s03)
+            store(row1, to, s10), store(row1, to + n, s11), store(row1, to + 2 * n, s12), store(row1, to + 3 * n, s13)
+            store(row2, to, s20), store(row2, to + n, s21), store(row2, to + 2 * n, s22), store(row2, to + 3 * n, s23)
+            store(row3, to, s30), store(row3, to + n, s31), store(row3, to + 2 * n, s32), store(row3, to + 3 * n, s33)
             one = add(add(add(s00, s01), add(s02, s03)), add(add(s10, s11), add(s12, s13)))
             two = add(add(add(s20, s21), add(s22, s23)), add(add(s30, s31), add(s32, s33)))
             doubt = multiply_add(out.dtype.type(0), add(one, two), doubt)
@@ -114,22 +117,24 @@ def multiply(weight, bias, planes, offset, start, stop, out):
 
 
 @compiled
-def multiply_transposed(dout, planes, offset, dweight):
-    """dweight[o, k] += sum over p of dout[o, p] * planes[offset[k] + p]: the derivative, for o and k in fours"""
-    n, fours, chunks = lanes(planes), dweight.shape[0] // 4, ceil_div(dout.shape[1], PIXELS)
-    pixels = ceil_div(dout.shape[1], chunks * n) * n
-    taps = min(offset.size, TOGETHER if pixels > 4 * BLOCK else offset.size)
+def multiply_transposed(dout, pixels, planes, offset, dweight):
+    """dweight[o, k] += sum over p of dout[o, p0 + p] * planes[offset[k] + p]: the derivative, for o and k in fours"""
+    n, fours, begin, size = lanes(planes), dweight.shape[0] // 4, pixels[0], pixels[1] - pixels[0]
+    chunks = ceil_div(size, PIXELS)
+    together = ceil_div(size, chunks * n) * n
+    taps = min(offset.size, TOGETHER if together > 4 * BLOCK else offset.size)
     steps = ceil_div(offset.size, taps)
     for job in range(chunks * steps * fours):
-        o, first, start = job % fours * 4, job // fours % steps * taps, job // fours // steps * pixels
-        stop = min(start + pixels, dout.shape[1])
+        o, first, start = job % fours * 4, job // fours % steps * taps, job // fours // steps * together
+        stop = min(start + together, size)
         d0, d1, d2, d3 = dout[o], dout[o + 1], dout[o + 2], dout[o + 3]
         for k in range(first, min(first + taps, offset.size), 4):
             o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
             s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(planes)
             s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zeros(planes)
             for p in range(start, stop, n):
-                y0, y1, y2, y3 = load(d0, p), load(d1, p), load(d2, p), load(d3, p)
+                to = begin + p
+                y0, y1, y2, y3 = load(d0, to), load(d1, to), load(d2, to), load(d3, to)
                 x = load(planes, o0 + p)
                 s00, s10 = multiply_add(x, y0, s00), multiply_add(x, y1, s10)
                 s20, s30 = multiply_add(x, y2, s20), multiply_add(x, y3, s30)
@@ -146,6 +151,15 @@ def multiply_transposed(dout, planes, offset, dweight):
             add_totals(dweight, o * offset.size + k, offset.size, sums)
 
 
+@compiled
+def workspace(size, like):
+    """An array of zeros for numbers like those, which starts with a line of the cache: no vector then lies in two."""
+    n = lanes(like)
+    numbers = np.zeros(size + n, like.dtype)
+    skip = n - numbers.ctypes.data // numbers.itemsize % n
+    return numbers[skip : skip + size]
+
+
 # -- between images and planes ----------------------------------------------------------------------------------------
 
 
@@ -153,53 +167,56 @@ def multiply_transposed(dout, planes, offset, dweight):
 def gather(x, planes, channels, phases, image, first_row, layout, plane, source):
     """planes[c, phase, row, g, column] = x[image + g, c, s*(first_row + row) + a - top, s*column + b - left]
 
-    What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
+    for phase (a, b). What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
     """
     images, rows, pitch = layout
     step_h, step_w, top, left = source
     N, C, H, W = x.shape
     flat, n = x.ravel(), lanes(x)
+    count, below, down = phases.shape[0], images * pitch, step_h * W  # to the next row, in the planes and in the image
     shift = phases - np.array([top, left])
     begin = np.clip(-(shift[:, 1] // step_w), 0, pitch)  # the first column inside the image
     end = np.maximum(begin, np.minimum(pitch, (W - 1 - shift[:, 1]) // step_w + 1))
-    # Pixels 2j and 2j + 1 go to phases (a, 0) and (a, 1), or the other way round. Where all do, they are read together.
-    even = left // 2 if left % 2 == 0 else plane + left // 2
-    odd = plane + left // 2 if left % 2 == 0 else left // 2 + 1
-    pairs = step_w == 2 and W % 2 == 0 and phases.shape[0] % 2 == 0 and left >= 0
-    for i in range(0, phases.shape[0] - 1, 2):
-        whole = min(end[i] - begin[i], end[i + 1] - begin[i + 1]) == W // 2
-        pairs = pairs and whole and phases[i, 0] == phases[i + 1, 0]
-    for job in range(images * (channels[1] - channels[0]) * phases.shape[0]):
-        phase, c = job % phases.shape[0], job // phases.shape[0] % (channels[1] - channels[0])
-        g = job // phases.shape[0] // (channels[1] - channels[0])
-        first, last, line_0 = begin[phase], end[phase], ((image + g) * C + channels[0] + c) * H * W
-        position_0 = (c * phases.shape[0] + phase) * plane + g * pitch
-        for row in range(rows):
-            h = step_h * (first_row + row) + shift[phase, 0]
-            line, position = line_0 + h * W, position_0 + row * images * pitch
-            if h < 0 or h >= H or image + g >= N:
-                planes[position + first : position + last] = 0
-            elif step_w == 1:
-                for column in range(first, last, n):
-                    i = line + shift[phase, 1] + column
-                    fetch(flat, i + AHEAD)
-                    store_some(planes, position + column, load_some(flat, i, last - column), last - column)
-            elif pairs and phase % 2 == 0:
-                for j in range(0, W // 2, n):
-                    i, count = line + 2 * j, W // 2 - j
-                    fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
-                    low, high = load_some(flat, i, 2 * count), load_some(flat, i + n, 2 * count - n)
-                    store_some(planes, position + even + j, even_lanes(low, high), count)
-                    store_some(planes, position + odd + j, odd_lanes(low, high), count)
-            elif step_w == 2 and not pairs:
-                for column in range(first, last, n):
-                    i, more = line + shift[phase, 1] + 2 * column, 2 * (last - column) - 1
-                    fetch(flat, i + AHEAD), fetch(flat, i + AHEAD + n)
-                    low, high = load_some(flat, i, more), load_some(flat, i + n, more - n)
-                    store_some(planes, position + column, even_lanes(low, high), last - column)
-            elif step_w > 2:
-                for column in range(first, last):
-                    planes[position + column] = flat[line + shift[phase, 1] + step_w * column]
+    h = step_h * first_row + shift[:, 0]
+    top_row = np.clip(-(h // step_h), 0, rows)  # and the first row
+    end_row = np.maximum(top_row, np.minimum(rows, (H - 1 - h) // step_h + 1))
+    # With stride 2, neighbouring pixels go to two planes: where one phase is beside the next, both are read together.
+    beside = np.zeros(count + 1, np.bool_)
+    for i in range(count - 1 if step_w == 2 else 0):
+        same = shift[i, 0] == shift[i + 1, 0] and begin[i] == begin[i + 1] and end[i] == end[i + 1]
+        beside[i + 1] = same and shift[i, 1] + 1 == shift[i + 1, 1] and not beside[i]
+    for c in range(channels[1] - channels[0]):
+        for job in range(images * count):
+            g, i = job // count, job % count
+            if beside[i]:
+                continue
+            last, two = end[i], beside[i + 1]
+            first_in, end_in = top_row[i], end_row[i] if image + g < N else top_row[i]
+            line_0 = (((image + g) * C + channels[0] + c) * H + h[i] + step_h * first_in) * W + shift[i, 1]
+            position_0 = (c * count + i) * plane + g * pitch
+            for q in range(begin[i], last, n):  # in strips as wide as a vector, from row to row
+                some = last - q
+                for row in range(rows - end_in + first_in):
+                    position = position_0 + (row if row < first_in else row - first_in + end_in) * below + q
+                    store_some(planes, position, zeros(x), some)
+                    if two:
+                        store_some(planes, position + plane, zeros(x), some)
+                line, position = line_0 + step_w * q, position_0 + first_in * below + q
+                for _ in range(first_in, end_in):
+                    fetch(flat, line + AHEAD)
+                    if step_w == 1:
+                        store_some(planes, position, load_some(flat, line, some), some)
+                    elif step_w == 2:
+                        more = 2 * some - (0 if two else 1)
+                        fetch(flat, line + AHEAD + n)
+                        low, high = load_some(flat, line, more), load_some(flat, line + n, more - n)
+                        store_some(planes, position, even_lanes(low, high), some)
+                        if two:
+                            store_some(planes, position + plane, odd_lanes(low, high), some)
+                    else:
+                        for column in range(min(n, some)):
+                            planes[position + column] = flat[line + step_w * column]
+                    line, position = line + down, position + below
 
 
 @compiled

@@ -171,8 +171,8 @@ def total_of(typingctx, vector):
 
 def _mask(context, builder, vector, count):
     """Lanes 0 to count - 1."""
-    lane = ir.Constant(ir.VectorType(ir.IntType(64), vector.count), list(range(vector.count)))
-    return builder.icmp_signed("<", lane, _spread(builder, count, lane.type))
+    lane = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), list(range(vector.count)))
+    return builder.icmp_signed("<", lane, _spread(builder, builder.trunc(count, ir.IntType(32)), lane.type))
 
 
 def _masked(builder, name, result, arguments):

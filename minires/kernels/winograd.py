@@ -49,6 +49,7 @@ from minires.kernels.planes import (
     ceil_div,
     multiply,
     multiply_transposed,
+    workspace,
 )
 from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
 
@@ -172,8 +173,9 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
     _, groups, blocks, taps, _ = weight.shape
     in_channels = x.shape[1] // groups
-    points = np.zeros(6 * region, x.dtype)
-    products = np.empty((6, min(4 * blocks, FILTERS), length + lanes(x)), x.dtype)
+    points = workspace(6 * region, x)
+    filters = min(4 * blocks, FILTERS)
+    products = workspace(6 * filters * (length + lanes(x)), x).reshape(6, filters, -1)
     for job in range(start, stop):
         image, tile, first_block, last_block = piece_of(job, pieces, images, tiles, all_tiles, shares, blocks)
         for group in range(groups):
@@ -182,8 +184,8 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
             for block in range(first_block, last_block, FILTERS // 4):
                 end = min(block + FILTERS // 4, last_block)
                 for a in range(6):
-                    some, shift, out = weight[a, group, block:end], bias[a, group, block:end], products[a, :, :length]
-                    doubts[part] += multiply(some, shift, points[a * region :], offset, 0, taps, out)
+                    some, shift, at = weight[a, group, block:end], bias[a, group, block:end], points[a * region :]
+                    doubts[part] += multiply(some, shift, at, offset, 0, taps, products[a], (0, length))
                 first = group * out_channels
                 mine = first + 4 * block, first + min(4 * end, out_channels)
                 interpolate(products, y, mine, image, 4 * tile, plan)
@@ -195,8 +197,8 @@ def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start,
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
     groups, blocks = dweight.shape[2], dweight.shape[3] // 4
     in_channels = x.shape[1] // groups
-    points = np.zeros(6 * region, x.dtype)
-    dproducts = np.zeros((6, 4 * ceil_div(blocks, shares), length), x.dtype)
+    points = workspace(6 * region, x)
+    dproducts = workspace(6 * 4 * ceil_div(blocks, shares) * length, x).reshape(6, -1, length)
     for job in range(start, stop):
         image, tile, first_block, last_block = piece_of(job, pieces, images, tiles, all_tiles, shares, blocks)
         for group in range(groups):
@@ -209,7 +211,7 @@ def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start,
                 of_part = dweight[part % len(dweight), a, group, 4 * first_block : 4 * last_block]
                 if job == start or job % pieces == 0:
                     of_part[:] = 0
-                multiply_transposed(dproducts[a], points[a * region :], offset, of_part)
+                multiply_transposed(dproducts[a], (0, length), points[a * region :], offset, of_part)
 
 
 # -- plans and operators ----------------------------------------------------------------------------------------------
