@@ -47,7 +47,7 @@ from minires.kernels.simd import (
 )
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
-FILTERS = 32  # whose results are kept before they are written
+FILTERS = 64  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
 TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
