@@ -92,10 +92,10 @@ def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply(weight, bias, planes, offset, start, stop, out):
+def plain_multiply(weight, bias, planes, offset, start, stop, out, pixels, past):
     for b in range(weight.shape[0]):
         for f in range(4):
-            row = out[4 * b + f]
+            row = out[4 * b + f, pixels[0] : pixels[1]]
             row[:] = bias[b, f]
             for k in range(start, stop):
                 w, x = weight[b, k, f], planes[offset[k] :]
@@ -105,9 +105,9 @@ def plain_multiply(weight, bias, planes, offset, start, stop, out):
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply_transposed(dout, planes, offset, dweight):
+def plain_multiply_transposed(dout, pixels, planes, offset, dweight):
     for o in range(dout.shape[0]):
-        row = dout[o]
+        row = dout[o, pixels[0] : pixels[1]]
         for k in range(offset.size):
             x, total = planes[offset[k] :], dout.dtype.type(0)
             for p in range(row.size):
@@ -121,9 +121,9 @@ def plain_multiply_transposed(dout, planes, offset, dweight):
 def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
     done = list(ROWS)[: list(ROWS).index(row) + 1]
-    if "memory" not in done:  # minires asks the C library as it is imported: let it find an empty module
-        sys.modules["minires.kernels.memory"] = types.ModuleType("memory")
-        sys.modules["minires.kernels.memory"].keep_freed_memory = lambda: None
+    if "memory" not in done:  # minires asks the C library as it is imported: let it find a module that does nothing
+        memory = sys.modules["minires.kernels.memory"] = types.ModuleType("memory")
+        memory.keep_freed_memory, memory.empty_lines = lambda: None, np.empty
     from minires import kernels
     from minires.kernels import conv, planes, reference, winograd
 

@@ -115,11 +115,14 @@ RESNET_SHAPES = {
     "stage 1": (16, 16, 16, 32, 3, 1),
     "into stage 2": (16, 16, 32, 32, 3, 2),
     "stage 3": (24, 64, 64, 8, 3, 1),
+    "wide, into the last stage": (4, 64, 512, 16, 3, 2),  # a weight gradient too large to add to for every image
     "projection": (4, 16, 32, 32, 1, 2),
     "bottleneck": (4, 64, 32, 16, 1, 1),
     "ImageNet, first layer": (1, 3, 8, 112, 7, 2),
+    "ImageNet, into stage 3": (4, 96, 12, 56, 3, 2),  # rows in two bands, the last of 5 1/4 blocks of pixels
     "ImageNet, into the last stage": (3, 24, 258, 14, 3, 2),  # few pixels, many filters: threads share out those
     "ImageNet, last stage": (2, 33, 258, 7, 3, 1),
+    "more than the caches hold": (2, 4, 8, 640, 1, 1),  # y is written past them
 }
 
 

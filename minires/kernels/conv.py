@@ -5,11 +5,13 @@ import numpy as np
 from minires.kernels import reference, winograd
 from minires.kernels.compiler import as_compiled, compiled
 from minires.kernels.geometry import output_sizes
+from minires.kernels.memory import empty_lines
 from minires.kernels.parallel import num_threads, over_parts
 from minires.kernels.plan import find_taps, find_taps_back, jobs, lay_out, make_plan, parts_of, piece_of
 from minires.kernels.planes import (
     BLOCK,
     FILTERS,
+    LARGE,
     ceil_div,
     gather,
     in_fours,
@@ -36,6 +38,7 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
     filters = min(4 * blocks, FILTERS)
     out = workspace(0 if straight else (cuts.size - 1) * filters * length, x).reshape(-1, filters, length)
     pixels, ends = y.reshape(y.shape[0], y.shape[1], -1), workspace(4 * blocks * BLOCK, x).reshape(-1, BLOCK)
+    past = y.size >= LARGE and y.ctypes.data % 64 == 0
     for job in range(start, stop):
         image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
         last_row = min(row + band, out_rows)
@@ -47,17 +50,17 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
                 mine, until = pixels[image, first : first + out_channels], last_row * pitch
                 rest = (until - row * pitch) % BLOCK
                 some, shift, these = weight[group], bias[group], (row * pitch, until - rest)
-                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, these)
+                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, these, past)
                 if rest:
                     end = planes[until - rest - row * pitch :]
-                    doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, (0, BLOCK))
+                    doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, (0, BLOCK), False)
                     mine[:, until - rest : until] = ends[:, :rest]
                 continue
             for block in range(first_block, last_block, FILTERS // 4):
                 end = min(block + FILTERS // 4, last_block)
                 for i in range(cuts.size - 1):
-                    some, shift = weight[group, block:end], bias[group, block:end]
-                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i], (0, length))
+                    some, shift, these = weight[group, block:end], bias[group, block:end], (0, length)
+                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i], these, False)
                 mine = first + 4 * block, first + min(4 * end, out_channels)
                 scatter(out, y, mine, image, row, last_row, columns, layout, step)
 
@@ -96,11 +99,12 @@ def correlate_pixels(x, weight, bias, y, offset, doubts, part, start, stop):
     """y[n, :, p] = weight x[n, :, p] for every pixel p of images start to stop, whose planes serve as they are."""
     groups = weight.shape[0]
     in_channels, out_channels = x.shape[1] // groups, y.shape[1] // groups
+    past = y.size >= LARGE and y.ctypes.data % 64 == 0
     for n in range(start, stop):
         for group in range(groups):
             planes = x[n, group * in_channels :].ravel()
-            out = y[n, group * out_channels : (group + 1) * out_channels]
-            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out, (0, x.shape[2]))
+            out, these = y[n, group * out_channels : (group + 1) * out_channels], (0, x.shape[2])
+            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out, these, past)
 
 
 # -- the operators ----------------------------------------------------------------------------------------------------
@@ -115,7 +119,7 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
     if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, N, out_size):
         y, doubt = winograd.conv2d_rows(x, filters, bias, out_size, pad)
     else:
-        y = np.empty((N, O, *out_size), x.dtype)
+        y = empty_lines((N, O, *out_size), x.dtype)
         taps, phases = find_taps((kh, kw), stride, dilation)
         (top, _), (left, _) = pad
         pixelwise = is_pixelwise((kh, kw), stride, pad)
@@ -160,7 +164,7 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         turned = filters.swapaxes(1, 2)[..., ::-1, ::-1]  # (groups, C, O, kh, kw): a filter for each channel of x
         dx, doubt = winograd.conv2d_rows(dy, turned, None, (H, W), around)
     else:
-        dx = np.empty(x_shape, dy.dtype)
+        dx = empty_lines(x_shape, dy.dtype)
         order, shifts, cuts = find_taps_back((kh, kw), stride, dilation, top, left)
         down, across = (-min(shift) for shift in zip(*shifts))
         taps, phases = lay_out([(0, row + down, column + across) for row, column in shifts], stride)

@@ -6,9 +6,13 @@ ResNet-20 at batch 128. Two settings tell it not to. Other systems' allocators a
 """
 
 import ctypes
+import math
 import sys
 
+import numpy as np
+
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of the settings in glibc's malloc.h
+LINE = 64  # bytes
 KEEP = 1 << 30  # bytes: give back only what is free beyond this
 OFTEN_THE_MOST = 32 << 20  # bytes: some versions accept no larger MMAP_THRESHOLD
 
@@ -23,3 +27,11 @@ def keep_freed_memory():
         set_option(TRIM_THRESHOLD, KEEP)
         if not set_option(MMAP_THRESHOLD, KEEP):
             set_option(MMAP_THRESHOLD, OFTEN_THE_MOST)
+
+
+def empty_lines(shape, dtype):
+    """np.empty, but the array starts with a line of the cache: none of its vectors then lies in two."""
+    size, dtype = math.prod(shape), np.dtype(dtype)
+    memory = np.empty(size + LINE // dtype.itemsize, dtype)
+    skip = -memory.ctypes.data % LINE // dtype.itemsize
+    return memory[skip : skip + size].reshape(shape)

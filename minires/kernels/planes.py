@@ -38,7 +38,9 @@ from minires.kernels.simd import (
     load_some,
     multiply_add,
     odd_lanes,
+    settle,
     store,
+    store_past,
     store_some,
     total_of,
     zeros,
@@ -51,6 +53,7 @@ FILTERS = 64  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
 TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
+LARGE = 6_000_000  # numbers: what is larger has left L3 again before it is read
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
@@ -63,16 +66,29 @@ def ceil_div(a, b):
 
 
 @compiled
-def multiply(weight, bias, planes, offset, start, stop, out, pixels):
+def put(row, p, a, b, c, d):
+    n = lanes(row)
+    store(row, p, a), store(row, p + n, b), store(row, p + 2 * n, c), store(row, p + 3 * n, d)
+
+
+@compiled
+def put_past(row, p, a, b, c, d):
+    n = lanes(row)
+    store_past(row, p, a), store_past(row, p + n, b), store_past(row, p + 2 * n, c), store_past(row, p + 3 * n, d)
+
+
+@compiled
+def multiply(weight, bias, planes, offset, start, stop, out, pixels, past):
     """out[4*b + f, p0 + p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
 
     for p from 0 to p1 - p0, where ``pixels`` is (p0, p1). Returns a number that is finite, and then 0, only if all of
-    these are finite.
+    these are finite. With ``past`` they go to memory past the caches, if each is written only once.
     """
     n = lanes(planes)
     doubt = zeros(planes)
     overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
     taps = TAPS if overlap else TAPS // 2
+    past = past and stop - start <= taps
     steps = (pixels[1] - pixels[0]) // (4 * n)
     for job in range(max(1, ceil_div(stop - start, taps)) * steps):
         first, p = start + job // steps * taps, job % steps * 4 * n
@@ -106,13 +122,21 @@ def multiply(weight, bias, planes, offset, start, stop, out, pixels):
                 w = weight[b, k, 3]
                 s30, s31 = multiply_add(w, x0, s30), multiply_add(w, x1, s31)
                 s32, s33 = multiply_add(w, x2, s32), multiply_add(w, x3, s33)
-            store(row0, to, s00), store(row0, to + n, s01), store(row0, to + 2 * n, s02), store(row0, to + 3 * n, s03)
-            store(row1, to, s10), store(row1, to + n, s11), store(row1, to + 2 * n, s12), store(row1, to + 3 * n, s13)
-            store(row2, to, s20), store(row2, to + n, s21), store(row2, to + 2 * n, s22), store(row2, to + 3 * n, s23)
-            store(row3, to, s30), store(row3, to + n, s31), store(row3, to + 2 * n, s32), store(row3, to + 3 * n, s33)
+            if past:
+                put_past(row0, to, s00, s01, s02, s03)
+                put_past(row1, to, s10, s11, s12, s13)
+                put_past(row2, to, s20, s21, s22, s23)
+                put_past(row3, to, s30, s31, s32, s33)
+            else:
+                put(row0, to, s00, s01, s02, s03)
+                put(row1, to, s10, s11, s12, s13)
+                put(row2, to, s20, s21, s22, s23)
+                put(row3, to, s30, s31, s32, s33)
             one = add(add(add(s00, s01), add(s02, s03)), add(add(s10, s11), add(s12, s13)))
             two = add(add(add(s20, s21), add(s22, s23)), add(add(s30, s31), add(s32, s33)))
             doubt = multiply_add(out.dtype.type(0), add(one, two), doubt)
+    if past:
+        settle()  # before other threads are told that this part is done
     return total_of(doubt)
 
 

@@ -108,6 +108,34 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def store_past(typingctx, array, index, value):
+    """array[index : index + lanes] = value, past the caches: memory is written without being read before.
+
+    For what is too large to be still there when it is needed. The address must be a multiple of the vector's size.
+    """
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], *args[:2], value)
+        written = builder.store(args[2], pointer, align=BYTES)
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
+
+
+@intrinsic
+def settle(typingctx):
+    """Let what this thread stored past the caches arrive before anything it stores from now on."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def multiply_add(typingctx, a, b, total):
     """total + a * b, rounded once, where a is a number or a vector."""
     contract = ("contract",)

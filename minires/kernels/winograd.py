@@ -185,7 +185,7 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
                 end = min(block + FILTERS // 4, last_block)
                 for a in range(6):
                     some, shift, at = weight[a, group, block:end], bias[a, group, block:end], points[a * region :]
-                    doubts[part] += multiply(some, shift, at, offset, 0, taps, products[a], (0, length))
+                    doubts[part] += multiply(some, shift, at, offset, 0, taps, products[a], (0, length), False)
                 first = group * out_channels
                 mine = first + 4 * block, first + min(4 * end, out_channels)
                 interpolate(products, y, mine, image, 4 * tile, plan)
