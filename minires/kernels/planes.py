@@ -205,16 +205,20 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
     top_row = np.clip(-(h // step_h), 0, rows)  # and the first row
     end_row = np.maximum(top_row, np.minimum(rows, (H - 1 - h) // step_h + 1))
     # With stride 2, neighbouring pixels go to two planes: where one phase is beside the next, both are read together.
-    beside = np.zeros(count + 1, np.bool_)
+    # And the phase before such two sees what the second sees, a column later.
+    beside, before = np.zeros(count + 1, np.bool_), np.zeros(count + 1, np.bool_)
     for i in range(count - 1 if step_w == 2 else 0):
         same = shift[i, 0] == shift[i + 1, 0] and begin[i] == begin[i + 1] and end[i] == end[i + 1]
         beside[i + 1] = same and shift[i, 1] + 1 == shift[i + 1, 1] and not beside[i]
+        if i > 0 and beside[i + 1] and not beside[i]:
+            one_less = shift[i - 1, 0] == shift[i, 0] and shift[i - 1, 1] == shift[i, 1] - 1
+            before[i] = one_less and begin[i - 1] == begin[i] + 1 and end[i - 1] <= end[i] + 1
     for c in range(channels[1] - channels[0]):
         for job in range(images * count):
             g, i = job // count, job % count
-            if beside[i]:
+            if beside[i] or before[i + 1]:
                 continue
-            last, two = end[i], beside[i + 1]
+            last, two, three = end[i], beside[i + 1], before[i]
             first_in, end_in = top_row[i], end_row[i] if image + g < N else top_row[i]
             line_0 = (((image + g) * C + channels[0] + c) * H + h[i] + step_h * first_in) * W + shift[i, 1]
             position_0 = (c * count + i) * plane + g * pitch
@@ -225,6 +229,8 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
                     store_some(planes, position, zeros(x), some)
                     if two:
                         store_some(planes, position + plane, zeros(x), some)
+                    if three:
+                        store_some(planes, position - plane + 1, zeros(x), end[i - 1] - 1 - q)
                 line, position = line_0 + step_w * q, position_0 + first_in * below + q
                 for _ in range(first_in, end_in):
                     fetch(flat, line + AHEAD)
@@ -237,6 +243,8 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
                         store_some(planes, position, even_lanes(low, high), some)
                         if two:
                             store_some(planes, position + plane, odd_lanes(low, high), some)
+                        if three:
+                            store_some(planes, position - plane + 1, odd_lanes(low, high), end[i - 1] - 1 - q)
                     else:
                         for column in range(min(n, some)):
                             planes[position + column] = flat[line + step_w * column]
