@@ -198,20 +198,21 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
     N, C, H, W = x.shape
     flat, n = x.ravel(), lanes(x)
     count, below, down = phases.shape[0], images * pitch, step_h * W  # to the next row, in the planes and in the image
-    shift = phases - np.array([top, left])
-    begin = np.clip(-(shift[:, 1] // step_w), 0, pitch)  # the first column inside the image
-    end = np.maximum(begin, np.minimum(pitch, (W - 1 - shift[:, 1]) // step_w + 1))
-    h = step_h * first_row + shift[:, 0]
-    top_row = np.clip(-(h // step_h), 0, rows)  # and the first row
-    end_row = np.maximum(top_row, np.minimum(rows, (H - 1 - h) // step_h + 1))
+    shift, begin, end, h, top_row, end_row = np.empty((6, count), np.int64)
+    for i in range(count):
+        shift[i], h[i] = phases[i, 1] - left, step_h * first_row + phases[i, 0] - top
+        begin[i] = min(max(0, -(shift[i] // step_w)), pitch)  # the first column inside the image, and the first row
+        end[i] = max(begin[i], min(pitch, (W - 1 - shift[i]) // step_w + 1))
+        top_row[i] = min(max(0, -(h[i] // step_h)), rows)
+        end_row[i] = max(top_row[i], min(rows, (H - 1 - h[i]) // step_h + 1))
     # With stride 2, neighbouring pixels go to two planes: where one phase is beside the next, both are read together.
     # And the phase before such two sees what the second sees, a column later.
-    beside, before = np.zeros(count + 1, np.bool_), np.zeros(count + 1, np.bool_)
+    beside, before = np.zeros((2, count + 1), np.bool_)
     for i in range(count - 1 if step_w == 2 else 0):
-        same = shift[i, 0] == shift[i + 1, 0] and begin[i] == begin[i + 1] and end[i] == end[i + 1]
-        beside[i + 1] = same and shift[i, 1] + 1 == shift[i + 1, 1] and not beside[i]
+        same = phases[i, 0] == phases[i + 1, 0] and begin[i] == begin[i + 1] and end[i] == end[i + 1]
+        beside[i + 1] = same and shift[i] + 1 == shift[i + 1] and not beside[i]
         if i > 0 and beside[i + 1] and not beside[i]:
-            one_less = shift[i - 1, 0] == shift[i, 0] and shift[i - 1, 1] == shift[i, 1] - 1
+            one_less = phases[i - 1, 0] == phases[i, 0] and shift[i - 1] == shift[i] - 1
             before[i] = one_less and begin[i - 1] == begin[i] + 1 and end[i - 1] <= end[i] + 1
     for c in range(channels[1] - channels[0]):
         for job in range(images * count):
@@ -220,7 +221,7 @@ def gather(x, planes, channels, phases, image, first_row, layout, plane, source)
                 continue
             last, two, three = end[i], beside[i + 1], before[i]
             first_in, end_in = top_row[i], end_row[i] if image + g < N else top_row[i]
-            line_0 = (((image + g) * C + channels[0] + c) * H + h[i] + step_h * first_in) * W + shift[i, 1]
+            line_0 = (((image + g) * C + channels[0] + c) * H + h[i] + step_h * first_in) * W + shift[i]
             position_0 = (c * count + i) * plane + g * pitch
             for q in range(begin[i], last, n):  # in strips as wide as a vector, from row to row
                 some = last - q
