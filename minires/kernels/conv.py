@@ -51,7 +51,7 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
                 rest = (until - row * pitch) % BLOCK
                 some, shift, these = weight[group], bias[group], (row * pitch, until - rest)
                 doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, these, past)
-                if rest:
+                if rest:  # a last block that is not full
                     end = planes[until - rest - row * pitch :]
                     doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, (0, BLOCK), False)
                     mine[:, until - rest : until] = ends[:, :rest]
