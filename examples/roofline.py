@@ -90,7 +90,7 @@ def read_options(arguments):
 def multiply_often(weight, bias, planes, offset, out, times, start, stop):
     for thread in range(start, stop):
         for _ in range(times):
-            multiply(weight, bias, planes[thread], offset, 0, offset.size, out[thread], (0, out.shape[2]), False)
+            multiply(weight, bias, planes[thread], offset, 0, offset.size, out[thread], 0, out.shape[2], False)
 
 
 @compiled

@@ -92,10 +92,10 @@ def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply(weight, bias, planes, offset, start, stop, out, pixels, past):
+def plain_multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     for b in range(weight.shape[0]):
         for f in range(4):
-            row = out[4 * b + f, pixels[0] : pixels[1]]
+            row = out[4 * b + f, p0:p1]
             row[:] = bias[b, f]
             for k in range(start, stop):
                 w, x = weight[b, k, f], planes[offset[k] :]
@@ -105,9 +105,9 @@ def plain_multiply(weight, bias, planes, offset, start, stop, out, pixels, past)
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply_transposed(dout, pixels, planes, offset, dweight):
+def plain_multiply_transposed(dout, p0, p1, planes, offset, dweight):
     for o in range(dout.shape[0]):
-        row = dout[o, pixels[0] : pixels[1]]
+        row = dout[o, p0:p1]
         for k in range(offset.size):
             x, total = planes[offset[k] :], dout.dtype.type(0)
             for p in range(row.size):

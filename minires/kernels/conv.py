@@ -49,18 +49,18 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
             if straight:
                 mine, until = pixels[image, first : first + out_channels], last_row * pitch
                 rest = (until - row * pitch) % BLOCK
-                some, shift, these = weight[group], bias[group], (row * pitch, until - rest)
-                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, these, past)
+                some, shift, whole = weight[group], bias[group], until - rest
+                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, row * pitch, whole, past)
                 if rest:  # a last block that is not full
                     end = planes[until - rest - row * pitch :]
-                    doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, (0, BLOCK), False)
+                    doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, 0, BLOCK, False)
                     mine[:, until - rest : until] = ends[:, :rest]
                 continue
             for block in range(first_block, last_block, FILTERS // 4):
                 end = min(block + FILTERS // 4, last_block)
                 for i in range(cuts.size - 1):
-                    some, shift, these = weight[group, block:end], bias[group, block:end], (0, length)
-                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], out[i], these, False)
+                    some, shift, to = weight[group, block:end], bias[group, block:end], out[i]
+                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], to, 0, length, False)
                 mine = first + 4 * block, first + min(4 * end, out_channels)
                 scatter(out, y, mine, image, row, last_row, columns, layout, step)
 
@@ -87,11 +87,11 @@ def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, sta
             if job == start or job % pieces == 0:
                 of_part[:] = 0
             if straight:
-                these = row * pitch, min(row + band, out_rows) * pitch
-                multiply_transposed(pixels[image, mine[0] : mine[1]], these, planes, offset, of_part)
+                until = min(row + band, out_rows) * pitch
+                multiply_transposed(pixels[image, mine[0] : mine[1]], row * pitch, until, planes, offset, of_part)
             else:
                 gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, (1, 1, 0, 0))
-                multiply_transposed(dout, (0, length), planes, offset, of_part)
+                multiply_transposed(dout, 0, length, planes, offset, of_part)
 
 
 @compiled
@@ -103,8 +103,8 @@ def correlate_pixels(x, weight, bias, y, offset, doubts, part, start, stop):
     for n in range(start, stop):
         for group in range(groups):
             planes = x[n, group * in_channels :].ravel()
-            out, these = y[n, group * out_channels : (group + 1) * out_channels], (0, x.shape[2])
-            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out, these, past)
+            out, size = y[n, group * out_channels : (group + 1) * out_channels], x.shape[2]
+            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out, 0, size, past)
 
 
 # -- the operators ----------------------------------------------------------------------------------------------------

@@ -78,23 +78,23 @@ def put_past(row, p, a, b, c, d):
 
 
 @compiled
-def multiply(weight, bias, planes, offset, start, stop, out, pixels, past):
+def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     """out[4*b + f, p0 + p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
 
-    for p from 0 to p1 - p0, where ``pixels`` is (p0, p1). Returns a number that is finite, and then 0, only if all of
-    these are finite. With ``past`` they go to memory past the caches, if each is written only once.
+    for p from 0 to p1 - p0. Returns a number that is finite, and then 0, only if all of these are finite. With ``past``
+    they go to memory past the caches, if each is written only once.
     """
     n = lanes(planes)
     doubt = zeros(planes)
     overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
     taps = TAPS if overlap else TAPS // 2
     past = past and stop - start <= taps
-    steps = (pixels[1] - pixels[0]) // (4 * n)
+    steps = (p1 - p0) // (4 * n)
     for job in range(max(1, ceil_div(stop - start, taps)) * steps):
         first, p = start + job // steps * taps, job % steps * 4 * n
         for b in range(weight.shape[0]):
             row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
-            to = pixels[0] + p
+            to = p0 + p
             if first == start:
                 s00 = s01 = s02 = s03 = fill(planes, bias[b, 0])
                 s10 = s11 = s12 = s13 = fill(planes, bias[b, 1])
@@ -141,9 +141,9 @@ def multiply(weight, bias, planes, offset, start, stop, out, pixels, past):
 
 
 @compiled
-def multiply_transposed(dout, pixels, planes, offset, dweight):
+def multiply_transposed(dout, p0, p1, planes, offset, dweight):
     """dweight[o, k] += sum over p of dout[o, p0 + p] * planes[offset[k] + p]: the derivative, for o and k in fours"""
-    n, fours, begin, size = lanes(planes), dweight.shape[0] // 4, pixels[0], pixels[1] - pixels[0]
+    n, fours, begin, size = lanes(planes), dweight.shape[0] // 4, p0, p1 - p0
     chunks = ceil_div(size, PIXELS)
     together = ceil_div(size, chunks * n) * n
     taps = min(offset.size, TOGETHER if together > 4 * BLOCK else offset.size)

@@ -185,7 +185,7 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
                 end = min(block + FILTERS // 4, last_block)
                 for a in range(6):
                     some, shift, at = weight[a, group, block:end], bias[a, group, block:end], points[a * region :]
-                    doubts[part] += multiply(some, shift, at, offset, 0, taps, products[a], (0, length), False)
+                    doubts[part] += multiply(some, shift, at, offset, 0, taps, products[a], 0, length, False)
                 first = group * out_channels
                 mine = first + 4 * block, first + min(4 * end, out_channels)
                 interpolate(products, y, mine, image, 4 * tile, plan)
@@ -211,7 +211,7 @@ def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start,
                 of_part = dweight[part % len(dweight), a, group, 4 * first_block : 4 * last_block]
                 if job == start or job % pieces == 0:
                     of_part[:] = 0
-                multiply_transposed(dproducts[a], (0, length), points[a * region :], offset, of_part)
+                multiply_transposed(dproducts[a], 0, length, points[a * region :], offset, of_part)
 
 
 # -- plans and operators ----------------------------------------------------------------------------------------------
