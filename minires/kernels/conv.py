@@ -9,9 +9,9 @@ from minires.kernels.memory import empty_lines
 from minires.kernels.parallel import num_threads, over_parts
 from minires.kernels.plan import find_taps, find_taps_back, jobs, lay_out, make_plan, parts_of, piece_of
 from minires.kernels.planes import (
-    BLOCK,
     FILTERS,
     LARGE,
+    VECTOR,
     ceil_div,
     gather,
     in_fours,
@@ -30,31 +30,29 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
     ``step`` > 1 means that the pixels of y whose row and column leave the remainders a, b by it have taps of their own,
     those from cuts[step*a + b] on.
     """
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, pieces, shares = plan
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, direct, pieces, shares = plan
     groups, blocks = weight.shape[:2]
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
-    planes = workspace(max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
+    planes = workspace(0 if direct else max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
     filters = min(4 * blocks, FILTERS)
     out = workspace(0 if straight else (cuts.size - 1) * filters * length, x).reshape(-1, filters, length)
-    pixels, ends = y.reshape(y.shape[0], y.shape[1], -1), workspace(4 * blocks * BLOCK, x).reshape(-1, BLOCK)
-    past = y.size >= LARGE and y.ctypes.data % 64 == 0
+    pixels = y.reshape(y.shape[0], y.shape[1], -1)
+    past = y.size >= LARGE and y.ctypes.data % 64 == 0 and pixels.shape[2] % VECTOR == 0
     for job in range(start, stop):
         image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
         last_row = min(row + band, out_rows)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
-            gather(x, planes, channels, phases, image, row, layout, plane, source)
+            if direct:
+                planes = x[image, channels[0] :].ravel()
+            else:
+                gather(x, planes, channels, phases, image, row, layout, plane, source)
             first = group * out_channels
             if straight:
-                mine, until = pixels[image, first : first + out_channels], last_row * pitch
-                rest = (until - row * pitch) % BLOCK
-                some, shift, whole = weight[group], bias[group], until - rest
-                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], mine, row * pitch, whole, past)
-                if rest:  # a last block that is not full
-                    end = planes[until - rest - row * pitch :]
-                    doubts[part] += multiply(some, shift, end, offset, 0, cuts[1], ends, 0, BLOCK, False)
-                    mine[:, until - rest : until] = ends[:, :rest]
+                some, shift, to = weight[group], bias[group], pixels[image, first : first + out_channels]
+                begin, end = row * pitch, last_row * pitch
+                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], to, begin, end, past)
                 continue
             for block in range(first_block, last_block, FILTERS // 4):
                 end = min(block + FILTERS // 4, last_block)
@@ -68,10 +66,10 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
 @compiled
 def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
     """dweight[part] = the derivative of correlate with respect to weight, of the jobs start to stop."""
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, pieces, shares = plan
+    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, direct, pieces, shares = plan
     groups, blocks = dweight.shape[1], dweight.shape[2] // 4
     in_channels = x.shape[1] // groups
-    planes = workspace(max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
+    planes = workspace(0 if direct else max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
     filters = 4 * ceil_div(blocks, shares)
     dout = workspace(0 if straight else filters * length, x).reshape(filters, -1)
     pixels = dy.reshape(dy.shape[0], dy.shape[1], -1)
@@ -80,7 +78,10 @@ def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, sta
         image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
-            gather(x, planes, channels, phases, image, row, (images, rows, pitch), plane, source)
+            if direct:
+                planes = x[image, channels[0] :].ravel()
+            else:
+                gather(x, planes, channels, phases, image, row, (images, rows, pitch), plane, source)
             first = group * out_channels
             mine = first + 4 * first_block, first + min(4 * last_block, out_channels)
             of_part = dweight[part % len(dweight), group, 4 * first_block : 4 * last_block]
@@ -92,19 +93,6 @@ def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, sta
             else:
                 gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, (1, 1, 0, 0))
                 multiply_transposed(dout, 0, length, planes, offset, of_part)
-
-
-@compiled
-def correlate_pixels(x, weight, bias, y, offset, doubts, part, start, stop):
-    """y[n, :, p] = weight x[n, :, p] for every pixel p of images start to stop, whose planes serve as they are."""
-    groups = weight.shape[0]
-    in_channels, out_channels = x.shape[1] // groups, y.shape[1] // groups
-    past = y.size >= LARGE and y.ctypes.data % 64 == 0
-    for n in range(start, stop):
-        for group in range(groups):
-            planes = x[n, group * in_channels :].ravel()
-            out, size = y[n, group * out_channels : (group + 1) * out_channels], x.shape[2]
-            doubts[part] += multiply(weight[group], bias[group], planes, offset, 0, in_channels, out, 0, size, past)
 
 
 # -- the operators ----------------------------------------------------------------------------------------------------
@@ -125,31 +113,24 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
         pixelwise = is_pixelwise((kh, kw), stride, pad)
         long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
         size, width = long_y.shape[2:], long_x.shape[3]
-        plan = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups)
+        plan = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups, pixelwise)
         fours = in_fours(filters.reshape(groups, O // groups, -1))
         cuts = np.array([0, fours.shape[2]])
-        doubt = correlated(long_x, fours, bias, long_y, cuts, plan, (*stride, top, left), (1, 1), pixelwise)
+        doubt = correlated(long_x, fours, bias, long_y, cuts, plan, (*stride, top, left), (1, 1))
     if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide
         return reference.conv2d(x, weight, bias, stride, pad, dilation, groups)
     return y
 
 
-def correlated(x, fours, bias, y, cuts, plan, source, step, pixelwise):
+def correlated(x, fours, bias, y, cuts, plan, source, step):
     """Fill y, and return whether anything in it is in doubt, not being finite."""
     doubts = np.zeros(num_threads(), x.dtype)
     groups = len(fours)
     shift = np.zeros_like(fours[:, :, 0])
     if bias is not None:
         shift.reshape(groups, -1)[:, : bias.size // groups] = bias.reshape(groups, -1)
-    N, C, H, W = x.shape
-    O = y.shape[1]
-    if pixelwise and H * W % BLOCK == 0 and O // groups % 4 == 0 and N >= num_threads():
-        offset = np.arange(C // groups) * (H * W)
-        pixels = x.reshape(N, C, H * W), fours, shift, y.reshape(N, O, H * W)
-        over_parts(correlate_pixels, N, *pixels, offset, doubts)
-    else:
-        plan, offset, phases = plan
-        over_parts(correlate, jobs(plan), x, fours, shift, y, offset, cuts, phases, plan, source, step, doubts)
+    plan, offset, phases = plan
+    over_parts(correlate, jobs(plan), x, fours, shift, y, offset, cuts, phases, plan, source, step, doubts)
     return doubts.any()
 
 
@@ -172,10 +153,11 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
         size = ceil_div(long_dx.shape[2], stride[0]), ceil_div(long_dx.shape[3], stride[1])
         width, channels = long_dy.shape[3], O // groups
-        plan = make_plan(N, channels, taps, phases, size, width, (1, 1), across, C // groups, len(cuts) - 1)
+        kinds = len(cuts) - 1
+        plan = make_plan(N, channels, taps, phases, size, width, (1, 1), across, C // groups, pixelwise, kinds)
         fours = turn(filters.reshape(*filters.shape[:3], kh * kw), order)
         cuts, source = cuts * channels, (1, 1, down, across)
-        doubt = correlated(long_dy, fours, None, long_dx, cuts, plan, source, stride, pixelwise)
+        doubt = correlated(long_dy, fours, None, long_dx, cuts, plan, source, stride)
     if doubt:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
     return dx
@@ -191,10 +173,11 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     else:
         taps, phases = find_taps((kh, kw), stride, dilation)
         (top, _), (left, _) = pad
-        long_x, long_dy = long_rows(x, dy) if is_pixelwise((kh, kw), stride, pad) else (x, dy)
+        pixelwise = is_pixelwise((kh, kw), stride, pad)
+        long_x, long_dy = long_rows(x, dy) if pixelwise else (x, dy)
         size, width = long_dy.shape[2:], long_x.shape[3]
         sums = C * O // groups * kh * kw
-        made = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups, sums=sums)
+        made = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups, pixelwise, sums=sums)
         plan, offset, phases = made
         parts = np.empty((parts_of(plan), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
         over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))

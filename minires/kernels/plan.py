@@ -11,7 +11,7 @@ import numpy as np
 
 from minires.kernels.compiler import compiled
 from minires.kernels.parallel import num_threads
-from minires.kernels.planes import BLOCK, FILTERS, ceil_div
+from minires.kernels.planes import BLOCK, FILTERS, VECTOR, ceil_div, whole_vectors
 
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 FEW = 512  # pixels for a thread, below which threads share out the filters and not the images
@@ -22,7 +22,7 @@ def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows, out_channels):
 
     There is one share, unless there are few pixels and many filters: then each thread reads all images, but only
     its own filters, which are more to read. Planes of a piece should fit in L2. Among the sizes that do, the one that
-    wastes least: on the last block of 64 pixels and on threads left idle.
+    wastes least: on the last vector of pixels and on threads left idle.
     """
     threads = num_threads()
     shares = threads if ceil_div(N, threads) * out_rows * pitch < FEW and out_channels >= 2 * FILTERS * threads else 1
@@ -36,7 +36,7 @@ def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows, out_channels):
     def use(images):
         length = images * out_rows * pitch
         rounds = ceil_div(ceil_div(N, images), threads)
-        return length / (ceil_div(length, BLOCK) * BLOCK) * N / (rounds * threads * images)
+        return length / whole_vectors(length) * N / (rounds * threads * images)
 
     # Filters are read again for every block of pixels: where images are small, take several, if need be beyond L2.
     several = min(ceil_div(12 * BLOCK, out_rows * pitch), 4 * WORKSPACE // per_image)
@@ -70,7 +70,9 @@ def row_pitch(columns, more_columns, source_width, left):
 
 
 @functools.lru_cache(maxsize=1024)
-def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out_channels, kinds=0, sums=0):
+def make_plan(
+    N, channels, taps, phases, out_size, source_width, step, left, out_channels, pixelwise=False, kinds=0, sums=0
+):
     """(plan, offset, phases) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
     Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
@@ -82,26 +84,32 @@ def make_plan(N, channels, taps, phases, out_size, source_width, step, left, out
     results = max(kinds, 1) * min(out_channels, FILTERS)  # kept as well, until they are written
     numbers = max(channels * len(phases), results)
     images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
-    # Without gaps between rows, what is computed is y, and needs no other place, an image at a time. But where the last
-    # block of 64 pixels would be nearly empty, several images fill it; and sums beyond L2 are not read for few pixels.
+    # Without gaps between rows, what is computed is y, and needs no other place, an image at a time; if every pixel is
+    # a product of one of x, x is the plane as it is. But where the last vector of pixels would be nearly empty, several
+    # images fill it. In the weight gradient it must be full; and sums beyond L2 are not read for few pixels.
     size = out_size[0] * out_size[1]
-    straight = kinds == 0 and pitch == out_size[1] and out_channels % 4 == 0 and N >= num_threads()
-    straight = straight and size % 16 == 0 and size >= 0.9 * ceil_div(size, BLOCK) * BLOCK
-    straight = straight and (sums < WORKSPACE // 2 or size >= 12 * BLOCK)
+    straight = kinds <= 1 and pitch == out_size[1] and out_channels % 4 == 0 and N >= num_threads()
+    if sums:
+        straight = straight and size % VECTOR == 0 and (sums < WORKSPACE // 2 or size >= 12 * BLOCK)
+    else:
+        straight = straight and size >= 0.9 * whole_vectors(size)
+    direct = straight and pixelwise
     if straight:
         whole = BLOCK // math.gcd(BLOCK, pitch)  # rows are a whole number of blocks
         band = max(whole, (WORKSPACE // (numbers * pitch) - more_rows) // whole * whole)
-        images, band, shares = 1, min(band, out_size[0]), 1
+        images, band, shares = 1, out_size[0] if direct else min(band, out_size[0]), 1
     rows = band + more_rows
     line = images * pitch
-    plane = (ceil_div(rows * line, 16) | 1) * 16  # an odd number of lines of the cache: else all planes share its sets
+    plane = whole_vectors(rows * line) | VECTOR  # an odd number of lines of the cache: else all planes share its sets
+    if direct:
+        plane = size
     of_tap = np.array([phase * plane + row * line + column for phase, row, column in taps])
     of_channel = np.arange(channels) * len(phases) * plane
     offset = np.add.outer(of_tap, of_channel) if kinds else np.add.outer(of_channel, of_tap)
     offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
-    length = ceil_div(band * line, BLOCK) * BLOCK
+    length = whole_vectors(band * line)
     pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
-    plan = images, band, rows, pitch, length, plane, *out_size, out_channels, int(straight), pieces, shares
+    plan = images, band, rows, pitch, length, plane, *out_size, out_channels, int(straight), int(direct), pieces, shares
     return plan, offset, np.array(phases)
 
 

@@ -49,6 +49,7 @@ from minires.kernels.simd import (
 )
 
 BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
+VECTOR = 16  # floats: of the rest, as many at a time
 FILTERS = 64  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
 TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
@@ -62,7 +63,18 @@ def ceil_div(a, b):
     return -(-a // b)
 
 
+def whole_vectors(pixels):
+    """So many pixels and those that fill up the last vector of 16."""
+    return ceil_div(pixels, VECTOR) * VECTOR
+
+
 # -- the innermost loops ----------------------------------------------------------------------------------------------
+
+
+@compiled
+def take(row, p):
+    n = lanes(row)
+    return load(row, p), load(row, p + n), load(row, p + 2 * n), load(row, p + 3 * n)
 
 
 @compiled
@@ -78,63 +90,96 @@ def put_past(row, p, a, b, c, d):
 
 
 @compiled
+def multiply_rest(weight, bias, planes, offset, start, stop, out, to, p, count, first):
+    """``multiply`` for one vector of pixels, of which ``count`` are wanted: 8 filters at a time, for 8 sums at once."""
+    doubt = zeros(planes)
+    for b in range(0, weight.shape[0], 2):
+        c = min(b + 1, weight.shape[0] - 1)  # where there is no second, the first once more
+        w, v, o, r = weight[b], weight[c], 4 * b, 4 * c
+        if first:
+            s0, s1 = fill(planes, bias[b, 0]), fill(planes, bias[b, 1])
+            s2, s3 = fill(planes, bias[b, 2]), fill(planes, bias[b, 3])
+            s4, s5 = fill(planes, bias[c, 0]), fill(planes, bias[c, 1])
+            s6, s7 = fill(planes, bias[c, 2]), fill(planes, bias[c, 3])
+        else:
+            s0, s1 = load_some(out[o], to, count), load_some(out[o + 1], to, count)
+            s2, s3 = load_some(out[o + 2], to, count), load_some(out[o + 3], to, count)
+            s4, s5 = load_some(out[r], to, count), load_some(out[r + 1], to, count)
+            s6, s7 = load_some(out[r + 2], to, count), load_some(out[r + 3], to, count)
+        for k in range(start, stop):
+            x = load_some(planes, offset[k] + p, count)
+            s0, s1 = multiply_add(w[k, 0], x, s0), multiply_add(w[k, 1], x, s1)
+            s2, s3 = multiply_add(w[k, 2], x, s2), multiply_add(w[k, 3], x, s3)
+            s4, s5 = multiply_add(v[k, 0], x, s4), multiply_add(v[k, 1], x, s5)
+            s6, s7 = multiply_add(v[k, 2], x, s6), multiply_add(v[k, 3], x, s7)
+        store_some(out[o], to, s0, count), store_some(out[o + 1], to, s1, count)
+        store_some(out[o + 2], to, s2, count), store_some(out[o + 3], to, s3, count)
+        store_some(out[r], to, s4, count), store_some(out[r + 1], to, s5, count)
+        store_some(out[r + 2], to, s6, count), store_some(out[r + 3], to, s7, count)
+        one = add(add(add(s0, s1), add(s2, s3)), add(add(s4, s5), add(s6, s7)))
+        doubt = multiply_add(out.dtype.type(0), one, doubt)
+    return doubt
+
+
+@compiled
 def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     """out[4*b + f, p0 + p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
 
     for p from 0 to p1 - p0. Returns a number that is finite, and then 0, only if all of these are finite. With ``past``
     they go to memory past the caches, if each is written only once.
     """
-    n = lanes(planes)
-    doubt = zeros(planes)
+    n, doubt = lanes(planes), zeros(planes)
     overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
     taps = TAPS if overlap else TAPS // 2
     past = past and stop - start <= taps
-    steps = (p1 - p0) // (4 * n)
-    for job in range(max(1, ceil_div(stop - start, taps)) * steps):
-        first, p = start + job // steps * taps, job % steps * 4 * n
-        for b in range(weight.shape[0]):
-            row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
-            to = p0 + p
-            if first == start:
-                s00 = s01 = s02 = s03 = fill(planes, bias[b, 0])
-                s10 = s11 = s12 = s13 = fill(planes, bias[b, 1])
-                s20 = s21 = s22 = s23 = fill(planes, bias[b, 2])
-                s30 = s31 = s32 = s33 = fill(planes, bias[b, 3])
-            else:
-                s00, s01, s02, s03 = load(row0, to), load(row0, to + n), load(row0, to + 2 * n), load(row0, to + 3 * n)
-                s10, s11, s12, s13 = load(row1, to), load(row1, to + n), load(row1, to + 2 * n), load(row1, to + 3 * n)
-                s20, s21, s22, s23 = load(row2, to), load(row2, to + n), load(row2, to + 2 * n), load(row2, to + 3 * n)
-                s30, s31, s32, s33 = load(row3, to), load(row3, to + n), load(row3, to + 2 * n), load(row3, to + 3 * n)
-            for k in range(first, min(first + taps, stop)):
-                x0 = load(planes, offset[k] + p)
-                x1 = load(planes, offset[k] + p + n)
-                x2 = load(planes, offset[k] + p + 2 * n)
-                x3 = load(planes, offset[k] + p + 3 * n)
-                w = weight[b, k, 0]
-                s00, s01 = multiply_add(w, x0, s00), multiply_add(w, x1, s01)
-                s02, s03 = multiply_add(w, x2, s02), multiply_add(w, x3, s03)
-                w = weight[b, k, 1]
-                s10, s11 = multiply_add(w, x0, s10), multiply_add(w, x1, s11)
-                s12, s13 = multiply_add(w, x2, s12), multiply_add(w, x3, s13)
-                w = weight[b, k, 2]
-                s20, s21 = multiply_add(w, x0, s20), multiply_add(w, x1, s21)
-                s22, s23 = multiply_add(w, x2, s22), multiply_add(w, x3, s23)
-                w = weight[b, k, 3]
-                s30, s31 = multiply_add(w, x0, s30), multiply_add(w, x1, s31)
-                s32, s33 = multiply_add(w, x2, s32), multiply_add(w, x3, s33)
-            if past:
-                put_past(row0, to, s00, s01, s02, s03)
-                put_past(row1, to, s10, s11, s12, s13)
-                put_past(row2, to, s20, s21, s22, s23)
-                put_past(row3, to, s30, s31, s32, s33)
-            else:
-                put(row0, to, s00, s01, s02, s03)
-                put(row1, to, s10, s11, s12, s13)
-                put(row2, to, s20, s21, s22, s23)
-                put(row3, to, s30, s31, s32, s33)
-            one = add(add(add(s00, s01), add(s02, s03)), add(add(s10, s11), add(s12, s13)))
-            two = add(add(add(s20, s21), add(s22, s23)), add(add(s30, s31), add(s32, s33)))
-            doubt = multiply_add(out.dtype.type(0), add(one, two), doubt)
+    size = p1 - p0
+    whole = size // (4 * n) * 4 * n
+    for first in range(start, max(stop, start + 1), taps):
+        last = min(first + taps, stop)
+        for p in range(0, whole, 4 * n):
+            for b in range(weight.shape[0]):
+                row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
+                to = p0 + p
+                if first == start:
+                    s00 = s01 = s02 = s03 = fill(planes, bias[b, 0])
+                    s10 = s11 = s12 = s13 = fill(planes, bias[b, 1])
+                    s20 = s21 = s22 = s23 = fill(planes, bias[b, 2])
+                    s30 = s31 = s32 = s33 = fill(planes, bias[b, 3])
+                else:
+                    s00, s01, s02, s03 = take(row0, to)
+                    s10, s11, s12, s13 = take(row1, to)
+                    s20, s21, s22, s23 = take(row2, to)
+                    s30, s31, s32, s33 = take(row3, to)
+                for k in range(first, last):
+                    x0, x1, x2, x3 = take(planes, offset[k] + p)
+                    w = weight[b, k, 0]
+                    s00, s01 = multiply_add(w, x0, s00), multiply_add(w, x1, s01)
+                    s02, s03 = multiply_add(w, x2, s02), multiply_add(w, x3, s03)
+                    w = weight[b, k, 1]
+                    s10, s11 = multiply_add(w, x0, s10), multiply_add(w, x1, s11)
+                    s12, s13 = multiply_add(w, x2, s12), multiply_add(w, x3, s13)
+                    w = weight[b, k, 2]
+                    s20, s21 = multiply_add(w, x0, s20), multiply_add(w, x1, s21)
+                    s22, s23 = multiply_add(w, x2, s22), multiply_add(w, x3, s23)
+                    w = weight[b, k, 3]
+                    s30, s31 = multiply_add(w, x0, s30), multiply_add(w, x1, s31)
+                    s32, s33 = multiply_add(w, x2, s32), multiply_add(w, x3, s33)
+                if past:
+                    put_past(row0, to, s00, s01, s02, s03)
+                    put_past(row1, to, s10, s11, s12, s13)
+                    put_past(row2, to, s20, s21, s22, s23)
+                    put_past(row3, to, s30, s31, s32, s33)
+                else:
+                    put(row0, to, s00, s01, s02, s03)
+                    put(row1, to, s10, s11, s12, s13)
+                    put(row2, to, s20, s21, s22, s23)
+                    put(row3, to, s30, s31, s32, s33)
+                one = add(add(add(s00, s01), add(s02, s03)), add(add(s10, s11), add(s12, s13)))
+                two = add(add(add(s20, s21), add(s22, s23)), add(add(s30, s31), add(s32, s33)))
+                doubt = multiply_add(out.dtype.type(0), add(one, two), doubt)
+        for p in range(whole, size, n):
+            more = multiply_rest(weight, bias, planes, offset, first, last, out, p0 + p, p, size - p, first == start)
+            doubt = add(doubt, more)
     if past:
         settle()  # before other threads are told that this part is done
     return total_of(doubt)

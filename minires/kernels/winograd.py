@@ -49,6 +49,7 @@ from minires.kernels.planes import (
     ceil_div,
     multiply,
     multiply_transposed,
+    whole_vectors,
     workspace,
 )
 from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
@@ -237,7 +238,7 @@ def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_cha
     all_tiles = ceil_div(Ho, ROWS)
     images, tiles, shares = plan_pieces(N, POINTS * channels, all_tiles, pitch, 0, out_channels)
     plane = tiles * images * pitch
-    length = ceil_div(plane, BLOCK) * BLOCK
+    length = whole_vectors(plane)
     offset = [c * plane + column for c in range(channels) for column in range(kernel_columns)]
     offset += offset[-1:] * (-len(offset) % 4)
     region = offset[-1] + max(length, plane) + BLOCK  # numbers from one point to the next
