@@ -104,7 +104,7 @@ def read(x, totals, part, start, stop):
 def best_rates(options):
     """The most GFLOP/s ("peak") and GB/s ("memory, read", ...) among some trials, which take turns."""
     threads = num_threads()
-    weight, bias = np.ones((FILTERS // 4, TAPS, 4), np.float32), np.zeros((FILTERS // 4, 4), np.float32)
+    weight, bias = np.ones((FILTERS, TAPS), np.float32), np.zeros(FILTERS, np.float32)
     planes, out = np.ones((threads, TAPS * BLOCK), np.float32), np.empty((threads, FILTERS, BLOCK), np.float32)
     numbers = weight, bias, planes, np.arange(TAPS) * BLOCK, out, TIMES
     work = {"peak": (2 * weight.size * BLOCK * TIMES * threads, over_threads, multiply_often, threads, *numbers)}

@@ -81,11 +81,11 @@ def test_what_an_operator_waits_for(operator, flops, rate, of_roof, limit):
 
 def test_the_products_that_are_timed_are_those_that_are_counted():
     rng = np.random.default_rng(0)
-    weight, planes = rng.random((2, 8, 4), np.float32), rng.random((3, 8 * 64), np.float32)
-    bias, out = rng.random((2, 4), np.float32), np.zeros((3, 8, 64), np.float32)
+    weight, planes = rng.random((8, 8), np.float32), rng.random((3, 8 * 64), np.float32)
+    bias, out = rng.random(8, np.float32), np.zeros((3, 8, 64), np.float32)
     roofline.multiply_often(weight, bias, planes, np.arange(8) * 64, out, 2, 0, 3)
-    expected = np.einsum("bkf,tkp->tbfp", weight, planes.reshape(3, 8, 64)) + bias[:, :, None]
-    np.testing.assert_allclose(out, expected.reshape(out.shape), rtol=1e-5)
+    expected = weight @ planes.reshape(3, 8, 64) + bias[:, None]
+    np.testing.assert_allclose(out, expected, rtol=1e-5)
 
 
 def test_reading_reads_everything():

@@ -11,10 +11,11 @@ from minires.kernels.plan import find_taps, find_taps_back, jobs, lay_out, make_
 from minires.kernels.planes import (
     FILTERS,
     LARGE,
+    NO,
+    ONE,
     VECTOR,
     ceil_div,
     gather,
-    in_fours,
     multiply,
     multiply_transposed,
     scatter,
@@ -31,16 +32,16 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
     those from cuts[step*a + b] on.
     """
     images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, direct, pieces, shares = plan
-    groups, blocks = weight.shape[:2]
+    groups = weight.shape[0]
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
     planes = workspace(0 if direct else max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
-    filters = min(4 * blocks, FILTERS)
+    filters = out_channels if straight else min(out_channels, FILTERS)
     out = workspace(0 if straight else (cuts.size - 1) * filters * length, x).reshape(-1, filters, length)
     pixels = y.reshape(y.shape[0], y.shape[1], -1)
-    past = y.size >= LARGE and y.ctypes.data % 64 == 0 and pixels.shape[2] % VECTOR == 0
+    past = straight > 0 and y.size >= LARGE and y.ctypes.data % 64 == 0 and pixels.shape[2] % VECTOR == 0
     for job in range(start, stop):
-        image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
+        image, row, begin, end = piece_of(job, pieces, images, band, out_rows, shares, out_channels)
         last_row = min(row + band, out_rows)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
@@ -49,33 +50,32 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
             else:
                 gather(x, planes, channels, phases, image, row, layout, plane, source)
             first = group * out_channels
-            if straight:
-                some, shift, to = weight[group], bias[group], pixels[image, first : first + out_channels]
-                begin, end = row * pitch, last_row * pitch
-                doubts[part] += multiply(some, shift, planes, offset, 0, cuts[1], to, begin, end, past)
-                continue
-            for block in range(first_block, last_block, FILTERS // 4):
-                end = min(block + FILTERS // 4, last_block)
+            for o in range(begin, end, filters):
+                last = min(o + filters, end)
+                some, shift = weight[group, o:last], bias[group, o:last]
                 for i in range(cuts.size - 1):
-                    some, shift, to = weight[group, block:end], bias[group, block:end], out[i]
-                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], to, 0, length, False)
-                mine = first + 4 * block, first + min(4 * end, out_channels)
-                scatter(out, y, mine, image, row, last_row, columns, layout, step)
+                    if straight:
+                        to, p0, p1 = pixels[image, first + o : first + last], row * pitch, last_row * pitch
+                    else:
+                        to, p0, p1 = out[i], 0, length
+                    doubts[part] += multiply(some, shift, planes, offset, cuts[i], cuts[i + 1], to, p0, p1, past)
+                if not straight:
+                    scatter(out, y, (first + o, first + last), image, row, last_row, columns, layout, step)
 
 
 @compiled
 def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
     """dweight[part] = the derivative of correlate with respect to weight, of the jobs start to stop."""
     images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, direct, pieces, shares = plan
-    groups, blocks = dweight.shape[1], dweight.shape[2] // 4
+    groups = dweight.shape[1]
     in_channels = x.shape[1] // groups
     planes = workspace(0 if direct else max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
-    filters = 4 * ceil_div(blocks, shares)
+    filters = 4 * ceil_div(ceil_div(out_channels, 4), shares)
     dout = workspace(0 if straight else filters * length, x).reshape(filters, -1)
     pixels = dy.reshape(dy.shape[0], dy.shape[1], -1)
-    itself = np.zeros((1, 2), np.int64)
+    itself, as_it_is = np.zeros((1, 2), np.int64), (ONE, ONE, NO, NO)
     for job in range(start, stop):
-        image, row, first_block, last_block = piece_of(job, pieces, images, band, out_rows, shares, blocks)
+        image, row, begin, end = piece_of(job, pieces, images, band, out_rows, shares, out_channels)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             if direct:
@@ -83,16 +83,16 @@ def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, sta
             else:
                 gather(x, planes, channels, phases, image, row, (images, rows, pitch), plane, source)
             first = group * out_channels
-            mine = first + 4 * first_block, first + min(4 * last_block, out_channels)
-            of_part = dweight[part % len(dweight), group, 4 * first_block : 4 * last_block]
+            mine, in_fours = (first + begin, first + end), ceil_div(end, 4) * 4
+            of_part = dweight[part % len(dweight), group, begin:in_fours]
             if job == start or job % pieces == 0:
                 of_part[:] = 0
             if straight:
-                until = min(row + band, out_rows) * pitch
-                multiply_transposed(pixels[image, mine[0] : mine[1]], row * pitch, until, planes, offset, of_part)
+                seen, p0, p1 = pixels[image, mine[0] : mine[1]], row * pitch, min(row + band, out_rows) * pitch
             else:
-                gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, (1, 1, 0, 0))
-                multiply_transposed(dout, 0, length, planes, offset, of_part)
+                gather(dy, dout.ravel(), mine, itself, image, row, (images, band, pitch), length, as_it_is)
+                seen, p0, p1 = dout, 0, length
+            multiply_transposed(seen, p0, p1, planes, offset, of_part)
 
 
 # -- the operators ----------------------------------------------------------------------------------------------------
@@ -114,23 +114,20 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
         long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
         size, width = long_y.shape[2:], long_x.shape[3]
         plan = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups, pixelwise)
-        fours = in_fours(filters.reshape(groups, O // groups, -1))
-        cuts = np.array([0, fours.shape[2]])
-        doubt = correlated(long_x, fours, bias, long_y, cuts, plan, (*stride, top, left), (1, 1))
+        rows = filters.reshape(groups, O // groups, -1)
+        cuts = np.array([0, rows.shape[2]])
+        doubt = correlated(long_x, rows, bias, long_y, cuts, plan, (*stride, top, left), (1, 1))
     if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide
         return reference.conv2d(x, weight, bias, stride, pad, dilation, groups)
     return y
 
 
-def correlated(x, fours, bias, y, cuts, plan, source, step):
+def correlated(x, filters, bias, y, cuts, plan, source, step):
     """Fill y, and return whether anything in it is in doubt, not being finite."""
     doubts = np.zeros(num_threads(), x.dtype)
-    groups = len(fours)
-    shift = np.zeros_like(fours[:, :, 0])
-    if bias is not None:
-        shift.reshape(groups, -1)[:, : bias.size // groups] = bias.reshape(groups, -1)
+    shift = np.zeros(filters.shape[:2], x.dtype) if bias is None else as_compiled(bias).reshape(filters.shape[:2])
     plan, offset, phases = plan
-    over_parts(correlate, jobs(plan), x, fours, shift, y, offset, cuts, phases, plan, source, step, doubts)
+    over_parts(correlate, jobs(plan), x, filters, shift, y, offset, cuts, phases, plan, source, step, doubts)
     return doubts.any()
 
 
@@ -155,9 +152,9 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         width, channels = long_dy.shape[3], O // groups
         kinds = len(cuts) - 1
         plan = make_plan(N, channels, taps, phases, size, width, (1, 1), across, C // groups, pixelwise, kinds)
-        fours = turn(filters.reshape(*filters.shape[:3], kh * kw), order)
+        turned = turn(filters.reshape(*filters.shape[:3], kh * kw), order)
         cuts, source = cuts * channels, (1, 1, down, across)
-        doubt = correlated(long_dy, fours, None, long_dx, cuts, plan, source, stride)
+        doubt = correlated(long_dy, turned, None, long_dx, cuts, plan, source, stride)
     if doubt:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
     return dx

@@ -57,10 +57,11 @@ def parts_of(plan):
 
 
 @compiled
-def piece_of(job, pieces, images, band, out_rows, shares, blocks):
-    """(first image, first row, first and last block of 4 filters) of a job, of which there are pieces * shares."""
-    bands, piece, share = ceil_div(out_rows, band), job % pieces, job // pieces
-    return piece // bands * images, piece % bands * band, blocks * share // shares, blocks * (share + 1) // shares
+def piece_of(job, pieces, images, band, out_rows, shares, filters):
+    """(first image, first row, first and last filter) of a job, of which there are pieces * shares; filters in fours"""
+    bands, piece, share, fours = ceil_div(out_rows, band), job % pieces, job // pieces, ceil_div(filters, 4)
+    first, last = fours * share // shares * 4, min(fours * (share + 1) // shares * 4, filters)
+    return piece // bands * images, piece % bands * band, first, last
 
 
 def row_pitch(columns, more_columns, source_width, left):
@@ -86,11 +87,14 @@ def make_plan(
     images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
     # Without gaps between rows, what is computed is y, and needs no other place, an image at a time; if every pixel is
     # a product of one of x, x is the plane as it is. But where the last vector of pixels would be nearly empty, several
-    # images fill it. In the weight gradient it must be full; and sums beyond L2 are not read for few pixels.
+    # images fill it. In the weight gradient it must be full, like the last four filters; and sums beyond L2 are not
+    # read for few pixels.
     size = out_size[0] * out_size[1]
-    straight = kinds <= 1 and pitch == out_size[1] and out_channels % 4 == 0 and N >= num_threads()
+    straight = kinds <= 1 and pitch == out_size[1] and N >= num_threads()
     if sums:
-        straight = straight and size % VECTOR == 0 and (sums < WORKSPACE // 2 or size >= 12 * BLOCK)
+        straight = (
+            straight and out_channels % 4 == 0 and size % VECTOR == 0 and (sums < WORKSPACE // 2 or size >= 12 * BLOCK)
+        )
     else:
         straight = straight and size >= 0.9 * whole_vectors(size)
     direct = straight and pixelwise
@@ -108,6 +112,8 @@ def make_plan(
     offset = np.add.outer(of_tap, of_channel) if kinds else np.add.outer(of_channel, of_tap)
     offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
     length = whole_vectors(band * line)
+    if out_channels <= 4:  # the rest of a block would be computed for 8 filters
+        length = ceil_div(length, BLOCK) * BLOCK
     pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
     plan = images, band, rows, pitch, length, plane, *out_size, out_channels, int(straight), int(direct), pieces, shares
     return plan, offset, np.array(phases)

@@ -55,6 +55,7 @@ TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an
 TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 LARGE = 6_000_000  # numbers: what is larger has left L3 again before it is read
+NO, ONE, NEVER = np.intp(0), np.intp(1), np.bool_(False)  # for a plain 0, 1 or False, kernels are compiled once more
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
 
 
@@ -90,40 +91,8 @@ def put_past(row, p, a, b, c, d):
 
 
 @compiled
-def multiply_rest(weight, bias, planes, offset, start, stop, out, to, p, count, first):
-    """``multiply`` for one vector of pixels, of which ``count`` are wanted: 8 filters at a time, for 8 sums at once."""
-    doubt = zeros(planes)
-    for b in range(0, weight.shape[0], 2):
-        c = min(b + 1, weight.shape[0] - 1)  # where there is no second, the first once more
-        w, v, o, r = weight[b], weight[c], 4 * b, 4 * c
-        if first:
-            s0, s1 = fill(planes, bias[b, 0]), fill(planes, bias[b, 1])
-            s2, s3 = fill(planes, bias[b, 2]), fill(planes, bias[b, 3])
-            s4, s5 = fill(planes, bias[c, 0]), fill(planes, bias[c, 1])
-            s6, s7 = fill(planes, bias[c, 2]), fill(planes, bias[c, 3])
-        else:
-            s0, s1 = load_some(out[o], to, count), load_some(out[o + 1], to, count)
-            s2, s3 = load_some(out[o + 2], to, count), load_some(out[o + 3], to, count)
-            s4, s5 = load_some(out[r], to, count), load_some(out[r + 1], to, count)
-            s6, s7 = load_some(out[r + 2], to, count), load_some(out[r + 3], to, count)
-        for k in range(start, stop):
-            x = load_some(planes, offset[k] + p, count)
-            s0, s1 = multiply_add(w[k, 0], x, s0), multiply_add(w[k, 1], x, s1)
-            s2, s3 = multiply_add(w[k, 2], x, s2), multiply_add(w[k, 3], x, s3)
-            s4, s5 = multiply_add(v[k, 0], x, s4), multiply_add(v[k, 1], x, s5)
-            s6, s7 = multiply_add(v[k, 2], x, s6), multiply_add(v[k, 3], x, s7)
-        store_some(out[o], to, s0, count), store_some(out[o + 1], to, s1, count)
-        store_some(out[o + 2], to, s2, count), store_some(out[o + 3], to, s3, count)
-        store_some(out[r], to, s4, count), store_some(out[r + 1], to, s5, count)
-        store_some(out[r + 2], to, s6, count), store_some(out[r + 3], to, s7, count)
-        one = add(add(add(s0, s1), add(s2, s3)), add(add(s4, s5), add(s6, s7)))
-        doubt = multiply_add(out.dtype.type(0), one, doubt)
-    return doubt
-
-
-@compiled
 def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
-    """out[4*b + f, p0 + p] = bias[b, f] + sum over k from start to stop of weight[b, k, f] * planes[offset[k] + p]
+    """out[o, p0 + p] = bias[o] + sum over k from start to stop of weight[o, k] * planes[offset[k] + p]
 
     for p from 0 to p1 - p0. Returns a number that is finite, and then 0, only if all of these are finite. With ``past``
     they go to memory past the caches, if each is written only once.
@@ -132,19 +101,21 @@ def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
     taps = TAPS if overlap else TAPS // 2
     past = past and stop - start <= taps
-    size = p1 - p0
+    size, end = p1 - p0, weight.shape[0] - 1
     whole = size // (4 * n) * 4 * n
     for first in range(start, max(stop, start + 1), taps):
         last = min(first + taps, stop)
         for p in range(0, whole, 4 * n):
-            for b in range(weight.shape[0]):
-                row0, row1, row2, row3 = out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3]
+            for o in range(0, end + 1, 4):
+                o1, o2, o3 = min(o + 1, end), min(o + 2, end), min(o + 3, end)  # fewer than 4 left: the last once more
+                w0, w1, w2, w3 = weight[o], weight[o1], weight[o2], weight[o3]
+                row0, row1, row2, row3 = out[o], out[o1], out[o2], out[o3]
                 to = p0 + p
                 if first == start:
-                    s00 = s01 = s02 = s03 = fill(planes, bias[b, 0])
-                    s10 = s11 = s12 = s13 = fill(planes, bias[b, 1])
-                    s20 = s21 = s22 = s23 = fill(planes, bias[b, 2])
-                    s30 = s31 = s32 = s33 = fill(planes, bias[b, 3])
+                    s00 = s01 = s02 = s03 = fill(planes, bias[o])
+                    s10 = s11 = s12 = s13 = fill(planes, bias[o1])
+                    s20 = s21 = s22 = s23 = fill(planes, bias[o2])
+                    s30 = s31 = s32 = s33 = fill(planes, bias[o3])
                 else:
                     s00, s01, s02, s03 = take(row0, to)
                     s10, s11, s12, s13 = take(row1, to)
@@ -152,18 +123,14 @@ def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
                     s30, s31, s32, s33 = take(row3, to)
                 for k in range(first, last):
                     x0, x1, x2, x3 = take(planes, offset[k] + p)
-                    w = weight[b, k, 0]
-                    s00, s01 = multiply_add(w, x0, s00), multiply_add(w, x1, s01)
-                    s02, s03 = multiply_add(w, x2, s02), multiply_add(w, x3, s03)
-                    w = weight[b, k, 1]
-                    s10, s11 = multiply_add(w, x0, s10), multiply_add(w, x1, s11)
-                    s12, s13 = multiply_add(w, x2, s12), multiply_add(w, x3, s13)
-                    w = weight[b, k, 2]
-                    s20, s21 = multiply_add(w, x0, s20), multiply_add(w, x1, s21)
-                    s22, s23 = multiply_add(w, x2, s22), multiply_add(w, x3, s23)
-                    w = weight[b, k, 3]
-                    s30, s31 = multiply_add(w, x0, s30), multiply_add(w, x1, s31)
-                    s32, s33 = multiply_add(w, x2, s32), multiply_add(w, x3, s33)
+                    s00, s01 = multiply_add(w0[k], x0, s00), multiply_add(w0[k], x1, s01)
+                    s02, s03 = multiply_add(w0[k], x2, s02), multiply_add(w0[k], x3, s03)
+                    s10, s11 = multiply_add(w1[k], x0, s10), multiply_add(w1[k], x1, s11)
+                    s12, s13 = multiply_add(w1[k], x2, s12), multiply_add(w1[k], x3, s13)
+                    s20, s21 = multiply_add(w2[k], x0, s20), multiply_add(w2[k], x1, s21)
+                    s22, s23 = multiply_add(w2[k], x2, s22), multiply_add(w2[k], x3, s23)
+                    s30, s31 = multiply_add(w3[k], x0, s30), multiply_add(w3[k], x1, s31)
+                    s32, s33 = multiply_add(w3[k], x2, s32), multiply_add(w3[k], x3, s33)
                 if past:
                     put_past(row0, to, s00, s01, s02, s03)
                     put_past(row1, to, s10, s11, s12, s13)
@@ -183,6 +150,47 @@ def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     if past:
         settle()  # before other threads are told that this part is done
     return total_of(doubt)
+
+
+@compiled
+def multiply_rest(weight, bias, planes, offset, start, stop, out, to, p, count, first):
+    """The same for ``count`` pixels, at most one vector: 8 filters at a time, since 8 sums keep the processor busy."""
+    doubt, end = zeros(planes), weight.shape[0] - 1
+    for o in range(0, end + 1, 8):
+        o1, o2, o3, o4 = min(o + 1, end), min(o + 2, end), min(o + 3, end), min(o + 4, end)
+        o5, o6, o7 = min(o + 5, end), min(o + 6, end), min(o + 7, end)
+        w0, w1, w2, w3 = weight[o], weight[o1], weight[o2], weight[o3]
+        w4, w5, w6, w7 = weight[o4], weight[o5], weight[o6], weight[o7]
+        if first:
+            s0, s1, s2, s3 = (
+                fill(planes, bias[o]),
+                fill(planes, bias[o1]),
+                fill(planes, bias[o2]),
+                fill(planes, bias[o3]),
+            )
+            s4, s5, s6, s7 = (
+                fill(planes, bias[o4]),
+                fill(planes, bias[o5]),
+                fill(planes, bias[o6]),
+                fill(planes, bias[o7]),
+            )
+        else:
+            s0, s1 = load_some(out[o], to, count), load_some(out[o1], to, count)
+            s2, s3 = load_some(out[o2], to, count), load_some(out[o3], to, count)
+            s4, s5 = load_some(out[o4], to, count), load_some(out[o5], to, count)
+            s6, s7 = load_some(out[o6], to, count), load_some(out[o7], to, count)
+        for k in range(start, stop):
+            x = load_some(planes, offset[k] + p, count)
+            s0, s1, s2 = multiply_add(w0[k], x, s0), multiply_add(w1[k], x, s1), multiply_add(w2[k], x, s2)
+            s3, s4, s5 = multiply_add(w3[k], x, s3), multiply_add(w4[k], x, s4), multiply_add(w5[k], x, s5)
+            s6, s7 = multiply_add(w6[k], x, s6), multiply_add(w7[k], x, s7)
+        store_some(out[o], to, s0, count), store_some(out[o1], to, s1, count)
+        store_some(out[o2], to, s2, count), store_some(out[o3], to, s3, count)
+        store_some(out[o4], to, s4, count), store_some(out[o5], to, s5, count)
+        store_some(out[o6], to, s6, count), store_some(out[o7], to, s7, count)
+        one = add(add(add(s0, s1), add(s2, s3)), add(add(s4, s5), add(s6, s7)))
+        doubt = multiply_add(out.dtype.type(0), one, doubt)
+    return doubt
 
 
 @compiled
@@ -334,50 +342,27 @@ def scatter(out, y, channels, image, first_row, last_row, columns, layout, step)
 
 
 @compiled
-def fill_fours(weight, fours, start, stop):
-    """fours[g, b, k, f] = weight[g, 4*b + f, k]"""
-    _, O, K = weight.shape
-    for job in range(start, stop):
-        g, b = job // fours.shape[1], job % fours.shape[1]
-        block, rows = fours[g, b], weight[g, 4 * b : 4 * b + 4]
-        if len(rows) == 4:
-            for k in range(K):
-                block[k, 0], block[k, 1], block[k, 2], block[k, 3] = rows[0, k], rows[1, k], rows[2, k], rows[3, k]
-        else:
-            block[:] = 0
-            for f in range(len(rows)):
-                block[:, f] = rows[f]
-
-
-def in_fours(weight):
-    """weight (groups, O, K) as ``multiply`` reads it, four filters side by side: (groups, O / 4, K, 4)"""
-    groups, O, K = weight.shape
-    fours = np.empty((groups, ceil_div(O, 4), K, 4), weight.dtype)
-    over_threads(fill_fours, groups * fours.shape[1], weight, fours, work=weight.size)
-    return fours
-
-
-@compiled
-def fill_turned(weight, order, fours, start, stop):
-    """fours[g, b, (t, o), f] = weight[g, o, 4*b + f, order[t]]"""
+def fill_turned(weight, order, turned, start, stop):
+    """turned[g, c, (t, o)] = weight[g, o, c, order[t]], for channels in fours"""
     _, O, C, taps = weight.shape
     flat = weight.ravel()
     for job in range(start, stop):
-        g, b = job // fours.shape[1], job % fours.shape[1]
-        block, channels = fours[g, b], min(4, C - 4 * b)
-        if channels < 4:
-            block[:] = 0
-        for o in range(O):
-            for i in range(0, 4 * taps, lanes(weight)):
-                fetch(flat, ((g * O + o + 16) * C + 4 * b) * taps + i)  # filters lie far apart: ask 16 of them ahead
-            for t in range(order.size):
-                for f in range(channels):
-                    block[t * O + o, f] = weight[g, o, 4 * b + f, order[t]]
+        g, c = job // ceil_div(C, 4), job % ceil_div(C, 4) * 4
+        for first in range(0, O, 16):  # so many filters fill a line of the cache
+            last = min(first + 16, O)
+            for o in range(first + 16, last + 16):  # filters lie far apart: ask for those of the next line
+                for i in range(0, 4 * taps, lanes(weight)):
+                    fetch(flat, ((g * O + o) * C + c) * taps + i)
+            for channel in range(c, min(c + 4, C)):
+                for t in range(order.size):
+                    for o in range(first, last):
+                        turned[g, channel, t * O + o] = weight[g, o, channel, order[t]]
 
 
 def turn(weight, order):
-    """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C / 4, (taps, O), 4)"""
+    """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C, (taps, O))"""
     groups, O, C, _ = weight.shape
-    fours = np.empty((groups, ceil_div(C, 4), len(order) * O, 4), weight.dtype)
-    over_threads(fill_turned, groups * fours.shape[1], weight, np.array(order, np.int64), fours, work=weight.size)
-    return fours
+    turned = np.empty((groups, C, len(order) * O), weight.dtype)
+    order, fours = np.array(order, np.int64), groups * ceil_div(C, 4)
+    over_threads(fill_turned, fours, weight, order, turned, work=weight.size)
+    return turned

@@ -46,6 +46,8 @@ from minires.kernels.planes import (
     AHEAD,
     BLOCK,
     FILTERS,
+    NEVER,
+    NO,
     ceil_div,
     multiply,
     multiply_transposed,
@@ -172,47 +174,47 @@ def interpolate_transposed(dy, dproducts, channels, image, row, plan):
 def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start, stop):
     """y = kernels of three rows, given at the six points, applied to x, for the jobs start to stop."""
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
-    _, groups, blocks, taps, _ = weight.shape
+    _, groups, _, taps = weight.shape
     in_channels = x.shape[1] // groups
     points = workspace(6 * region, x)
-    filters = min(4 * blocks, FILTERS)
+    filters = min(out_channels, FILTERS)
     products = workspace(6 * filters * (length + lanes(x)), x).reshape(6, filters, -1)
     for job in range(start, stop):
-        image, tile, first_block, last_block = piece_of(job, pieces, images, tiles, all_tiles, shares, blocks)
+        image, tile, begin, end = piece_of(job, pieces, images, tiles, all_tiles, shares, out_channels)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             evaluate(x, points, channels, image, 4 * tile, plan, source)
-            for block in range(first_block, last_block, FILTERS // 4):
-                end = min(block + FILTERS // 4, last_block)
+            first = group * out_channels
+            for o in range(begin, end, FILTERS):
+                mine = o, min(o + FILTERS, end)
                 for a in range(6):
-                    some, shift, at = weight[a, group, block:end], bias[a, group, block:end], points[a * region :]
-                    doubts[part] += multiply(some, shift, at, offset, 0, taps, products[a], 0, length, False)
-                first = group * out_channels
-                mine = first + 4 * block, first + min(4 * end, out_channels)
-                interpolate(products, y, mine, image, 4 * tile, plan)
+                    some, shift = weight[a, group, mine[0] : mine[1]], bias[a, group, mine[0] : mine[1]]
+                    at = points[a * region :]
+                    doubts[part] += multiply(some, shift, at, offset, NO, taps, products[a], NO, length, NEVER)
+                interpolate(products, y, (first + mine[0], first + mine[1]), image, 4 * tile, plan)
 
 
 @compiled
 def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start, stop):
     """dweight[part] = the derivative of correlate_rows with respect to weight, of the jobs start to stop."""
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
-    groups, blocks = dweight.shape[2], dweight.shape[3] // 4
+    groups, fours = dweight.shape[2], dweight.shape[3] // 4
     in_channels = x.shape[1] // groups
     points = workspace(6 * region, x)
-    dproducts = workspace(6 * 4 * ceil_div(blocks, shares) * length, x).reshape(6, -1, length)
+    dproducts = workspace(6 * 4 * ceil_div(fours, shares) * length, x).reshape(6, -1, length)
     for job in range(start, stop):
-        image, tile, first_block, last_block = piece_of(job, pieces, images, tiles, all_tiles, shares, blocks)
+        image, tile, begin, end = piece_of(job, pieces, images, tiles, all_tiles, shares, out_channels)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             evaluate(x, points, channels, image, 4 * tile, plan, source)
             first = group * out_channels
-            mine = first + 4 * first_block, first + min(4 * last_block, out_channels)
-            interpolate_transposed(dy, dproducts, mine, image, 4 * tile, plan)
+            interpolate_transposed(dy, dproducts, (first + begin, first + end), image, 4 * tile, plan)
+            in_fours = ceil_div(end, 4) * 4
             for a in range(6):
-                of_part = dweight[part % len(dweight), a, group, 4 * first_block : 4 * last_block]
+                of_part = dweight[part % len(dweight), a, group, begin:in_fours]
                 if job == start or job % pieces == 0:
                     of_part[:] = 0
-                multiply_transposed(dproducts[a], 0, length, points[a * region :], offset, of_part)
+                multiply_transposed(dproducts[a], NO, length, points[a * region :], offset, of_part)
 
 
 # -- plans and operators ----------------------------------------------------------------------------------------------
@@ -249,18 +251,18 @@ def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_cha
 
 @compiled
 def fill_points(weight, points, start, stop):
-    """points[:, g, b, (c, j), f] = G weight[g, 4*b + f, c, :, j]"""
+    """points[:, g, o, (c, j)] = G weight[g, o, c, :, j]"""
     _, O, C, _, kw = weight.shape
     for job in range(start, stop):
-        g, b, f = job // O, job % O // 4, job % O % 4
-        p0, p1, p2 = points[0, g, b], points[1, g, b], points[2, g, b]
-        p3, p4, p5 = points[3, g, b], points[4, g, b], points[5, g, b]
+        g, o = job // O, job % O
+        p0, p1, p2 = points[0, g, o], points[1, g, o], points[2, g, o]
+        p3, p4, p5 = points[3, g, o], points[4, g, o], points[5, g, o]
         for c in range(C):
-            w = weight[g, job % O, c]
+            w = weight[g, o, c]
             for j in range(kw):
                 w0, w1, w2, k = w[0, j], w[1, j], w[2, j], c * kw + j
-                p0[k, f], p1[k, f], p2[k, f] = w0 / 4, -(w0 + w1 + w2) / 6, -(w0 - w1 + w2) / 6
-                p3[k, f], p4[k, f], p5[k, f] = (w0 + 2 * w1 + 4 * w2) / 24, (w0 - 2 * w1 + 4 * w2) / 24, w2
+                p0[k], p1[k], p2[k] = w0 / 4, -(w0 + w1 + w2) / 6, -(w0 - w1 + w2) / 6
+                p3[k], p4[k], p5[k] = (w0 + 2 * w1 + 4 * w2) / 24, (w0 - 2 * w1 + 4 * w2) / 24, w2
 
 
 @compiled
@@ -282,10 +284,9 @@ def empty_points(points, weight, start, stop):
 
 
 def at_points(weight):
-    """G w, for weight (groups, O, C, 3, kw): (6, groups, O / 4, (C, kw), 4)"""
+    """G w, for weight (groups, O, C, 3, kw): (6, groups, O, (C, kw))"""
     groups, O, C, _, kw = weight.shape
-    shape = POINTS, groups, ceil_div(O, 4), C * kw, 4
-    points = np.zeros(shape, weight.dtype) if O % 4 else np.empty(shape, weight.dtype)  # zeros fill up the last four
+    points = np.empty((POINTS, groups, O, C * kw), weight.dtype)
     over_threads(fill_points, groups * O, weight, points, work=weight.size)
     return points
 
@@ -298,9 +299,9 @@ def conv2d_rows(x, weight, bias, out_size, pad):
     plan, offset = make_plan(N, C, kw, out_size, W, left, O)
     y = np.empty((N, groups * O, *out_size), x.dtype)
     points = at_points(weight)
-    shift = np.zeros((*points.shape[:3], 4), x.dtype)
+    shift = np.zeros(points.shape[:3], x.dtype)
     if bias is not None:  # it enters all four rows of point 1 with the factor 1
-        shift[1].reshape(groups, -1)[:, :O] = bias.reshape(groups, O)
+        shift[1] = bias.reshape(groups, O)
     doubts = np.zeros(num_threads(), x.dtype)
     over_parts(correlate_rows, jobs(plan), x, points, shift, y, offset, plan, (top, left), doubts)
     return y, doubts.any()
