@@ -7,7 +7,8 @@ A training step makes hundreds of calls, many of them shorter than 100 microseco
 costs 20 to 60 of those: it must wake up, and both threads need the interpreter lock. So nothing of this is done in
 Python. The caller writes the address of the machine code and its arguments on a board in memory; the other threads,
 which watch it in compiled code, take their parts from there. That takes less than a microsecond. Who has seen nothing
-new for a moment goes to sleep, in Python; and a part nobody has taken when the caller is done with its own, it does.
+new for a moment lets others run between looks, and after a millisecond goes to sleep, in Python. A part that nobody
+has taken when the caller is done with its own, it does.
 
 Environment
 -----------
@@ -34,6 +35,7 @@ _THREADS = threads_wanted()
 MOST_THREADS = 1024
 SMALL = 16_384  # numbers: what one thread handles before a second has woken up
 MOMENT, GLANCE = 400_000, 10_000  # looks: about 100 us and 2.5 us
+PATIENCE = 3000  # looks after a moment, between which others may run: about 1 ms
 
 
 def num_threads():
@@ -224,14 +226,19 @@ _workers = []  # the calling thread works as well, so there is one less than thr
 
 
 @compiled
-def _watch(board, states, part, looks):
-    """Do the parts with this number, until there has been none for so many looks; return whether there was one."""
-    left, found = looks, False
+def _watch(board, states, part, looks, patience):
+    """Do the parts with this number, until there has been none for so many looks; return whether there was one.
+
+    Before each of the last looks, as many as ``patience``, others may run: where threads outnumber cores, the caller.
+    """
+    left, found = looks + patience, False
     while left > 0:
         left -= 1
+        if left < patience:
+            _let_others_run()
         if _look(states, part * APART) == OFFERED and _take(states, part * APART):
             _do(board, states, part)
-            left, found = looks, True
+            left, found = looks + patience, True
     return found
 
 
@@ -246,11 +253,11 @@ class _Worker:
 
     def _work(self):
         while True:
-            _watch(_board, _states, self.number, MOMENT)
+            _watch(_board, _states, self.number, MOMENT, PATIENCE)
             # To get here it had to wait until the caller gave up the interpreter lock, most likely because of a new
             # call, which did not wake it, for it was not asleep. So it looks once more.
             self.asleep = True
-            if not _watch(_board, _states, self.number, GLANCE):
+            if not _watch(_board, _states, self.number, GLANCE, 0):
                 self.alarms.get()  # sleeps until something comes
             self.asleep = False
             if self.allowed:

@@ -62,7 +62,7 @@ class Sequential(Layer):
         return x
 
     def backward(self, dy):
-        for layer in reversed([*self]):
+        for layer in self[::-1]:
             dy = layer.backward(dy)
         return dy
 
