@@ -20,7 +20,7 @@ matrix product whose second factor needs no copying, only offsets. Four more ste
   for each remainder, with the taps that reach it.
 
 The innermost loop keeps 4 filters times 4 vectors of pixels as sums in registers and reads each of 8 operands for 16
-multiplications; it reaches the processor's peak.
+multiplications; it reaches the processor's peak. Pixels left over, fewer than 4 vectors, go one vector at a time.
 """
 
 import numpy as np
@@ -343,26 +343,29 @@ def scatter(out, y, channels, image, first_row, last_row, columns, layout, step)
 
 @compiled
 def fill_turned(weight, order, turned, start, stop):
-    """turned[g, c, (t, o)] = weight[g, o, c, order[t]], for channels in fours"""
+    """turned[g, c, (t, o)] = weight[g, o, c, order[t]]; a job is as many channels as fill a line of the cache"""
     _, O, C, taps = weight.shape
-    flat = weight.ravel()
+    flat, jobs = weight.ravel(), ceil_div(C, VECTOR)
     for job in range(start, stop):
-        g, c = job // ceil_div(C, 4), job % ceil_div(C, 4) * 4
-        for first in range(0, O, 16):  # so many filters fill a line of the cache
-            last = min(first + 16, O)
-            for o in range(first + 16, last + 16):  # filters lie far apart: ask for those of the next line
-                for i in range(0, 4 * taps, lanes(weight)):
-                    fetch(flat, ((g * O + o) * C + c) * taps + i)
-            for channel in range(c, min(c + 4, C)):
-                for t in range(order.size):
-                    for o in range(first, last):
-                        turned[g, channel, t * O + o] = weight[g, o, channel, order[t]]
+        g, first = job // jobs, job % jobs * VECTOR
+        last = min(first + VECTOR, C)
+        for o in range(O):
+            for i in range(0, VECTOR * taps, lanes(weight)):
+                fetch(flat, ((g * O + o + 16) * C + first) * taps + i)  # filters lie far apart: ask 16 of them ahead
+            seen = weight[g, o, first:last]
+            for t in range(order.size):
+                tap, to = order[t], turned[g, first:last, t * O + o]
+                for c in range(to.size):
+                    to[c] = seen[c, tap]
 
 
 def turn(weight, order):
-    """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C, (taps, O))"""
+    """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C, (taps, O))
+
+    With numbers to spare at the end of each filter: an odd number of lines of the cache, else they share its sets.
+    """
     groups, O, C, _ = weight.shape
-    turned = np.empty((groups, C, len(order) * O), weight.dtype)
-    order, fours = np.array(order, np.int64), groups * ceil_div(C, 4)
-    over_threads(fill_turned, fours, weight, order, turned, work=weight.size)
+    turned = np.empty((groups, C, whole_vectors(len(order) * O) | VECTOR), weight.dtype)
+    order, jobs = np.array(order, np.int64), groups * ceil_div(C, VECTOR)
+    over_threads(fill_turned, jobs, weight, order, turned, work=weight.size)
     return turned
