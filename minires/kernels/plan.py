@@ -87,14 +87,13 @@ def make_plan(
     images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
     # Without gaps between rows, what is computed is y, and needs no other place, an image at a time; if every pixel is
     # a product of one of x, x is the plane as it is. But where the last vector of pixels would be nearly empty, several
-    # images fill it. In the weight gradient it must be full, like the last four filters; and sums beyond L2 are not
-    # read for few pixels.
+    # images fill it. In the weight gradient it must be full, like the last four filters; and sums, the more
+    # so beyond L2, are not read for few pixels, unless those need no copy.
     size = out_size[0] * out_size[1]
     straight = kinds <= 1 and pitch == out_size[1] and N >= num_threads()
     if sums:
-        straight = (
-            straight and out_channels % 4 == 0 and size % VECTOR == 0 and (sums < WORKSPACE // 2 or size >= 12 * BLOCK)
-        )
+        enough = 12 if sums >= WORKSPACE // 2 else 1 if pixelwise else 4
+        straight = straight and out_channels % 4 == 0 and size % VECTOR == 0 and size >= enough * BLOCK
     else:
         straight = straight and size >= 0.9 * whole_vectors(size)
     direct = straight and pixelwise
