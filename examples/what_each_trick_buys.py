@@ -93,14 +93,13 @@ def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
 def plain_multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
-    for b in range(weight.shape[0]):
-        for f in range(4):
-            row = out[4 * b + f, p0:p1]
-            row[:] = bias[b, f]
-            for k in range(start, stop):
-                w, x = weight[b, k, f], planes[offset[k] :]
-                for p in range(row.size):
-                    row[p] += w * x[p]
+    for o in range(weight.shape[0]):
+        row = out[o, p0:p1]
+        row[:] = bias[o]
+        for k in range(start, stop):
+            w, x = weight[o, k], planes[offset[k] :]
+            for p in range(row.size):
+                row[p] += w * x[p]
     return out.dtype.type(0)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minires.bench import amount_of_work
+from minires.kernels import planes
 from minires.plots import roofline_figure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
@@ -86,6 +87,22 @@ def test_the_products_that_are_timed_are_those_that_are_counted():
     roofline.multiply_often(weight, bias, planes, np.arange(8) * 64, out, 2, 0, 3)
     expected = weight @ planes.reshape(3, 8, 64) + bias[:, None]
     np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+def test_the_products_left_to_the_compiler_are_the_same_products():
+    """Of examples/what_each_trick_buys.py, where they stand in for those of kernels/planes.py."""
+    tricks, rng = importlib.import_module("what_each_trick_buys"), np.random.default_rng(0)
+    weight, bias, image = rng.random((8, 5), np.float32), rng.random(8, np.float32), rng.random(200, np.float32)
+    offset = np.array([0, 1, 2, 40, 41, 42, 43, 44])
+    ours, plain = np.zeros((2, 8, 150), np.float32)
+    for multiply, out in ((planes.multiply, ours), (tricks.plain_multiply, plain)):
+        multiply(weight, bias, image, offset, 0, 5, out, 20, 120, False)
+    assert plain[:, 20:120].all() and not plain[:, 120:].any()
+    np.testing.assert_allclose(plain, ours, rtol=1e-5)
+    sums, plain_sums = np.zeros((2, 8, 8), np.float32)
+    planes.multiply_transposed(ours, 20, 116, image, offset, sums)
+    tricks.plain_multiply_transposed(ours, 20, 116, image, offset, plain_sums)
+    np.testing.assert_allclose(plain_sums, sums, rtol=1e-5)
 
 
 def test_reading_reads_everything():
