@@ -28,7 +28,11 @@ from contextlib import contextmanager
 import numpy as np
 
 
-class Parameter:
+class _Member:
+    """What a Layer finds among its attributes."""
+
+
+class Parameter(_Member):
     """An array that training changes, with the gradient of the loss with respect to it.
 
     Parameters
@@ -58,7 +62,7 @@ class Parameter:
         return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
 
 
-class Buffer:
+class Buffer(_Member):
     """An array that is saved with the layer but not trained: running statistics."""
 
     def __init__(self, data):
@@ -72,7 +76,7 @@ class Buffer:
         return f"Buffer(shape={self.data.shape}, dtype={self.data.dtype})"
 
 
-class Layer:
+class Layer(_Member):
     """Base of all layers: finds parameters, keeps the cache, checks shapes.
 
     A subclass writes ``forward(x)`` and ``backward(dy)``. Parameters, Buffers and child Layers are found among
@@ -112,24 +116,28 @@ class Layer:
     def _members(self):
         """Yield (name, Parameter | Buffer | Layer) of this layer alone, in order of assignment."""
         for name, value in vars(self).items():
-            if isinstance(value, (Parameter, Buffer, Layer)):
+            if isinstance(value, _Member):
                 yield name, value
             elif isinstance(value, (list, tuple)):
                 for index, item in enumerate(value):
-                    if isinstance(item, (Parameter, Buffer, Layer)):
+                    if isinstance(item, _Member):
                         yield f"{name}.{index}", item
 
     def named_layers(self, prefix=""):
         """Yield (path, layer) of this layer (path ``""``) and of all below it, parents first."""
-        yield prefix, self
-        for name, member in self._members():
+        return ((path, layer) for path, layer, _ in self._walk(prefix))
+
+    def _walk(self, prefix=""):
+        members = list(self._members())
+        yield prefix, self, members
+        for name, member in members:
             if isinstance(member, Layer):
-                yield from member.named_layers(f"{prefix}.{name}" if prefix else name)
+                yield from member._walk(f"{prefix}.{name}" if prefix else name)
 
     def _named(self, kind):
         seen = set()
-        for path, layer in self.named_layers():
-            for name, member in layer._members():
+        for path, _, members in self._walk():
+            for name, member in members:
                 if isinstance(member, kind) and id(member) not in seen:
                     seen.add(id(member))
                     yield f"{path}.{name}" if path else name, member

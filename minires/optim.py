@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from minires import kernels
 from minires.layer import Parameter
 
 
@@ -63,7 +64,6 @@ class SGD:
         self.lr = lr
         self.groups = [self._group(group, defaults) for group in _as_groups(parameters)]
         self._velocity = {}  # id(parameter) -> array, from the first step on
-        self._scratch = {}  # dtype -> one flat array, as long as the largest parameter
 
         parameters = self.parameters()
         if len({id(parameter) for parameter in parameters}) < len(parameters):
@@ -104,30 +104,13 @@ class SGD:
                 self._move(parameter, lr, group)
 
     def _move(self, parameter, lr, group):
-        # In place, through one scratch array: a ResNet-56 has 171 parameters, and every temporary would cost.
-        p, g, scratch = parameter.data, parameter.grad, self._scratch_like(parameter.data)
-        momentum, v = group["momentum"], self._velocity.get(id(parameter))
-        if group["weight_decay"]:
-            g = np.add(np.multiply(p, group["weight_decay"], out=scratch), g, out=scratch)
-        if momentum and v is None:
-            v = self._velocity[id(parameter)] = g.copy()
-        elif momentum:
-            if v.dtype != p.dtype:  # after net.astype
-                v = self._velocity[id(parameter)] = v.astype(p.dtype)
-            v *= momentum
-            v += np.multiply(g, 1 - group["dampening"], out=scratch) if group["dampening"] else g
-        if momentum and not group["nesterov"]:
-            p -= np.multiply(v, lr, out=scratch)
-        else:
-            p -= np.multiply(g, lr, out=scratch)
-            if momentum:
-                p -= np.multiply(v, lr * momentum, out=scratch)
-
-    def _scratch_like(self, p):
-        flat = self._scratch.get(p.dtype)
-        if flat is None or flat.size < p.size:
-            flat = self._scratch[p.dtype] = np.empty(max(q.data.size for q in self.parameters()), p.dtype)
-        return flat[: p.size].reshape(p.shape)
+        p, g, momentum, keep = parameter.data, parameter.grad, group["momentum"], 1 - group["dampening"]
+        v = self._velocity.get(id(parameter)) if momentum else g  # without momentum, nobody looks at v
+        if v is None:
+            v, keep = np.zeros_like(p), 1.0
+        if momentum:
+            self._velocity[id(parameter)] = v = v.astype(p.dtype, copy=False)  # another one after net.astype
+        kernels.sgd_step(p, g, v, lr, momentum, keep, group["weight_decay"], group["nesterov"])
 
     def state_dict(self):
         """Return {"lr", "groups": settings of each group, "velocity": copy of the array of each parameter, or None}."""

@@ -1,5 +1,7 @@
 """The compiled kernels against their definitions in NumPy, over random geometry. (Convolution has its own file.)"""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -82,6 +84,29 @@ def test_two_threads_and_every_run_give_the_same_bits(name, monkeypatch):
 
 
 # -- NaN and infinity -----------------------------------------------------------------------------------------------
+
+RULES = list(itertools.product((0, 0.9), (1, 0.7), (0, 0.1), (False, True)))  # momentum, keep, weight decay, nesterov
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 50, 40_000])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_of_the_optimizer_is_its_definition(rule, size, dtype):
+    p, g, v = np.random.default_rng(0).standard_normal((3, size)).astype(dtype)
+    exact = [values.astype(np.float64) for values in (p, g, v)]
+    before = g.copy()
+    elementwise.sgd_step(p, g, v, 0.3, *rule)
+    reference.sgd_step(*exact, 0.3, *rule)
+    assert_close((p, v), (exact[0], exact[2]), dtype)
+    np.testing.assert_array_equal(g, before)
+
+
+def test_a_step_of_the_optimizer_moves_parameters_that_lie_in_other_orders():
+    p, g, v = np.asfortranarray(np.ones((3, 4))), np.ones((3, 4)), np.zeros((3, 4))
+    elementwise.sgd_step(p, g, v, 0.5, 0.9, 1.0, 0.0, False)
+    np.testing.assert_array_equal(p, 0.5)
+    np.testing.assert_array_equal(v, 1)
+
 
 SPECIAL = [np.nan, np.inf, -np.inf]
 

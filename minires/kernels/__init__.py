@@ -29,6 +29,7 @@ if chosen == "reference":
         maxpool2d_backward,
         relu,
         relu_backward,
+        sgd_step,
     )
 
     threads.limit_blas(threads.threads_wanted())
@@ -36,7 +37,7 @@ elif chosen == "compiled":
     from minires.kernels import memory
     from minires.kernels.augmentation import augment
     from minires.kernels.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
-    from minires.kernels.elementwise import add, relu, relu_backward
+    from minires.kernels.elementwise import add, relu, relu_backward, sgd_step
     from minires.kernels.norm import batchnorm_backward, batchnorm_normalise, batchnorm_reductions, batchnorm_statistics
     from minires.kernels.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
 
@@ -64,4 +65,5 @@ __all__ = [
     "maxpool2d_backward",
     "relu",
     "relu_backward",
+    "sgd_step",
 ]

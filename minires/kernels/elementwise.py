@@ -1,7 +1,8 @@
-"""ReLU and addition: one pass over memory each, on all cores. (A NumPy ufunc does the same pass on one.)"""
+"""ReLU, addition, an optimizer's step: one pass over memory each, on all cores. (A NumPy ufunc does a pass on one.)"""
 
 import numpy as np
 
+from minires.kernels import reference
 from minires.kernels.compiler import as_compiled, compiled
 from minires.kernels.parallel import over_threads
 from minires.kernels.simd import fetch
@@ -31,6 +32,14 @@ def add(a, b):
     return y
 
 
+def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
+    """Move p, and v unless momentum is 0, in place: the rule of optim.SGD, where keep is 1 - dampening."""
+    if not (p.flags.c_contiguous and g.flags.c_contiguous and v.flags.c_contiguous):  # no rows to write into
+        return reference.sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov)
+    numbers = float(lr), float(momentum), float(keep), float(weight_decay), bool(nesterov)
+    over_threads(_sgd_step, p.size, p.reshape(-1), g.reshape(-1), v.reshape(-1), *numbers, work=p.size)
+
+
 # Each kernel first cuts out its part, and then counts from 0: of an index that starts anywhere the compiler would have
 # to check the sign, pixel by pixel, because x[-1] is the last.
 
@@ -53,6 +62,18 @@ def _relu_backward(dy, y, dx, start, stop):
         dy_part, y_part, dx_part = dy[first:last], y[first:last], dx[first:last]
         for i in range(dy_part.size):
             dx_part[i] = dy_part[i] if y_part[i] > 0 else 0
+
+
+@compiled
+def _sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov, start, stop):
+    p, g, v, number = p[start:stop], g[start:stop], v[start:stop], p.dtype.type
+    lr, momentum, keep, weight_decay = number(lr), number(momentum), number(keep), number(weight_decay)
+    for i in range(p.size):
+        step = g[i] + weight_decay * p[i] if weight_decay else g[i]
+        if momentum:
+            v[i] = momentum * v[i] + keep * step
+            step = step + momentum * v[i] if nesterov else v[i]
+        p[i] -= lr * step
 
 
 @compiled

@@ -140,6 +140,16 @@ def add(a, b):
     return np.add(a, b, order="C")
 
 
+def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
+    """Move p, and v unless momentum is 0, in place: the rule of optim.SGD, where keep is 1 - dampening."""
+    if weight_decay:
+        g = g + weight_decay * p
+    if momentum:
+        v[...] = momentum * v + keep * g
+        g = g + momentum * v if nesterov else v
+    p -= lr * g
+
+
 # -- batch normalisation: everything is a sum over images and pixels, channel by channel --------------------------
 
 
