@@ -101,6 +101,20 @@ def test_a_step_of_the_optimizer_is_its_definition(rule, size, dtype):
     np.testing.assert_array_equal(g, before)
 
 
+def test_a_step_of_the_optimizer_takes_any_gradient_that_numpy_would():
+    p, v = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
+    read_only = np.ones((2, 3), np.float32)
+    read_only.flags.writeable = False
+    for g in (read_only, 1.0, np.ones(3), np.ones((2, 3))):
+        elementwise.sgd_step(p, g, v, 0.125, 0, 1.0, 0.0, False)
+        elementwise.sgd_step(p, g, g, 0.125, 0, 1.0, 0.0, False)  # without momentum, nothing is written there
+    np.testing.assert_array_equal(p, 0)
+    with pytest.raises(ValueError, match="broadcast"):
+        elementwise.sgd_step(p, np.ones((3, 2)), v, 0.1, 0.9, 1.0, 0.0, False)
+    with pytest.raises(ValueError, match="read-only"):
+        elementwise.sgd_step(read_only, p, v, 0.1, 0.9, 1.0, 0.0, False)
+
+
 def test_a_step_of_the_optimizer_moves_parameters_that_lie_in_other_orders():
     p, g, v = np.asfortranarray(np.ones((3, 4))), np.ones((3, 4)), np.zeros((3, 4))
     elementwise.sgd_step(p, g, v, 0.5, 0.9, 1.0, 0.0, False)
