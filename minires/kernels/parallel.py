@@ -17,6 +17,7 @@ MINIRES_NUM_THREADS : threads to use; without it NUMBA_NUM_THREADS or OMP_NUM_TH
 
 import ctypes
 import os
+import platform
 import queue
 import sys
 import threading
@@ -34,8 +35,8 @@ from minires.kernels.threads import threads_wanted
 _THREADS = threads_wanted()
 MOST_THREADS = 1024
 SMALL = 16_384  # numbers: what one thread handles before a second has woken up
-MOMENT, GLANCE = 400_000, 10_000  # looks: about 100 us and 2.5 us
-PATIENCE = 3000  # looks after a moment, between which others may run: about 1 ms
+MOMENT, GLANCE = 3_500, 90  # looks: about 100 us and 2.5 us
+PATIENCE = 2_000  # looks after a moment, between which others may run: about 1 ms
 
 
 def num_threads():
@@ -141,6 +142,19 @@ def _take(typingctx, states, index):
 
 
 @intrinsic
+def _pause(typingctx):
+    """Wait for some cycles, and leave the core to the other thread that may run on it."""
+
+    def codegen(context, builder, signature, args):
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def _post(typingctx, board, arguments, numbers):
     """Write the arguments on the board, and the address of a function that calls a kernel with them and a part."""
     accepted = *arguments, *numbers
@@ -214,6 +228,7 @@ def _launch(board, states, size, parts, code, numbers, arguments):
         looks = 0
         while _look(states, part * APART) == TAKEN:
             looks += 1
+            _pause()
             if looks > MOMENT:
                 _let_others_run()
         failed |= _look(states, part * APART) == FAILED
@@ -234,6 +249,7 @@ def _watch(board, states, part, looks, patience):
     left, found = looks + patience, False
     while left > 0:
         left -= 1
+        _pause()
         if left < patience:
             _let_others_run()
         if _look(states, part * APART) == OFFERED and _take(states, part * APART):
