@@ -83,7 +83,7 @@ def test_two_threads_and_every_run_give_the_same_bits(name, monkeypatch):
             np.testing.assert_array_equal(got.view(np.int32), wanted.view(np.int32))
 
 
-# -- NaN and infinity -----------------------------------------------------------------------------------------------
+# -- the optimizer's step -------------------------------------------------------------------------------------------
 
 RULES = list(itertools.product((0, 0.9), (1, 0.7), (0, 0.1), (False, True)))  # momentum, keep, weight decay, nesterov
 
@@ -121,6 +121,8 @@ def test_a_step_of_the_optimizer_moves_parameters_that_lie_in_other_orders():
     np.testing.assert_array_equal(p, 0.5)
     np.testing.assert_array_equal(v, 1)
 
+
+# -- NaN and infinity -----------------------------------------------------------------------------------------------
 
 SPECIAL = [np.nan, np.inf, -np.inf]
 
