@@ -77,7 +77,8 @@ def make_plan(
     """(plan, offset, phases) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
     Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
-    of its own, the other way round. ``sums`` is how many numbers every piece of work adds to.
+    of its own, the other way round. ``pixelwise``: every pixel of y is a product of the one of x at its place. ``sums``
+    is how many numbers every piece of work adds to.
     """
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
@@ -87,8 +88,8 @@ def make_plan(
     images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, out_channels)
     # Without gaps between rows, what is computed is y, and needs no other place, an image at a time; if every pixel is
     # a product of one of x, x is the plane as it is. But where the last vector of pixels would be nearly empty, several
-    # images fill it. In the weight gradient it must be full, like the last four filters; and sums, the more
-    # so beyond L2, are not read for few pixels, unless those need no copy.
+    # images fill it. In the weight gradient it must be full, like the last four filters; and sums, the more so
+    # beyond L2, are not read for few pixels, unless those need no copy.
     size = out_size[0] * out_size[1]
     straight = kinds <= 1 and pitch == out_size[1] and N >= num_threads()
     if sums:
