@@ -114,25 +114,28 @@ class Layer(_Member):
     # -- the tree ---------------------------------------------------------------------------------------------
 
     def _members(self):
-        """Yield (name, Parameter | Buffer | Layer) of this layer alone, in order of assignment."""
+        """Return [(name, Parameter | Buffer | Layer), ...] of this layer alone, in order of assignment."""
+        members = []
         for name, value in vars(self).items():
             if isinstance(value, _Member):
-                yield name, value
+                members.append((name, value))
             elif isinstance(value, (list, tuple)):
                 for index, item in enumerate(value):
                     if isinstance(item, _Member):
-                        yield f"{name}.{index}", item
+                        members.append((f"{name}.{index}", item))
+        return members
 
     def named_layers(self, prefix=""):
         """Yield (path, layer) of this layer (path ``""``) and of all below it, parents first."""
         return ((path, layer) for path, layer, _ in self._walk(prefix))
 
     def _walk(self, prefix=""):
-        members = list(self._members())
-        yield prefix, self, members
+        members = self._members()
+        found = [(prefix, self, members)]
         for name, member in members:
             if isinstance(member, Layer):
-                yield from member._walk(f"{prefix}.{name}" if prefix else name)
+                found += member._walk(f"{prefix}.{name}" if prefix else name)
+        return found
 
     def _named(self, kind):
         seen = set()

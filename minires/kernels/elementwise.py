@@ -34,9 +34,10 @@ def add(a, b):
 
 def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
     """Move p, and v unless momentum is 0, in place: the rule of optim.SGD, where keep is 1 - dampening."""
-    if not all(isinstance(a, np.ndarray) and a.shape == p.shape and a.flags.carray for a in (p, g, v)):
-        # NumPy broadcasts, writes in any order, or says what is wrong
-        return reference.sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov)
+    for array in p, g, v:
+        if not (isinstance(array, np.ndarray) and array.shape == p.shape and array.flags.carray):
+            # NumPy broadcasts, writes in any order, or says what is wrong
+            return reference.sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov)
     numbers = float(lr), float(momentum), float(keep), float(weight_decay), bool(nesterov)
     over_threads(_sgd_step, p.size, p.reshape(-1), g.reshape(-1), v.reshape(-1), *numbers, work=p.size)
 
