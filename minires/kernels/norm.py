@@ -27,7 +27,7 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
     """y = weight * xhat + bias, where xhat = (x - mean) * invstd."""
     x = as_compiled(x)
     y = np.empty_like(x)
-    rows = [v.astype(x.dtype, copy=False) for v in (mean, weight * invstd, bias)]
+    rows = [v.astype(x.dtype, copy=False) for v in (mean, invstd, weight, bias)]
     over_threads(_normalise, len(_planes(x)), _planes(x), *rows, _planes(y), work=x.size)
     return y
 
@@ -49,10 +49,9 @@ def batchnorm_backward(dy, x, mean, invstd, weight):
     dy, x = as_compiled(dy), as_compiled(x)
     dweight, dbias = batchnorm_reductions(dy, x, mean, invstd)
     dx = np.empty_like(x)
+    rows = [v.astype(x.dtype, copy=False) for v in (mean, invstd, weight, dweight, dbias)]
     m = x.size // x.shape[1]
-    # xhat * mean(dy * xhat) = (x - mean) * slope
-    rows = [v.astype(x.dtype, copy=False) for v in (mean, weight * invstd, dbias / m, invstd * dweight / m)]
-    over_threads(_input_gradient, len(_planes(x)), _planes(dy), _planes(x), *rows, _planes(dx), work=x.size)
+    over_threads(_input_gradient, len(_planes(x)), _planes(dy), _planes(x), m, *rows, _planes(dx), work=x.size)
     return dx, dweight, dbias
 
 
@@ -91,12 +90,12 @@ def _channel_statistics(means, squares, pixels, mean, var, start, stop):
 
 
 @compiled
-def _normalise(x, mean, scale, bias, y, start, stop):
+def _normalise(x, mean, invstd, weight, bias, y, start, stop):
     for p in range(start, stop):
         c = p % mean.size
-        x_plane, y_plane, m, s, b = x[p], y[p], mean[c], scale[c], bias[c]
+        x_plane, y_plane, centre, scale, shift = x[p], y[p], mean[c], weight[c] * invstd[c], bias[c]
         for i in range(x_plane.size):
-            y_plane[i] = (x_plane[i] - m) * s + b
+            y_plane[i] = (x_plane[i] - centre) * scale + shift
 
 
 @compiled
@@ -122,10 +121,11 @@ def _channel_reductions(products, sums, invstd, dweight, dbias, start, stop):
 
 
 @compiled
-def _input_gradient(dy, x, mean, scale, mean_dy, slope, dx, start, stop):
+def _input_gradient(dy, x, m, mean, invstd, weight, dweight, dbias, dx, start, stop):
     for p in range(start, stop):
         c = p % mean.size
         dy_plane, x_plane, dx_plane = dy[p], x[p], dx[p]
-        m, s, g, k = mean[c], scale[c], mean_dy[c], slope[c]
+        centre, scale, mean_dy = mean[c], weight[c] * invstd[c], dbias[c] / x.dtype.type(m)
+        slope = invstd[c] * dweight[c] / x.dtype.type(m)  # xhat * mean(dy * xhat) = (x - mean) * slope
         for i in range(x_plane.size):
-            dx_plane[i] = s * (dy_plane[i] - g - k * (x_plane[i] - m))
+            dx_plane[i] = scale * (dy_plane[i] - mean_dy - slope * (x_plane[i] - centre))

@@ -32,8 +32,8 @@ from numba.extending import intrinsic
 from minires.kernels.compiler import compiled
 from minires.kernels.threads import threads_wanted
 
-_THREADS = threads_wanted()
 MOST_THREADS = 1024
+_THREADS = min(threads_wanted(), MOST_THREADS)
 SMALL = 16_384  # numbers: what one thread handles before a second has woken up
 MOMENT, GLANCE = 3_500, 90  # looks: about 100 us and 2.5 us
 PATIENCE = 2_000  # looks after a moment, between which others may run: about 1 ms
@@ -49,7 +49,10 @@ def over_threads(kernel, size, *arguments, work=SMALL):
 
     ``work``, where given, says how many numbers the whole call goes through: a small call stays on this thread.
     """
-    _run(kernel, (0, 0), size, _THREADS if work >= SMALL else 1, arguments)
+    if work < SMALL:
+        kernel(*arguments, 0, size)
+    else:
+        _run(kernel, (0, 0), size, _THREADS, arguments)
 
 
 def over_parts(kernel, size, *arguments):
@@ -63,7 +66,7 @@ def _run(kernel, numbers, size, threads, arguments):
     except NotImplementedError:
         kinds = ", ".join(type(argument).__name__ for argument in arguments)
         raise TypeError(f"{kernel.__name__}: expected arrays, numbers and tuples of them, got {kinds}.") from None
-    parts = max(1, min(threads, size, MOST_THREADS))
+    parts = min(threads, size) or 1
     with _one_caller:
         for number in range(1, parts):
             if number > len(_workers):
