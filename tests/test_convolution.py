@@ -1,5 +1,7 @@
 """The compiled convolution against its definition, im2col and one matrix product, over random geometry."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -76,13 +78,15 @@ def test_compiled_convolution_agrees_with_its_definition(**geometry):
     pad=pairs(pair_of(0, 3), pair_of(0, 3)),
     groups=st.integers(1, 2),
     dtype=dtypes,
+    shared=st.booleans(),
 )
-def test_three_row_kernels_agree_with_the_definition(N, columns, **geometry):
+def test_three_row_kernels_agree_with_the_definition(N, columns, shared, **geometry):
     arguments = problem(N=N, kernel_size=(3, columns), stride=(1, 1), dilation=(1, 1), **geometry)
     assume(arguments)
     out_size = arguments["conv2d_input_gradient"][0].shape[2:]
     assume(winograd.fits((3, columns), (1, 1), (1, 1), geometry["channels"], geometry["out_channels"], N, out_size))
-    assert_agree(arguments)
+    with patch.object(winograd, "OWN", 0 if shared else winograd.OWN):  # 0: threads share the kernels at the points
+        assert_agree(arguments)
 
 
 @pytest.mark.slow
@@ -149,6 +153,18 @@ def test_nan_and_infinity_reach_what_they_reach_by_definition(value, at):
         assert not np.isfinite(expected).all()
         np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
         np.testing.assert_array_equal(np.isinf(got), np.isinf(expected))
+
+
+def test_what_a_call_leaves_in_its_workspace_reaches_no_other():
+    cases = ["stage 1", "into stage 2", "stage 3", "projection", "ImageNet, last stage"]
+    problems = [resnet_problem(case) for case in cases]
+    for name in NAMES:
+        clean = [getattr(conv, name)(*arguments[name]) for arguments in problems]
+        for arguments, before in zip(problems, clean):
+            for spoilt in problems:
+                first, *rest = spoilt[name]
+                getattr(conv, name)(np.full_like(first, np.nan), *rest)
+            np.testing.assert_array_equal(getattr(conv, name)(*arguments[name]), before)
 
 
 @pytest.mark.parametrize("case", ["stage 1", "into stage 2"])

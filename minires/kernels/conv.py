@@ -5,9 +5,9 @@ import numpy as np
 from minires.kernels import reference, winograd
 from minires.kernels.compiler import as_compiled, compiled
 from minires.kernels.geometry import output_sizes
-from minires.kernels.memory import empty_lines
+from minires.kernels.memory import empty_lines, workspaces
 from minires.kernels.parallel import num_threads, over_parts
-from minires.kernels.plan import find_taps, find_taps_back, jobs, lay_out, make_plan, parts_of, piece_of
+from minires.kernels.plan import find_taps, find_taps_back, jobs, make_plan, parts_of, piece_of
 from minires.kernels.planes import (
     FILTERS,
     LARGE,
@@ -20,24 +20,24 @@ from minires.kernels.planes import (
     multiply_transposed,
     scatter,
     turn,
-    workspace,
 )
 
 
 @compiled
-def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doubts, part, start, stop):
+def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, planes, out, doubts, part, start, stop):
     """y = weight applied to x, for the jobs start to stop.
 
     ``step`` > 1 means that the pixels of y whose row and column leave the remainders a, b by it have taps of their own,
     those from cuts[step*a + b] on.
     """
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, direct, pieces, shares = plan
-    groups = weight.shape[0]
+    images, band, rows, pitch, length, plane, room, out_rows, columns, straight, direct, pieces, shares = plan
+    groups, out_channels, _ = weight.shape
     in_channels = x.shape[1] // groups
     layout = images, rows, pitch
-    planes = workspace(0 if direct else max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
+    planes = planes[part]
+    planes[:room] = 0
     filters = out_channels if straight else min(out_channels, FILTERS)
-    out = workspace(0 if straight else (cuts.size - 1) * filters * length, x).reshape(-1, filters, length)
+    out = out[part, : 0 if straight else (cuts.size - 1) * filters * length].reshape(-1, filters, length)
     pixels = y.reshape(y.shape[0], y.shape[1], -1)
     past = straight > 0 and y.size >= LARGE and y.ctypes.data % 64 == 0 and pixels.shape[2] % VECTOR == 0
     for job in range(start, stop):
@@ -64,14 +64,16 @@ def correlate(x, weight, bias, y, offset, cuts, phases, plan, source, step, doub
 
 
 @compiled
-def correlate_transposed(x, dy, dweight, offset, phases, plan, source, part, start, stop):
+def correlate_transposed(x, dy, dweight, offset, phases, plan, source, planes, dout, part, start, stop):
     """dweight[part] = the derivative of correlate with respect to weight, of the jobs start to stop."""
-    images, band, rows, pitch, length, plane, out_rows, columns, out_channels, straight, direct, pieces, shares = plan
+    images, band, rows, pitch, length, plane, room, out_rows, columns, straight, direct, pieces, shares = plan
     groups = dweight.shape[1]
-    in_channels = x.shape[1] // groups
-    planes = workspace(0 if direct else max(in_channels * phases.shape[0] * plane, offset.max() + length), x)
+    in_channels, out_channels = x.shape[1] // groups, dy.shape[1] // groups
+    planes = planes[part]
+    planes[:room] = 0
     filters = 4 * ceil_div(ceil_div(out_channels, 4), shares)
-    dout = workspace(0 if straight else filters * length, x).reshape(filters, -1)
+    dout = dout[part, : 0 if straight else filters * length].reshape(filters, -1)
+    dout[:] = 0
     pixels = dy.reshape(dy.shape[0], dy.shape[1], -1)
     itself, as_it_is = np.zeros((1, 2), np.int64), (ONE, ONE, NO, NO)
     for job in range(start, stop):
@@ -126,9 +128,10 @@ def correlated(x, filters, bias, y, cuts, plan, source, step):
     """Fill y, and return whether anything in it is in doubt, not being finite."""
     doubts = np.zeros(num_threads(), x.dtype)
     shift = np.zeros(filters.shape[:2], x.dtype) if bias is None else as_compiled(bias).reshape(filters.shape[:2])
-    plan, offset, phases = plan
-    over_parts(correlate, jobs(plan), x, filters, shift, y, offset, cuts, phases, plan, source, step, doubts)
-    return doubts.any()
+    plan, offset, phases, sizes = plan
+    spaces = workspaces(num_threads(), x.dtype, *sizes)
+    over_parts(correlate, jobs(plan), x, filters, shift, y, offset, cuts, phases, plan, source, step, *spaces, doubts)
+    return np.count_nonzero(doubts)  # NaN counts
 
 
 def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
@@ -139,13 +142,10 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
     filters = as_compiled(weight).reshape(groups, O // groups, C // groups, kh, kw)
     if winograd.fits((kh, kw), stride, dilation, O // groups, C // groups, N, (H, W)):
         around = (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
-        turned = filters.swapaxes(1, 2)[..., ::-1, ::-1]  # (groups, C, O, kh, kw): a filter for each channel of x
-        dx, doubt = winograd.conv2d_rows(dy, turned, None, (H, W), around)
+        dx, doubt = winograd.conv2d_rows(dy, filters, None, (H, W), around, turned=True)
     else:
         dx = empty_lines(x_shape, dy.dtype)
-        order, shifts, cuts = find_taps_back((kh, kw), stride, dilation, top, left)
-        down, across = (-min(shift) for shift in zip(*shifts))
-        taps, phases = lay_out([(0, row + down, column + across) for row, column in shifts], stride)
+        order, taps, phases, (down, across), cuts = find_taps_back((kh, kw), stride, dilation, top, left)
         pixelwise = is_pixelwise((kh, kw), stride, pad)
         long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
         size = ceil_div(long_dx.shape[2], stride[0]), ceil_div(long_dx.shape[3], stride[1])
@@ -175,9 +175,10 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
         size, width = long_dy.shape[2:], long_x.shape[3]
         sums = C * O // groups * kh * kw
         made = make_plan(N, C // groups, taps, phases, size, width, stride, left, O // groups, pixelwise, sums=sums)
-        plan, offset, phases = made
+        plan, offset, phases, sizes = made
         parts = np.empty((parts_of(plan), groups, ceil_div(O // groups, 4) * 4, offset.size), x.dtype)
-        over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, (*stride, top, left))
+        source, spaces = (*stride, top, left), workspaces(num_threads(), x.dtype, *sizes)
+        over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, source, *spaces)
         parts = parts[:, :, : O // groups, : C // groups * kh * kw]
         dweight = parts.sum(axis=0) if len(parts) > 1 else parts[0]
     if not np.isfinite(dweight).all():

@@ -74,11 +74,11 @@ def row_pitch(columns, more_columns, source_width, left):
 def make_plan(
     N, channels, taps, phases, out_size, source_width, step, left, out_channels, pixelwise=False, kinds=0, sums=0
 ):
-    """(plan, offset, phases) for taps ((phase, row shift, column shift), ...) on the planes of the source.
+    """(plan, offset, phases, sizes) for taps ((phase, row shift, column shift), ...) on the planes of the source.
 
     Offsets are ordered by channel and then by tap; or, where a result has pixels of several ``kinds``, each with taps
     of its own, the other way round. ``pixelwise``: every pixel of y is a product of the one of x at its place. ``sums``
-    is how many numbers every piece of work adds to.
+    is how many numbers every piece of work adds to. ``sizes``: of the workspaces of a thread, planes and results.
     """
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
@@ -115,8 +115,11 @@ def make_plan(
     if out_channels <= 4:  # the rest of a block would be computed for 8 filters
         length = ceil_div(length, BLOCK) * BLOCK
     pieces = ceil_div(N, images) * ceil_div(out_size[0], band)
-    plan = images, band, rows, pitch, length, plane, *out_size, out_channels, int(straight), int(direct), pieces, shares
-    return plan, offset, np.array(phases)
+    room = 0 if direct else max(channels * len(phases) * plane, int(offset.max()) + length)
+    results = ceil_div(ceil_div(out_channels, 4), shares) * 4 if sums else max(kinds, 1) * min(out_channels, FILTERS)
+    sizes = room, 0 if straight else results * length
+    plan = images, band, rows, pitch, length, plane, room, *out_size, int(straight), int(direct), pieces, shares
+    return plan, offset, np.array(phases), sizes
 
 
 def lay_out(taps, stride):
@@ -142,7 +145,9 @@ def find_taps(kernel_size, stride, dilation):
 
 @functools.lru_cache(maxsize=1024)
 def find_taps_back(kernel_size, stride, dilation, top, left):
-    """Which taps reach a pixel of x, and from where: (order of the taps, (row shift, column shift) of each, cuts).
+    """Which taps reach a pixel of x, and from where: (order of the taps, taps and phases as from find_taps, ...).
+
+    And ``before``, the rows above y and the columns left of it that some tap sees, and ``cuts``.
 
     x[h, w] is seen by tap (i, j) from y[(h + top - i*d) / s, (w + left - j*d) / s], where that divides. So the pixels
     whose h and w leave the same remainders (a, b) by s are reached by the same taps, order[cuts[s*a + b] : ...], with
@@ -159,4 +164,6 @@ def find_taps_back(kernel_size, stride, dilation, top, left):
                         order.append(i * kernel_size[1] + j)
                         shifts.append((row, column))
             cuts.append(len(order))
-    return order, shifts, np.array(cuts)
+    before = down, across = tuple(-min(shift) for shift in zip(*shifts))
+    taps, phases = lay_out([(0, row + down, column + across) for row, column in shifts], stride)
+    return order, taps, phases, before, np.array(cuts)

@@ -228,15 +228,6 @@ def multiply_transposed(dout, p0, p1, planes, offset, dweight):
             add_totals(dweight, o * offset.size + k, offset.size, sums)
 
 
-@compiled
-def workspace(size, like):
-    """An array of zeros for numbers like those, which starts with a line of the cache: no vector then lies in two."""
-    n = lanes(like)
-    numbers = np.zeros(size + n, like.dtype)
-    skip = n - numbers.ctypes.data // numbers.itemsize % n
-    return numbers[skip : skip + size]
-
-
 # -- between images and planes ----------------------------------------------------------------------------------------
 
 

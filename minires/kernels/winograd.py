@@ -40,6 +40,7 @@ import functools
 import numpy as np
 
 from minires.kernels.compiler import compiled
+from minires.kernels.memory import workspaces
 from minires.kernels.parallel import num_threads, over_parts, over_threads
 from minires.kernels.plan import jobs, parts_of, piece_of, plan_pieces, row_pitch
 from minires.kernels.planes import (
@@ -48,15 +49,16 @@ from minires.kernels.planes import (
     FILTERS,
     NEVER,
     NO,
+    VECTOR,
     ceil_div,
     multiply,
     multiply_transposed,
     whole_vectors,
-    workspace,
 )
-from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some
+from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some, zeros
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
+OWN = 224 * 1024  # numbers: kernels at the points are made by each thread for itself, where its L2 can keep them
 
 
 # -- to the six points and back ---------------------------------------------------------------------------------------
@@ -167,18 +169,99 @@ def interpolate_transposed(dy, dproducts, channels, image, row, plan):
                     store_some(m, j + 5 * point, y3, count)
 
 
+@compiled
+def fill_points(weight, points, start, stop):
+    """points[:, g, o, (c, j)] = G weight[g, o, c, :, j], for the rows (g, o)"""
+    _, O, C, _, kw = weight.shape
+    for row in range(start, stop):
+        g, o = row // O, row % O
+        p0, p1, p2 = points[0, g, o], points[1, g, o], points[2, g, o]
+        p3, p4, p5 = points[3, g, o], points[4, g, o], points[5, g, o]
+        for c in range(C):
+            w = weight[g, o, c]
+            for j in range(kw):
+                w0, w1, w2, k = w[0, j], w[1, j], w[2, j], c * kw + j
+                p0[k], p1[k], p2[k] = w0 / 4, -(w0 + w1 + w2) / 6, -(w0 - w1 + w2) / 6
+                p3[k], p4[k], p5[k] = (w0 + 2 * w1 + 4 * w2) / 24, (w0 - 2 * w1 + 4 * w2) / 24, w2
+
+
+@compiled
+def fill_own_points(weight, turned, points):
+    """The same in vectors, for points that the cache of this core holds; ``turned``: as for conv2d_rows.
+
+    Where points come from further away, this is slower: a store of some numbers of a line must wait for the line.
+    """
+    groups, O, C, _, kw = weight.shape
+    _, _, rows, taps = points.shape
+    w, flat, n, point, none = weight.ravel(), points.ravel(), lanes(points), groups * rows * taps, zeros(points)
+    top, bottom = (2 * kw, 0) if turned else (0, 2 * kw)
+    step = 3 * kw * (C if turned else 1)  # from one kernel to the next
+    for row in range(groups * rows):
+        i, j = 3 * kw * (row // rows * O * C + row % rows if turned else row * C), row * taps
+        for _ in range(taps // kw):
+            for q in range(0, kw, n):
+                count = kw - q
+                w0, w1 = load_some(w, i + top + q, count), load_some(w, i + kw + q, count)
+                w2 = load_some(w, i + bottom + q, count)
+                even, odd = multiply_add(-1 / 6, add(w0, w2), none), multiply_add(-1 / 6, w1, none)
+                even2 = multiply_add(1 / 24, w0, multiply_add(1 / 6, w2, none))
+                odd2 = multiply_add(1 / 12, w1, none)
+                store_some(flat, j + q, multiply_add(1 / 4, w0, none), count)
+                store_some(flat, j + q + point, add(even, odd), count)
+                store_some(flat, j + q + 2 * point, multiply_add(-1, odd, even), count)
+                store_some(flat, j + q + 3 * point, add(even2, odd2), count)
+                store_some(flat, j + q + 4 * point, multiply_add(-1, odd2, even2), count)
+                store_some(flat, j + q + 5 * point, w2, count)
+            i, j = i + step, j + kw
+
+
+@compiled
+def empty_points(points, weight, start, stop):
+    """weight[g, o, c, :, j] = sum over parts of G^T points[part, :, g, o, (c, j)], for the rows (g, o)"""
+    parts, _, _, rows, taps = points.shape
+    groups, O, C, _, kw = weight.shape
+    w, flat, n, point = weight.ravel(), points.ravel(), lanes(points), groups * rows * taps
+    for row in range(start, stop):
+        for c in range(C):
+            for q in range(0, kw, n):
+                i, count = (row * C + c) * 3 * kw + q, kw - q
+                w0 = w1 = w2 = zeros(points)
+                for part in range(parts):
+                    j = 6 * point * part + (row // O * rows + row % O) * taps + c * kw + q
+                    p1, p2 = load_some(flat, j + point, count), load_some(flat, j + 2 * point, count)
+                    p3, p4 = load_some(flat, j + 3 * point, count), load_some(flat, j + 4 * point, count)
+                    even, odd = add(p1, p2), multiply_add(-1, p1, p2)
+                    even2, odd2 = add(p3, p4), multiply_add(-1, p4, p3)
+                    w0 = multiply_add(1 / 4, load_some(flat, j, count), multiply_add(-1 / 6, even, w0))
+                    w0, w1 = multiply_add(1 / 24, even2, w0), multiply_add(1 / 6, odd, w1)
+                    w1, w2 = multiply_add(1 / 12, odd2, w1), add(load_some(flat, j + 5 * point, count), w2)
+                    w2 = multiply_add(1 / 6, multiply_add(-1, even, even2), w2)
+                store_some(w, i, w0, count)
+                store_some(w, i + kw, w1, count)
+                store_some(w, i + 2 * kw, w2, count)
+
+
 # -- the loops over pieces of work ------------------------------------------------------------------------------------
 
 
 @compiled
-def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start, stop):
-    """y = kernels of three rows, given at the six points, applied to x, for the jobs start to stop."""
+def correlate_rows(
+    x, weight, turned, own, bias, y, offset, plan, source, kernels, points, products, doubts, part, start, stop
+):
+    """y = kernels of three rows applied to x, for the jobs start to stop.
+
+    ``kernels``: what fill_points made of the weight; or, if each thread has its ``own``, room where it does so here.
+    """
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
-    _, groups, _, taps = weight.shape
-    in_channels = x.shape[1] // groups
-    points = workspace(6 * region, x)
-    filters = min(out_channels, FILTERS)
-    products = workspace(6 * filters * (length + lanes(x)), x).reshape(6, filters, -1)
+    groups, in_channels = weight.shape[0], x.shape[1] // weight.shape[0]
+    taps = in_channels * weight.shape[4]
+    size = 6 * groups * out_channels * taps
+    at_points = kernels[part if own else 0, :size].reshape(6, groups, out_channels, taps)
+    if own:
+        fill_own_points(weight, turned, at_points)
+    filters, width = min(out_channels, FILTERS), length + lanes(x)
+    points, products = points[part, : 6 * region], products[part, : 6 * filters * width].reshape(6, filters, width)
+    points[:] = 0
     for job in range(start, stop):
         image, tile, begin, end = piece_of(job, pieces, images, tiles, all_tiles, shares, out_channels)
         for group in range(groups):
@@ -186,22 +269,23 @@ def correlate_rows(x, weight, bias, y, offset, plan, source, doubts, part, start
             evaluate(x, points, channels, image, 4 * tile, plan, source)
             first = group * out_channels
             for o in range(begin, end, FILTERS):
-                mine = o, min(o + FILTERS, end)
+                last = min(o + FILTERS, end)
                 for a in range(6):
-                    some, shift = weight[a, group, mine[0] : mine[1]], bias[a, group, mine[0] : mine[1]]
-                    at = points[a * region :]
+                    some, shift, at = at_points[a, group, o:last], bias[a, group, o:last], points[a * region :]
                     doubts[part] += multiply(some, shift, at, offset, NO, taps, products[a], NO, length, NEVER)
-                interpolate(products, y, (first + mine[0], first + mine[1]), image, 4 * tile, plan)
+                interpolate(products, y, (first + o, first + last), image, 4 * tile, plan)
 
 
 @compiled
-def correlate_rows_transposed(x, dy, dweight, offset, plan, source, part, start, stop):
+def correlate_rows_transposed(x, dy, dweight, offset, plan, source, points, dproducts, part, start, stop):
     """dweight[part] = the derivative of correlate_rows with respect to weight, of the jobs start to stop."""
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
     groups, fours = dweight.shape[2], dweight.shape[3] // 4
     in_channels = x.shape[1] // groups
-    points = workspace(6 * region, x)
-    dproducts = workspace(6 * 4 * ceil_div(fours, shares) * length, x).reshape(6, -1, length)
+    filters = 4 * ceil_div(fours, shares)
+    points, dproducts = points[part, : 6 * region], dproducts[part, : 6 * filters * length].reshape(6, filters, length)
+    points[:] = 0
+    dproducts[:] = 0
     for job in range(start, stop):
         image, tile, begin, end = piece_of(job, pieces, images, tiles, all_tiles, shares, out_channels)
         for group in range(groups):
@@ -233,87 +317,61 @@ def fits(kernel_size, stride, dilation, channels, out_channels, N, out_size):
 
 
 @functools.lru_cache(maxsize=1024)
-def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_channels):
-    """(plan, offset)"""
+def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_channels, turned=False):
+    """(plan, offset, sizes), as in kernels/plan.py; ``turned``: the columns of the kernel come last to first."""
     Ho, Wo = out_size
     pitch = row_pitch(Wo, kernel_columns - 1, source_width, left)
     all_tiles = ceil_div(Ho, ROWS)
     images, tiles, shares = plan_pieces(N, POINTS * channels, all_tiles, pitch, 0, out_channels)
     plane = tiles * images * pitch
     length = whole_vectors(plane)
-    offset = [c * plane + column for c in range(channels) for column in range(kernel_columns)]
+    columns = range(kernel_columns)[:: -1 if turned else 1]
+    offset = [c * plane + column for c in range(channels) for column in columns]
     offset += offset[-1:] * (-len(offset) % 4)
-    region = offset[-1] + max(length, plane) + BLOCK  # numbers from one point to the next
+    region = max(offset) + max(length, plane) + BLOCK  # numbers from one point to the next
     pieces = ceil_div(N, images) * ceil_div(all_tiles, tiles)
     plan = images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares
-    return plan, np.array(offset)
+    results = max(
+        min(out_channels, FILTERS) * (length + VECTOR), 4 * ceil_div(ceil_div(out_channels, 4), shares) * length
+    )
+    return plan, np.array(offset), (POINTS * region, POINTS * results)
 
 
-@compiled
-def fill_points(weight, points, start, stop):
-    """points[:, g, o, (c, j)] = G weight[g, o, c, :, j]"""
-    _, O, C, _, kw = weight.shape
-    for job in range(start, stop):
-        g, o = job // O, job % O
-        p0, p1, p2 = points[0, g, o], points[1, g, o], points[2, g, o]
-        p3, p4, p5 = points[3, g, o], points[4, g, o], points[5, g, o]
-        for c in range(C):
-            w = weight[g, o, c]
-            for j in range(kw):
-                w0, w1, w2, k = w[0, j], w[1, j], w[2, j], c * kw + j
-                p0[k], p1[k], p2[k] = w0 / 4, -(w0 + w1 + w2) / 6, -(w0 - w1 + w2) / 6
-                p3[k], p4[k], p5[k] = (w0 + 2 * w1 + 4 * w2) / 24, (w0 - 2 * w1 + 4 * w2) / 24, w2
+def conv2d_rows(x, weight, bias, out_size, pad, turned=False):
+    """(y, whether any of it is in doubt, not being finite), for weight (groups, O, C, 3, kw)
 
-
-@compiled
-def empty_points(points, weight, start, stop):
-    """weight[g, o, c, :, j] = sum over parts of G^T points[part, :, g, o, (c, j)]"""
-    _, O, C, _, kw = weight.shape
-    for job in range(start, stop):
-        g, o = job // O, job % O
-        for c in range(C):
-            w = weight[g, o, c]
-            for j in range(kw):
-                w0 = w1 = w2 = weight.dtype.type(0)
-                for part in range(points.shape[0]):
-                    point = points[part, :, g, o, c * kw + j]
-                    w0 += point[0] / 4 - (point[1] + point[2]) / 6 + (point[3] + point[4]) / 24
-                    w1 += (point[2] - point[1]) / 6 + (point[3] - point[4]) / 12
-                    w2 += (point[3] + point[4] - point[1] - point[2]) / 6 + point[5]
-                w[0, j], w[1, j], w[2, j] = w0, w1, w2
-
-
-def at_points(weight):
-    """G w, for weight (groups, O, C, 3, kw): (6, groups, O, (C, kw))"""
-    groups, O, C, _, kw = weight.shape
-    points = np.empty((POINTS, groups, O, C * kw), weight.dtype)
-    over_threads(fill_points, groups * O, weight, points, work=weight.size)
-    return points
-
-
-def conv2d_rows(x, weight, bias, out_size, pad):
-    """(y, whether any of it is in doubt, not being finite), for weight (groups, O, C, 3, kw)"""
+    ``turned``: with the filter weight[g, :, c, ::-1, ::-1] for each channel c of y instead.
+    """
     N, _, _, W = x.shape
     groups, O, C, _, kw = weight.shape
+    O, C = (C, O) if turned else (O, C)
     (top, _), (left, _) = pad
-    plan, offset = make_plan(N, C, kw, out_size, W, left, O)
+    plan, offset, sizes = make_plan(N, C, kw, out_size, W, left, O, turned)
     y = np.empty((N, groups * O, *out_size), x.dtype)
-    points = at_points(weight)
-    shift = np.zeros(points.shape[:3], x.dtype)
+    shift = np.zeros((POINTS, groups, O), x.dtype)
     if bias is not None:  # it enters all four rows of point 1 with the factor 1
         shift[1] = bias.reshape(groups, O)
     doubts = np.zeros(num_threads(), x.dtype)
-    over_parts(correlate_rows, jobs(plan), x, points, shift, y, offset, plan, (top, left), doubts)
-    return y, doubts.any()
+    size = POINTS * groups * O * C * kw
+    own = size <= OWN
+    *spaces, kernels = workspaces(num_threads(), x.dtype, *sizes, size if own else 0)
+    if not own:
+        kernels = np.empty((1, size), x.dtype)
+        rows = weight.swapaxes(1, 2)[:, :, :, ::-1] if turned else weight
+        over_threads(fill_points, groups * O, rows, kernels.reshape(POINTS, groups, O, C * kw), work=size)
+    rest = plan, (top, left), kernels, *spaces, doubts
+    over_parts(correlate_rows, jobs(plan), x, weight, turned, own, shift, y, offset, *rest)
+    return y, np.count_nonzero(doubts)  # NaN counts
 
 
 def conv2d_rows_weight_gradient(dy, x, weight_shape, pad):
     """dweight, of shape (groups, O, C, 3, kw)"""
     groups, O, C, _, kw = weight_shape
     (top, _), (left, _) = pad
-    plan, offset = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
+    plan, offset, sizes = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
     parts = np.empty((parts_of(plan), POINTS, groups, ceil_div(O, 4) * 4, offset.size), x.dtype)
-    over_parts(correlate_rows_transposed, jobs(plan), x, dy, parts, offset, plan, (top, left))
+    spaces = workspaces(num_threads(), x.dtype, *sizes)
+    over_parts(correlate_rows_transposed, jobs(plan), x, dy, parts, offset, plan, (top, left), *spaces)
     dweight = np.empty(weight_shape, x.dtype)
     over_threads(empty_points, groups * O, parts, dweight, work=parts.size)
     return dweight
