@@ -1,5 +1,7 @@
 """Convolution, compiled: one product for all geometries (kernels/planes.py), and a faster one for 3x3."""
 
+import math
+
 import numpy as np
 
 from minires.kernels import reference, winograd
@@ -109,7 +111,7 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
     if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, N, out_size):
         y, doubt = winograd.conv2d_rows(x, filters, bias, out_size, pad)
     else:
-        y = empty_lines((N, O, *out_size), x.dtype)
+        y = empty_images((N, O, *out_size), x.dtype)
         taps, phases = find_taps((kh, kw), stride, dilation)
         (top, _), (left, _) = pad
         pixelwise = is_pixelwise((kh, kw), stride, pad)
@@ -144,7 +146,7 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
         around = (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
         dx, doubt = winograd.conv2d_rows(dy, filters, None, (H, W), around, turned=True)
     else:
-        dx = empty_lines(x_shape, dy.dtype)
+        dx = empty_images(x_shape, dy.dtype)
         order, taps, phases, (down, across), cuts = find_taps_back((kh, kw), stride, dilation, top, left)
         pixelwise = is_pixelwise((kh, kw), stride, pad)
         long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
@@ -184,6 +186,11 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     if not np.isfinite(dweight).all():
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)
+
+
+def empty_images(shape, dtype):
+    """np.empty, but what is LARGE starts with a line of the cache, so that it can be written past the caches."""
+    return (empty_lines if math.prod(shape) >= LARGE else np.empty)(shape, dtype)
 
 
 def is_pixelwise(kernel_size, stride, pad):
