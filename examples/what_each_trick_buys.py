@@ -8,6 +8,7 @@ rows take turns, so that a machine that slows down slows them all; the median ov
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 
 import numba
 import numpy as np
@@ -120,9 +120,12 @@ def plain_multiply_transposed(dout, p0, p1, planes, offset, dweight):
 def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
     done = list(ROWS)[: list(ROWS).index(row) + 1]
-    if "memory" not in done:  # minires asks the C library as it is imported: let it find a module that does nothing
-        memory = sys.modules["minires.kernels.memory"] = types.ModuleType("memory")
-        memory.keep_freed_memory, memory.empty_lines = lambda: None, np.empty
+    if "memory" not in done:  # minires asks the C library as it is imported: let it find a function that does nothing
+        (folder,) = importlib.util.find_spec("minires").submodule_search_locations
+        spec = importlib.util.spec_from_file_location("minires.kernels.memory", f"{folder}/kernels/memory.py")
+        memory = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(memory)
+        memory.keep_freed_memory = lambda: None
     from minires import kernels
     from minires.kernels import conv, planes, reference, winograd
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from minires.bench import amount_of_work
 from minires.kernels import planes
 from minires.plots import roofline_figure
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))  # where python examples/x.py looks
 roofline = importlib.import_module("roofline")
 SMALL = "--net resnet-8 --batch-size 4 --image-size 16 --repeat 2 --memory-mb 2 --cache-mb 1"
 LIMITS = {"peak": 500.0, "memory": 50.0, "cache": 200.0}
@@ -103,6 +105,21 @@ def test_the_products_left_to_the_compiler_are_the_same_products():
     planes.multiply_transposed(ours, 20, 116, image, offset, sums)
     tricks.plain_multiply_transposed(ours, 20, 116, image, offset, plain_sums)
     np.testing.assert_allclose(plain_sums, sums, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["loops", "im2col"],
+        pytest.param(["passes", "rows", "registers", "winograd", "memory", "ahead", "threads"], marks=pytest.mark.slow),
+    ],
+)
+def test_every_row_of_the_table_of_tricks_trains(rows, tmp_path):
+    """The script itself compares the losses of the rows."""
+    options = ["--batch-size", "2", "--turns", "1", "--json", str(tmp_path / "tricks.json"), "--rows", *rows]
+    subprocess.run([sys.executable, EXAMPLES / "what_each_trick_buys.py", *options], check=True)
+    times = json.loads((tmp_path / "tricks.json").read_text())["seconds"]
+    assert list(times) == rows and all(seconds > 0 for row in rows for seconds in times[row])
 
 
 def test_reading_reads_everything():
