@@ -19,7 +19,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of the settings in glibc's mall
 LINE = 64  # bytes
 KEEP = 1 << 30  # bytes: give back only what is free beyond this
 OFTEN_THE_MOST = 32 << 20  # bytes: some versions accept no larger MMAP_THRESHOLD
-KEEP_WORKSPACE = 64 << 20  # bytes: a larger one is needed rarely
+KEEP_WORKSPACE = 1 << 20  # bytes of a thread: about an L2 cache, where a larger one would not stay
 
 
 def keep_freed_memory():
@@ -48,7 +48,7 @@ _workspaces = {}
 def workspaces(threads, dtype, *sizes):
     """Arrays to compute in, (threads, at least so many numbers) each, whose rows start with a line of the cache.
 
-    It is the same memory in every call, row p for part p of the work. What it holds is what a call has left there.
+    Unless it is large, it is the same memory in every call, row p for part p of the work. It holds what was left there.
     """
     spaces = []
     for slot, size in enumerate(sizes):
@@ -56,7 +56,7 @@ def workspaces(threads, dtype, *sizes):
         if space is None or space.shape[1] < size:
             line = LINE // dtype.itemsize
             space = empty_lines((threads, (-(-size // line) | 1) * line), dtype)  # odd: rows in other sets of the cache
-            if space.nbytes <= KEEP_WORKSPACE:
+            if space[0].nbytes <= KEEP_WORKSPACE:
                 _workspaces[slot, threads, dtype] = space
         spaces.append(space)
     return spaces
