@@ -145,9 +145,10 @@ def find_taps(kernel_size, stride, dilation):
 
 @functools.lru_cache(maxsize=1024)
 def find_taps_back(kernel_size, stride, dilation, top, left):
-    """Which taps reach a pixel of x, and from where: (order of the taps, taps and phases as from find_taps, ...).
+    """Which taps reach a pixel of x, and from where: (order, taps, phases, before, cuts).
 
-    And ``before``, the rows above y and the columns left of it that some tap sees, and ``cuts``.
+    ``taps`` and ``phases`` are as from find_taps, in this ``order``; ``before`` is how many rows above y and columns
+    left of it some tap sees.
 
     x[h, w] is seen by tap (i, j) from y[(h + top - i*d) / s, (w + left - j*d) / s], where that divides. So the pixels
     whose h and w leave the same remainders (a, b) by s are reached by the same taps, order[cuts[s*a + b] : ...], with
