@@ -41,6 +41,15 @@ def note_parts(parts, part, start, stop):
 
 
 @compiled
+def double_then_turn_round(values, turned, phase, part, start, stop):
+    for i in range(start, stop):
+        if phase == 0:
+            values[i] *= 2
+        else:
+            turned[i] = values[values.size - 1 - i] + part
+
+
+@compiled
 def fails(bad, part, start, stop):
     if start <= bad < stop:
         raise ArithmeticError("in a part")
@@ -61,6 +70,22 @@ def test_parts_are_numbered_contiguous_and_the_same_every_time(monkeypatch):
         parts = np.zeros((3, 2), np.int64)
         parallel.over_parts(note_parts, 10, parts)
         assert parts.tolist() == [[0, 3], [3, 6], [6, 10]]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_phase_sees_all_that_the_one_before_has_done(monkeypatch, threads):
+    monkeypatch.setattr(parallel, "_THREADS", threads)
+    owners = np.repeat(np.arange(threads), 40_000)
+    for _ in range(100):
+        values, turned = np.arange(owners.size), np.zeros(owners.size, np.int64)
+        parallel.over_phases(double_then_turn_round, 2, owners.size, values, turned)
+        assert np.array_equal(turned, 2 * np.arange(owners.size)[::-1] + owners)
+
+
+def test_a_small_call_goes_through_its_phases_on_one_thread():
+    values, turned = np.arange(5), np.zeros(5, np.int64)
+    parallel.over_phases(double_then_turn_round, 2, 5, values, turned, work=5)
+    assert turned.tolist() == [8, 6, 4, 2, 0]
 
 
 def test_a_small_call_stays_on_one_thread(monkeypatch):

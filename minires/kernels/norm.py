@@ -9,17 +9,15 @@ first, for where it is large against the deviation, x * scale + shift would canc
 import numpy as np
 
 from minires.kernels.compiler import as_compiled, compiled
-from minires.kernels.parallel import over_threads
+from minires.kernels.parallel import over_phases, over_threads
 
 
 def batchnorm_statistics(x):
     """Mean and biased variance of each channel: two arrays (C,)."""
     x = as_compiled(x)
-    N, C, H, W = x.shape
-    means, squares = np.empty((2, N * C))
-    over_threads(_plane_statistics, N * C, _planes(x), means, squares, work=x.size)
-    mean, var = np.empty((2, C), x.dtype)
-    over_threads(_channel_statistics, C, means, squares, H * W, mean, var, work=means.size)
+    N, C, _, _ = x.shape
+    of_planes, mean, var = np.empty((2, N * C)), *np.empty((2, C), x.dtype)
+    over_phases(_statistics, 2, N * C, _planes(x), of_planes, mean, var, work=x.size)
     return mean, var
 
 
@@ -27,7 +25,7 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
     """y = weight * xhat + bias, where xhat = (x - mean) * invstd."""
     x = as_compiled(x)
     y = np.empty_like(x)
-    rows = [v.astype(x.dtype, copy=False) for v in (mean, invstd, weight, bias)]
+    rows = _as(x.dtype, mean, invstd, weight, bias)
     over_threads(_normalise, len(_planes(x)), _planes(x), *rows, _planes(y), work=x.size)
     return y
 
@@ -36,23 +34,25 @@ def batchnorm_reductions(dy, x, mean, invstd):
     """(sum of dy * xhat, sum of dy): dweight and dbias, two arrays (C,)."""
     dy, x = as_compiled(dy), as_compiled(x)
     N, C, _, _ = x.shape
-    products, sums = np.empty((2, N * C))
-    mean, invstd = (v.astype(x.dtype, copy=False) for v in (mean, invstd))
-    over_threads(_plane_reductions, N * C, _planes(dy), _planes(x), mean, products, sums, work=x.size)
-    dweight, dbias = np.empty((2, C), x.dtype)
-    over_threads(_channel_reductions, C, products, sums, invstd, dweight, dbias, work=sums.size)
+    of_planes, dweight, dbias = np.empty((2, N * C)), *np.empty((2, C), x.dtype)
+    rows = _as(x.dtype, mean, invstd)
+    over_phases(_reductions, 2, N * C, _planes(dy), _planes(x), *rows, of_planes, dweight, dbias, work=x.size)
     return dweight, dbias
 
 
 def batchnorm_backward(dy, x, mean, invstd, weight):
     """(dx, dweight, dbias) where mean and invstd are those of x itself, and move with it."""
     dy, x = as_compiled(dy), as_compiled(x)
-    dweight, dbias = batchnorm_reductions(dy, x, mean, invstd)
-    dx = np.empty_like(x)
-    rows = [v.astype(x.dtype, copy=False) for v in (mean, invstd, weight, dweight, dbias)]
-    m = x.size // x.shape[1]
-    over_threads(_input_gradient, len(_planes(x)), _planes(dy), _planes(x), m, *rows, _planes(dx), work=x.size)
+    N, C, _, _ = x.shape
+    of_planes, dweight, dbias = np.empty((2, N * C)), *np.empty((2, C), x.dtype)
+    dx, rows = np.empty_like(x), _as(x.dtype, mean, invstd, weight)
+    results = of_planes, dweight, dbias, _planes(dx)
+    over_phases(_backward, 3, N * C, _planes(dy), _planes(x), *rows, *results, work=x.size)
     return dx, dweight, dbias
+
+
+def _as(dtype, *rows):
+    return [row.astype(dtype, copy=False) for row in rows]
 
 
 def _planes(x):
@@ -62,31 +62,31 @@ def _planes(x):
 
 
 @compiled
-def _plane_statistics(x, means, squares, start, stop):
-    for p in range(start, stop):
-        plane = x[p]
-        total = 0.0
-        for i in range(plane.size):
-            total += plane[i]
-        means[p] = total / plane.size
-        mean, square = x.dtype.type(means[p]), x.dtype.type(0)
-        for i in range(plane.size):
-            square += (plane[i] - mean) ** 2
-        squares[p] = square
-
-
-@compiled
-def _channel_statistics(means, squares, pixels, mean, var, start, stop):
-    C = mean.size
-    for c in range(start, stop):
-        total, square, planes = 0.0, 0.0, means[c::C]
-        for n in range(planes.size):
-            total += planes[n]
-        centre = total / planes.size
-        # The squares about the common mean: those about each plane's own mean, and those of the planes' means about it.
-        for n in range(planes.size):
-            square += squares[n * C + c] + pixels * (planes[n] - centre) ** 2
-        mean[c], var[c] = centre, square / (planes.size * pixels)
+def _statistics(x, of_planes, mean, var, phase, part, start, stop):
+    """In phase 0 the mean of each plane and its squares about it; in phase 1, by one thread, those of each channel."""
+    means, squares = of_planes[0], of_planes[1]
+    if phase == 0:
+        for p in range(start, stop):
+            plane = x[p]
+            total = 0.0
+            for i in range(plane.size):
+                total += plane[i]
+            means[p] = total / plane.size
+            centre, square = x.dtype.type(means[p]), x.dtype.type(0)
+            for i in range(plane.size):
+                square += (plane[i] - centre) ** 2
+            squares[p] = square
+    elif part == 0:
+        N, C, pixels = means.size // mean.size, mean.size, x.shape[1]
+        for c in range(C):
+            total, square = 0.0, 0.0
+            for p in range(c, means.size, C):
+                total += means[p]
+            centre = total / N
+            # The squares about the common mean: those about a plane's own, and those of the planes' means about it.
+            for p in range(c, means.size, C):
+                square += squares[p] + pixels * (means[p] - centre) ** 2
+            mean[c], var[c] = centre, square / (N * pixels)
 
 
 @compiled
@@ -99,33 +99,37 @@ def _normalise(x, mean, invstd, weight, bias, y, start, stop):
 
 
 @compiled
-def _plane_reductions(dy, x, mean, products, sums, start, stop):
-    for p in range(start, stop):
-        dy_plane, x_plane, m = dy[p], x[p], mean[p % mean.size]
-        product, total = 0.0, 0.0
-        for i in range(x_plane.size):
-            product += dy_plane[i] * (x_plane[i] - m)
-            total += dy_plane[i]
-        products[p], sums[p] = product, total
+def _reductions(dy, x, mean, invstd, of_planes, dweight, dbias, phase, part, start, stop):
+    """In phase 0 the two sums of each plane; in phase 1, by one thread, those of each channel."""
+    products, sums = of_planes[0], of_planes[1]
+    if phase == 0:
+        for p in range(start, stop):
+            dy_plane, x_plane, m = dy[p], x[p], mean[p % mean.size]
+            product, total = 0.0, 0.0
+            for i in range(x_plane.size):
+                product += dy_plane[i] * (x_plane[i] - m)
+                total += dy_plane[i]
+            products[p], sums[p] = product, total
+    elif part == 0:
+        for c in range(mean.size):
+            product, total = 0.0, 0.0
+            for p in range(c, sums.size, mean.size):
+                product += products[p]
+                total += sums[p]
+            dweight[c], dbias[c] = product * invstd[c], total
 
 
 @compiled
-def _channel_reductions(products, sums, invstd, dweight, dbias, start, stop):
-    C = dbias.size
-    for c in range(start, stop):
-        product, total = 0.0, 0.0
-        for n in range(c, sums.size, C):
-            product += products[n]
-            total += sums[n]
-        dweight[c], dbias[c] = product * invstd[c], total
-
-
-@compiled
-def _input_gradient(dy, x, m, mean, invstd, weight, dweight, dbias, dx, start, stop):
+def _backward(dy, x, mean, invstd, weight, of_planes, dweight, dbias, dx, phase, part, start, stop):
+    """In phases 0 and 1 the reductions, which each number of dx needs; in phase 2 dx."""
+    if phase < 2:
+        _reductions(dy, x, mean, invstd, of_planes, dweight, dbias, phase, part, start, stop)
+        return
+    m = x.dtype.type(x.size // mean.size)
     for p in range(start, stop):
         c = p % mean.size
         dy_plane, x_plane, dx_plane = dy[p], x[p], dx[p]
-        centre, scale, mean_dy = mean[c], weight[c] * invstd[c], dbias[c] / x.dtype.type(m)
-        slope = invstd[c] * dweight[c] / x.dtype.type(m)  # xhat * mean(dy * xhat) = (x - mean) * slope
+        centre, scale, mean_dy = mean[c], weight[c] * invstd[c], dbias[c] / m
+        slope = invstd[c] * dweight[c] / m  # xhat * mean(dy * xhat) = (x - mean) * slope
         for i in range(x_plane.size):
             dx_plane[i] = scale * (dy_plane[i] - mean_dy - slope * (x_plane[i] - centre))

@@ -60,7 +60,20 @@ def over_parts(kernel, size, *arguments):
     _run(kernel, (0, 0, 0), size, _THREADS, arguments)
 
 
-def _run(kernel, numbers, size, threads, arguments):
+def over_phases(kernel, phases, size, *arguments, work=SMALL):
+    """Call ``kernel(*arguments, phase, part, start, stop)`` for one phase after another.
+
+    The next begins when all parts of the last are done. No Python runs in between, so small steps of which one needs
+    all results of another go together.
+    """
+    if work < SMALL:
+        for phase in range(phases):
+            kernel(*arguments, phase, 0, 0, size)
+    else:
+        _run(kernel, (0, 0, 0, 0), size, _THREADS, arguments, phases)
+
+
+def _run(kernel, numbers, size, threads, arguments, phases=1):
     try:
         code = _machine_code.get((kernel, compute_fingerprint(arguments))) or _compile(kernel, numbers, arguments)
     except NotImplementedError:
@@ -73,7 +86,7 @@ def _run(kernel, numbers, size, threads, arguments):
                 _workers.append(_Worker(number))
             elif _workers[number - 1].asleep:
                 _workers[number - 1].wake()
-        if _launch(_board, _states, size, parts, code, numbers, arguments):
+        if _launch(_board, _states, size, parts, phases, code, numbers, arguments):
             kernel(*arguments, *numbers[2:], 0, size)  # raises once more, here, what was raised in a part
             raise MemoryError(f"{kernel.__name__}: there was not enough memory for the arrays it works in.")
 
@@ -96,7 +109,7 @@ def _compile(kernel, numbers, arguments):
 # -- the board ----------------------------------------------------------------------------------------------------
 
 # What stands where: a function that reads the arguments and calls the kernel, the kernel, the range, the arguments.
-CALLER, KERNEL, SIZE, PARTS, ARGUMENTS = 0, 1, 2, 3, 4
+CALLER, KERNEL, SIZE, PARTS, PHASE, ARGUMENTS = 0, 1, 2, 3, 4, 5
 DONE, OFFERED, TAKEN, FAILED = 0, 1, 2, 3  # the states of a part
 APART = 16  # numbers from one state to the next: no two share a line of the cache
 
@@ -104,7 +117,7 @@ _board = np.zeros(512, np.int64)
 _states = np.zeros(MOST_THREADS * APART, np.int64)
 _one_caller = threading.RLock()  # there is one board
 _word = ir.IntType(64)
-_caller = ir.FunctionType(_word, [_word.as_pointer(), _word, _word, _word])
+_caller = ir.FunctionType(_word, [_word.as_pointer(), _word, _word, _word, _word])
 
 
 def _pointer(context, builder, array_type, array, index):
@@ -161,8 +174,8 @@ def _pause(typingctx):
 def _post(typingctx, board, arguments, numbers):
     """Write the arguments on the board, and the address of a function that calls a kernel with them and a part."""
     accepted = *arguments, *numbers
-    if len(numbers) > 3:
-        raise ValueError("over_threads: a kernel ends with part, start, stop or with start, stop.")
+    if len(numbers) > 4:
+        raise ValueError("over_threads: a kernel ends with phase, part, start, stop, or with the last two or three.")
 
     def codegen(context, builder, signature, args):
         kind = context.get_value_type(arguments)
@@ -171,11 +184,11 @@ def _post(typingctx, board, arguments, numbers):
         caller = ir.Function(builder.module, _caller, builder.function.name + ".caller")
         caller.linkage = "internal"
         inside = ir.IRBuilder(caller.append_basic_block())
-        on_board, *part = caller.args
+        on_board, *last = caller.args
         stored = inside.load(_at(inside, on_board, ARGUMENTS, kind), align=8)
         kernel = context.call_conv.get_function_type(types.none, accepted).as_pointer()
         kernel = inside.load(_at(inside, on_board, KERNEL, kernel))
-        values = [*cgutils.unpack_tuple(inside, stored), *part[-len(numbers) :]]
+        values = [*cgutils.unpack_tuple(inside, stored), *last[-len(numbers) :]]
         status, _ = context.call_conv.call_function(inside, kernel, types.none, accepted, values)
         inside.ret(inside.zext(status.is_error, _word))
 
@@ -188,7 +201,7 @@ def _post(typingctx, board, arguments, numbers):
 
 
 @intrinsic
-def _call(typingctx, board, part, start, stop):
+def _call(typingctx, board, phase, part, start, stop):
     """Call the kernel with the arguments on the board, for one part of the range: was there an error?"""
 
     def codegen(context, builder, signature, args):
@@ -196,7 +209,7 @@ def _call(typingctx, board, part, start, stop):
         caller = builder.load(_at(builder, on_board, CALLER, _caller.as_pointer()))
         return builder.call(caller, [on_board, *args[1:]])
 
-    return types.int64(board, types.int64, types.int64, types.int64), codegen
+    return types.int64(board, types.int64, types.int64, types.int64, types.int64), codegen
 
 
 def _at(builder, on_board, index, kind):
@@ -206,7 +219,7 @@ def _at(builder, on_board, index, kind):
 @compiled
 def _do(board, states, part):
     size, parts = board[SIZE], board[PARTS]
-    error = _call(board, part, size * part // parts, size * (part + 1) // parts)
+    error = _call(board, board[PHASE], part, size * part // parts, size * (part + 1) // parts)
     _note(states, part * APART, FAILED if error else DONE)
 
 
@@ -214,27 +227,30 @@ _let_others_run = types.ExternalFunction("SwitchToThread" if sys.platform == "wi
 
 
 @compiled
-def _launch(board, states, size, parts, code, numbers, arguments):
+def _launch(board, states, size, parts, phases, code, numbers, arguments):
     """Do all parts of a call, together with whoever is awake; return whether one of them failed.
 
     This is never left before every part is done: no interrupt can free arrays that somebody works on.
     """
     _post(board, arguments, numbers)
     board[KERNEL], board[SIZE], board[PARTS] = code, size, parts
-    for part in range(1, parts):
-        _note(states, part * APART, OFFERED)
-    _do(board, states, 0)
-    failed = _look(states, 0) == FAILED
-    for part in range(1, parts):
-        if _take(states, part * APART):
-            _do(board, states, part)
-        looks = 0
-        while _look(states, part * APART) == TAKEN:
-            looks += 1
-            _pause()
-            if looks > MOMENT:
-                _let_others_run()
-        failed |= _look(states, part * APART) == FAILED
+    failed = False
+    for phase in range(phases):
+        board[PHASE] = phase
+        for part in range(1, parts):
+            _note(states, part * APART, OFFERED)
+        _do(board, states, 0)
+        failed |= _look(states, 0) == FAILED
+        for part in range(1, parts):
+            if _take(states, part * APART):
+                _do(board, states, part)
+            looks = 0
+            while _look(states, part * APART) == TAKEN:
+                looks += 1
+                _pause()
+                if looks > MOMENT:
+                    _let_others_run()
+            failed |= _look(states, part * APART) == FAILED
     return failed
 
 
