@@ -93,16 +93,15 @@ def output_size_text(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mo
 
 def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=False):
     """Return (Ho, Wo) for images of size (H, W); where the kernel does not fit, an error in the name of ``who``."""
-    axes = list(zip(image_size, kernel_size, stride, pad, dilation))
-    places = tuple(output_size(*axis, ceil_mode) for axis in axes)
-    if min(places) < 1:
-        kernel = " x ".join(str(span(k, d)) for _, k, _, _, d in axes)
-        padded = " x ".join(str(size + sum(padding)) for size, _, _, padding, _ in axes)
+    Ho, Wo = map(output_size, image_size, kernel_size, stride, pad, dilation, (ceil_mode, ceil_mode))
+    if Ho < 1 or Wo < 1:
+        kernel = " x ".join(str(span(k, d)) for k, d in zip(kernel_size, dilation))
+        padded = " x ".join(str(size + sum(padding)) for size, padding in zip(image_size, pad))
         raise ValueError(
             f"{who}: the kernel spans {kernel} pixels, but the padded image has only {padded}. "
             "Use a smaller kernel (or dilation), more padding, or larger images."
         )
-    return places
+    return Ho, Wo
 
 
 def options(layer, **defaults):
