@@ -189,7 +189,7 @@ class MiniresWork:
     def step(self):
         logits = self.net.forward(self.x)
         loss, dlogits = softmax_cross_entropy(logits, self.labels)
-        self.net.zero_grad()
+        self.optimizer.zero_grad()
         self.net.backward(dlogits)
         self.optimizer.step()
         return float(loss)
@@ -241,7 +241,7 @@ class MiniresWork:
         begin = time.perf_counter()
         _, dlogits = softmax_cross_entropy(logits, self.labels)
         taken.setdefault(("loss", ""), []).append(time.perf_counter() - begin)
-        self.net.zero_grad()
+        self.optimizer.zero_grad()
         self.net.backward(dlogits)
         begin = time.perf_counter()
         self.optimizer.step()

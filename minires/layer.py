@@ -49,9 +49,7 @@ class Parameter(_Member):
     def __init__(self, data):
         self.data = np.array(data, order="C")
         if self.data.dtype.kind != "f":
-            raise TypeError(
-                f"Parameter: expected an array of floats, got {self.data.dtype}. Use np.float32(...) on it."
-            )
+            raise TypeError(f"Parameter: expected an array of floats, got {self.data.dtype}. Use np.float32(...).")
         self.grad = np.zeros_like(self.data)
 
     def astype(self, dtype):
@@ -190,7 +188,7 @@ class Layer(_Member):
         return self
 
     def zero_grad(self):
-        """Set every gradient to zero, as before each step; return the layer."""
+        """Set every gradient to zero; return the layer. (``optimizer.zero_grad()`` need not look for them first.)"""
         for parameter in self.parameters():
             parameter.grad.fill(0)
         return self

@@ -96,6 +96,11 @@ class SGD:
         """All parameters, group after group."""
         return [parameter for group in self.groups for parameter in group["parameters"]]
 
+    def zero_grad(self):
+        """Set the gradient of every parameter to zero, as before each step."""
+        for parameter in self.parameters():
+            parameter.grad.fill(0)
+
     def step(self):
         """Move every parameter one step down its gradient."""
         for group in self.groups:

@@ -4,7 +4,7 @@ A step is what a learner writes in a notebook::
 
     logits = net.forward(x)
     loss, dlogits = softmax_cross_entropy(logits, labels)
-    net.zero_grad()
+    optimizer.zero_grad()
     net.backward(dlogits)
     optimizer.step()
 
@@ -134,9 +134,9 @@ def train(
                     with _not_finite_explained(net, x, labels, f"Step {at.step + 1}, learning rate {optimizer.lr:g}"):
                         logits = net.forward(x)
                         loss, dlogits = softmax_cross_entropy(logits, labels)
-                        net.zero_grad()
+                        optimizer.zero_grad()
                         net.backward(dlogits)
-                        _require_finite([loss, *(parameter.grad for parameter in net.parameters())])
+                        _require_finite([loss, *(parameter.grad for parameter in optimizer.parameters())])
                         optimizer.step()
 
                     wrong = int(np.count_nonzero(logits.argmax(axis=1) != labels))

@@ -55,6 +55,15 @@ def test_the_numbers_of_one_small_example():
     assert p.data[0] == pytest.approx(0.2875)
 
 
+def test_zero_grad_empties_the_gradients_of_all_groups_in_place():
+    weight, bias, other = (Parameter(np.ones(3)) for _ in range(3))
+    grads = [p.grad for p in (weight, bias, other)]
+    for grad in grads:
+        grad[:] = 2
+    SGD([{"parameters": [weight]}, {"parameters": [bias], "lr": 0.2}], lr=0.1).zero_grad()
+    assert [grad.tolist() for grad in grads] == [[0, 0, 0], [0, 0, 0], [2, 2, 2]]
+
+
 def test_a_step_changes_data_in_place_and_leaves_the_gradient_alone():
     p = Parameter(np.ones((2, 3), np.float32))
     data, grad = p.data, p.grad

@@ -74,7 +74,7 @@ class BatchNorm2d(Layer):
         self._check_input(x, "N", self.num_features, "H", "W")
         if self.training:
             mean, var = kernels.batchnorm_statistics(x)
-            self._move_running_statistics(mean, var, x.shape)
+            self._move_running_statistics(mean, var, x)
         else:
             mean, var = (running.data.astype(x.dtype) for running in (self.running_mean, self.running_var))
         invstd = 1 / np.sqrt(var + self.eps)
@@ -93,12 +93,11 @@ class BatchNorm2d(Layer):
         self.bias.grad += dbeta
         return dx
 
-    def _move_running_statistics(self, mean, var, x_shape):
-        N, _, H, W = x_shape
-        m = N * H * W
+    def _move_running_statistics(self, mean, var, x):
+        m = x.size // self.num_features
         if m == 1:
             raise ValueError(
-                f"{self!r}: expected more than one value per channel in training, got x of shape {x_shape}. "
+                f"{self!r}: expected more than one value per channel in training, got x of shape {x.shape}. "
                 "One value has no variance. Use a larger batch, or eval()."
             )
         for running, batch in ((self.running_mean.data, mean), (self.running_var.data, var * (m / (m - 1)))):
