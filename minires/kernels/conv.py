@@ -168,7 +168,7 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     O, _, kh, kw = weight_shape
     shape = groups, O // groups, C // groups, kh, kw
     if winograd.fits((kh, kw), stride, dilation, C // groups, O // groups, N, dy.shape[2:]):
-        dweight = winograd.conv2d_rows_weight_gradient(dy, x, shape, pad)
+        dweight, doubt = winograd.conv2d_rows_weight_gradient(dy, x, shape, pad)
     else:
         taps, phases = find_taps((kh, kw), stride, dilation)
         (top, _), (left, _) = pad
@@ -183,7 +183,8 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
         over_parts(correlate_transposed, jobs(plan), long_x, long_dy, parts, offset, phases, plan, source, *spaces)
         parts = parts[:, :, : O // groups, : C // groups * kh * kw]
         dweight = parts.sum(axis=0) if len(parts) > 1 else parts[0]
-    if not np.isfinite(dweight).all():
+        doubt = not np.isfinite(dweight).all()
+    if doubt:
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)
 

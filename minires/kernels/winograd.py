@@ -41,7 +41,7 @@ import numpy as np
 
 from minires.kernels.compiler import compiled
 from minires.kernels.memory import workspaces
-from minires.kernels.parallel import num_threads, over_parts, over_threads
+from minires.kernels.parallel import num_threads, over_parts, over_phases, over_threads
 from minires.kernels.plan import jobs, parts_of, piece_of, plan_pieces, row_pitch
 from minires.kernels.planes import (
     AHEAD,
@@ -55,7 +55,7 @@ from minires.kernels.planes import (
     multiply_transposed,
     whole_vectors,
 )
-from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some, zeros
+from minires.kernels.simd import add, fetch, lanes, load, load_some, multiply_add, store_some, total_of, zeros
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 OWN = 224 * 1024  # numbers: kernels at the points are made by each thread for itself, where its L2 can keep them
@@ -217,10 +217,14 @@ def fill_own_points(weight, turned, points):
 
 @compiled
 def empty_points(points, weight, start, stop):
-    """weight[g, o, c, :, j] = sum over parts of G^T points[part, :, g, o, (c, j)], for the rows (g, o)"""
+    """weight[g, o, c, :, j] = sum over parts of G^T points[part, :, g, o, (c, j)], for the rows (g, o)
+
+    Returns a number that is 0 unless something in there is not finite.
+    """
     parts, _, _, rows, taps = points.shape
     groups, O, C, _, kw = weight.shape
     w, flat, n, point = weight.ravel(), points.ravel(), lanes(points), groups * rows * taps
+    doubt = zeros(points)
     for row in range(start, stop):
         for c in range(C):
             for q in range(0, kw, n):
@@ -239,6 +243,8 @@ def empty_points(points, weight, start, stop):
                 store_some(w, i, w0, count)
                 store_some(w, i + kw, w1, count)
                 store_some(w, i + 2 * kw, w2, count)
+                doubt = multiply_add(0, add(w0, add(w1, w2)), doubt)
+    return total_of(doubt)
 
 
 # -- the loops over pieces of work ------------------------------------------------------------------------------------
@@ -277,10 +283,20 @@ def correlate_rows(
 
 
 @compiled
-def correlate_rows_transposed(x, dy, dweight, offset, plan, source, points, dproducts, part, start, stop):
-    """dweight[part] = the derivative of correlate_rows with respect to weight, of the jobs start to stop."""
+def correlate_rows_transposed(
+    x, dy, dkernels, dweight, offset, plan, source, points, dproducts, doubts, phase, part, start, stop
+):
+    """dweight = the derivative of correlate_rows with respect to weight.
+
+    In phase 0 dkernels[part] becomes that with respect to kernels, of the jobs start to stop; in phase 1 they are added
+    up and turned into dweight, of which each part has as many rows as it had jobs, in proportion.
+    """
     images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares = plan
-    groups, fours = dweight.shape[2], dweight.shape[3] // 4
+    if phase == 1:
+        rows, jobs = dweight.shape[0] * dweight.shape[1], pieces * shares
+        doubts[part] = empty_points(dkernels, dweight, rows * start // jobs, rows * stop // jobs)
+        return
+    groups, fours = dkernels.shape[2], dkernels.shape[3] // 4
     in_channels = x.shape[1] // groups
     filters = 4 * ceil_div(fours, shares)
     points, dproducts = points[part, : 6 * region], dproducts[part, : 6 * filters * length].reshape(6, filters, length)
@@ -295,7 +311,7 @@ def correlate_rows_transposed(x, dy, dweight, offset, plan, source, points, dpro
             interpolate_transposed(dy, dproducts, (first + begin, first + end), image, 4 * tile, plan)
             in_fours = ceil_div(end, 4) * 4
             for a in range(6):
-                of_part = dweight[part % len(dweight), a, group, begin:in_fours]
+                of_part = dkernels[part % len(dkernels), a, group, begin:in_fours]
                 if job == start or job % pieces == 0:
                     of_part[:] = 0
                 multiply_transposed(dproducts[a], NO, length, points[a * region :], offset, of_part)
@@ -365,13 +381,12 @@ def conv2d_rows(x, weight, bias, out_size, pad, turned=False):
 
 
 def conv2d_rows_weight_gradient(dy, x, weight_shape, pad):
-    """dweight, of shape (groups, O, C, 3, kw)"""
+    """(dweight, of shape (groups, O, C, 3, kw), whether any of it is in doubt, not being finite)"""
     groups, O, C, _, kw = weight_shape
     (top, _), (left, _) = pad
     plan, offset, sizes = make_plan(x.shape[0], C, kw, dy.shape[2:], x.shape[3], left, O)
-    parts = np.empty((parts_of(plan), POINTS, groups, ceil_div(O, 4) * 4, offset.size), x.dtype)
-    spaces = workspaces(num_threads(), x.dtype, *sizes)
-    over_parts(correlate_rows_transposed, jobs(plan), x, dy, parts, offset, plan, (top, left), *spaces)
-    dweight = np.empty(weight_shape, x.dtype)
-    over_threads(empty_points, groups * O, parts, dweight, work=parts.size)
-    return dweight
+    dkernels = np.empty((parts_of(plan), POINTS, groups, ceil_div(O, 4) * 4, offset.size), x.dtype)
+    dweight, doubts = np.empty(weight_shape, x.dtype), np.zeros(num_threads(), x.dtype)
+    rest = plan, (top, left), *workspaces(num_threads(), x.dtype, *sizes), doubts
+    over_phases(correlate_rows_transposed, 2, jobs(plan), x, dy, dkernels, dweight, offset, *rest)
+    return dweight, np.count_nonzero(doubts)
