@@ -32,7 +32,7 @@ NETS = {"plain": cifar_plain, "resnet": cifar_resnet}
 # on every machine; the names are what two cores take for plain and residual nets of 20 and 56 layers, one seed. With
 # so few steps as in "3m", small batches and a small rate are what lets 56 layers begin to learn.
 BUDGETS = {
-    "3m": {"steps": 800, "batch_size": 32, "lr": 0.05},
+    "3m": {"steps": 1_000, "batch_size": 32, "lr": 0.05},
     "30m": {"steps": 2_000, "batch_size": 128, "lr": 0.1},
     "overnight": {"steps": 30_000, "batch_size": 128, "lr": 0.1},
     "paper": {"steps": 64_000, "batch_size": 128, "lr": 0.1},
