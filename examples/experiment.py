@@ -13,7 +13,7 @@ import numpy as np
 
 from minires.checkpoint import CheckpointError, Run, load_checkpoint, machine, read_log, read_run_json
 from minires.data import batches, find_cifar10, load_cifar10, synthetic
-from minires.lab.degradation import final_errors, percent  # noqa: F401  the scripts take them from here
+from minires.lab.degradation import final_errors
 from minires.lab.snapshots import Snapshot, snapshots
 from minires.layer import Layer
 from minires.networks import network

@@ -29,6 +29,13 @@ def python(code, **environment):
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
 
 
+def wait_until_asleep(worker):
+    deadline = time.monotonic() + 30
+    while not worker.asleep and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert worker.asleep
+
+
 @compiled
 def add_one(values, start, stop):
     for i in range(start, stop):
@@ -42,11 +49,19 @@ def note_parts(parts, part, start, stop):
 
 @compiled
 def double_then_turn_round(values, turned, phase, part, start, stop):
+    for _ in range(1000 * part if phase == 0 else 0):  # the caller, part 0, is done first
+        parallel._pause()
     for i in range(start, stop):
         if phase == 0:
             values[i] *= 2
         else:
             turned[i] = values[values.size - 1 - i] + part
+
+
+@compiled
+def fails_in_phase(bad, phase, part, start, stop):
+    if phase == bad and part == 0:
+        raise ArithmeticError("in a phase")
 
 
 @compiled
@@ -76,6 +91,9 @@ def test_parts_are_numbered_contiguous_and_the_same_every_time(monkeypatch):
 def test_a_phase_sees_all_that_the_one_before_has_done(monkeypatch, threads):
     monkeypatch.setattr(parallel, "_THREADS", threads)
     owners = np.repeat(np.arange(threads), 40_000)
+    parallel.over_threads(add_one, 9, np.zeros(9, np.int64))
+    for worker in parallel._workers:
+        wait_until_asleep(worker)  # before that it may still be compiling what it watches with
     for _ in range(100):
         values, turned = np.arange(owners.size), np.zeros(owners.size, np.int64)
         parallel.over_phases(double_then_turn_round, 2, owners.size, values, turned)
@@ -111,10 +129,7 @@ def test_sleepers_are_woken(monkeypatch):
     parallel.over_threads(add_one, 9, values)
     (worker, *_) = parallel._workers
     for _ in range(3):
-        deadline = time.monotonic() + 30
-        while not worker.asleep and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert worker.asleep
+        wait_until_asleep(worker)
         parallel.over_threads(add_one, 9, values)
     assert np.all(values == 4)
 
@@ -152,6 +167,13 @@ def test_an_error_in_any_part_reaches_the_caller_and_the_pool_goes_on(monkeypatc
     values = np.zeros(2, np.int64)
     parallel.over_threads(add_one, 2, values)
     assert np.all(values == 1)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_what_is_raised_in_any_phase_is_raised_in_the_caller(monkeypatch, bad):
+    monkeypatch.setattr(parallel, "_THREADS", 2)
+    with pytest.raises(ArithmeticError, match="in a phase"):
+        parallel.over_phases(fails_in_phase, 2, 2, bad)
 
 
 def test_a_kernel_must_be_compiled_and_return_nothing_and_take_what_machine_code_can():

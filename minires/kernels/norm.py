@@ -15,9 +15,8 @@ from minires.kernels.parallel import over_phases, over_threads
 def batchnorm_statistics(x):
     """Mean and biased variance of each channel: two arrays (C,)."""
     x = as_compiled(x)
-    N, C, _, _ = x.shape
-    of_planes, mean, var = np.empty((2, N * C)), *np.empty((2, C), x.dtype)
-    over_phases(_statistics, 2, N * C, _planes(x), of_planes, mean, var, work=x.size)
+    of_planes, mean, var = _room(x)
+    over_phases(_statistics, 2, len(_planes(x)), _planes(x), of_planes, mean, var, work=x.size)
     return mean, var
 
 
@@ -33,22 +32,25 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
 def batchnorm_reductions(dy, x, mean, invstd):
     """(sum of dy * xhat, sum of dy): dweight and dbias, two arrays (C,)."""
     dy, x = as_compiled(dy), as_compiled(x)
-    N, C, _, _ = x.shape
-    of_planes, dweight, dbias = np.empty((2, N * C)), *np.empty((2, C), x.dtype)
-    rows = _as(x.dtype, mean, invstd)
-    over_phases(_reductions, 2, N * C, _planes(dy), _planes(x), *rows, of_planes, dweight, dbias, work=x.size)
+    rows, (of_planes, dweight, dbias) = _as(x.dtype, mean, invstd), _room(x)
+    planes = _planes(dy), _planes(x)
+    over_phases(_reductions, 2, len(planes[0]), *planes, *rows, of_planes, dweight, dbias, work=x.size)
     return dweight, dbias
 
 
 def batchnorm_backward(dy, x, mean, invstd, weight):
     """(dx, dweight, dbias) where mean and invstd are those of x itself, and move with it."""
     dy, x = as_compiled(dy), as_compiled(x)
-    N, C, _, _ = x.shape
-    of_planes, dweight, dbias = np.empty((2, N * C)), *np.empty((2, C), x.dtype)
-    dx, rows = np.empty_like(x), _as(x.dtype, mean, invstd, weight)
-    results = of_planes, dweight, dbias, _planes(dx)
-    over_phases(_backward, 3, N * C, _planes(dy), _planes(x), *rows, *results, work=x.size)
+    dx, rows, (of_planes, dweight, dbias) = np.empty_like(x), _as(x.dtype, mean, invstd, weight), _room(x)
+    planes, results = (_planes(dy), _planes(x)), (of_planes, dweight, dbias, _planes(dx))
+    over_phases(_backward, 3, len(planes[0]), *planes, *rows, *results, work=x.size)
     return dx, dweight, dbias
+
+
+def _room(x):
+    """For two sums of each plane, in float64, and for two numbers of each channel."""
+    N, C, _, _ = x.shape
+    return np.empty((2, N * C)), *np.empty((2, C), x.dtype)
 
 
 def _as(dtype, *rows):

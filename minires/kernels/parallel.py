@@ -87,7 +87,8 @@ def _run(kernel, numbers, size, threads, arguments, phases=1):
             elif _workers[number - 1].asleep:
                 _workers[number - 1].wake()
         if _launch(_board, _states, size, parts, phases, code, numbers, arguments):
-            kernel(*arguments, *numbers[2:], 0, size)  # raises once more, here, what was raised in a part
+            for phase in range(phases):  # raises once more, here, what was raised in a part
+                kernel(*arguments, *(phase, 0)[4 - len(numbers) :], 0, size)
             raise MemoryError(f"{kernel.__name__}: there was not enough memory for the arrays it works in.")
 
 
@@ -108,7 +109,8 @@ def _compile(kernel, numbers, arguments):
 
 # -- the board ----------------------------------------------------------------------------------------------------
 
-# What stands where: a function that reads the arguments and calls the kernel, the kernel, the range, the arguments.
+# What stands where: a function that reads the arguments and calls the kernel; the kernel; the length of its range, in
+# how many parts; the phase; the arguments.
 CALLER, KERNEL, SIZE, PARTS, PHASE, ARGUMENTS = 0, 1, 2, 3, 4, 5
 DONE, OFFERED, TAKEN, FAILED = 0, 1, 2, 3  # the states of a part
 APART = 16  # numbers from one state to the next: no two share a line of the cache
