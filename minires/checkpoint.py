@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from minires import __version__, kernels
-from minires.kernels.parallel import num_threads
+from minires.kernels.machine.threads import num_threads
 
 FORMAT = 1
 

@@ -12,7 +12,7 @@ from minires import __version__, kernels
 from minires.checkpoint import machine
 from minires.data import find_cifar10
 from minires.gradcheck import check_layer
-from minires.kernels.compiler import CACHE_FOLDER
+from minires.kernels.machine.compiler import CACHE_FOLDER
 from minires.layers import Conv2d
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet

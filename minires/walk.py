@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.kernels.geometry import output_size_text
+from minires.kernels.compiled.geometry import output_size_text
 from minires.layer import Layer, Parameter
 from minires.layers import AvgPool2d, Conv2d, Linear, MaxPool2d
 from minires.probe import Probe

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from minires.data import Dataset, batches, cifar10, find_cifar10, load_cifar10, synthetic
-from minires.kernels import augmentation, reference
+from minires.kernels import reference
+from minires.kernels.compiled import augmentation
 
 
 def some_images(N, size=32, seed=0):

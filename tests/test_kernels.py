@@ -7,8 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minires.kernels import elementwise, norm, parallel, pool, reference
-from minires.kernels.geometry import output_sizes, pair, span
+from minires.kernels import reference
+from minires.kernels.compiled import elementwise, norm, pool
+from minires.kernels.machine import threads as parallel
+from minires.kernels.compiled.geometry import output_sizes, pair, span
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}

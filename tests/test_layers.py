@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import minires.layers
 from minires import kernels
-from minires.kernels.geometry import output_size, output_size_text
+from minires.kernels.compiled.geometry import output_size, output_size_text
 from minires.layers import (
     AvgPool2d,
     BatchNorm2d,

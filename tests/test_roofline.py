@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minires.bench import amount_of_work
-from minires.kernels import planes
+from minires.kernels.compiled import planes
 from minires.plots import roofline_figure
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -92,7 +92,7 @@ def test_the_products_that_are_timed_are_those_that_are_counted():
 
 
 def test_the_products_left_to_the_compiler_are_the_same_products():
-    """Of examples/what_each_trick_buys.py, where they stand in for those of kernels/planes.py."""
+    """Of examples/what_each_trick_buys.py, where they stand in for those of kernels/compiled/planes.py."""
     tricks, rng = importlib.import_module("what_each_trick_buys"), np.random.default_rng(0)
     weight, bias, image = rng.random((8, 5), np.float32), rng.random(8, np.float32), rng.random(200, np.float32)
     offset = np.array([0, 1, 2, 40, 41, 42, 43, 44])

@@ -7,7 +7,7 @@ convolution does without a column matrix.
 
 import os
 
-from minires.kernels import threads
+from minires.kernels.machine import cores
 from minires.kernels.reference import col2im, im2col
 
 chosen = os.environ.get("MINIRES_KERNELS", "compiled")
@@ -32,17 +32,17 @@ if chosen == "reference":
         sgd_step,
     )
 
-    threads.limit_blas(threads.threads_wanted())
+    cores.limit_blas(cores.threads_wanted())
 elif chosen == "compiled":
-    from minires.kernels import memory
-    from minires.kernels.augmentation import augment
-    from minires.kernels.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
-    from minires.kernels.elementwise import add, relu, relu_backward, sgd_step
-    from minires.kernels.norm import batchnorm_backward, batchnorm_normalise, batchnorm_reductions, batchnorm_statistics
-    from minires.kernels.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
+    from minires.kernels.machine import memory
+    from minires.kernels.compiled.augmentation import augment
+    from minires.kernels.compiled.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
+    from minires.kernels.compiled.elementwise import add, relu, relu_backward, sgd_step
+    from minires.kernels.compiled.norm import batchnorm_backward, batchnorm_normalise, batchnorm_reductions, batchnorm_statistics
+    from minires.kernels.compiled.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
 
     memory.keep_freed_memory()
-    threads.limit_blas(1)
+    cores.limit_blas(1)
 else:
     raise ValueError(f"MINIRES_KERNELS: expected 'reference' or 'compiled', got {chosen!r}.")
 

@@ -6,7 +6,7 @@ Shapes: x (N, C, H, W), y and dy (N, O, Ho, Wo) or (N, C, Ho, Wo). Kernel sizes,
 
 import numpy as np
 
-from minires.kernels.geometry import output_sizes, span
+from minires.kernels.compiled.geometry import output_sizes, span
 
 
 def per_channel(v):

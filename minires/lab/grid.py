@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from minires import kernels
 from minires.checkpoint import CheckpointError, locked, read_log, written_safely
-from minires.kernels.parallel import num_threads
+from minires.kernels.machine.threads import num_threads
 from minires.lab.landscape import Landscape, Surface
 from minires.train import BAR, Interrupted
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.kernels.geometry import options, output_sizes, pair, sides
+from minires.kernels.compiled.geometry import options, output_sizes, pair, sides
 from minires.layer import Layer, Parameter
 
 

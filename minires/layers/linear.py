@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.kernels.geometry import pair
+from minires.kernels.compiled.geometry import pair
 from minires.layer import Layer, Parameter
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.kernels.geometry import half_at_most, options, output_sizes, pair
+from minires.kernels.compiled.geometry import half_at_most, options, output_sizes, pair
 from minires.layer import Layer
 
 

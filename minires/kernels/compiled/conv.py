@@ -1,16 +1,17 @@
-"""Convolution, compiled: one product for all geometries (kernels/planes.py), and a faster one for 3x3."""
+"""Convolution, compiled: one product for all geometries (kernels/compiled/planes.py), and a faster one for 3x3."""
 
 import math
 
 import numpy as np
 
-from minires.kernels import reference, winograd
-from minires.kernels.compiler import as_compiled, compiled
-from minires.kernels.geometry import output_sizes
-from minires.kernels.memory import empty_lines, workspaces
-from minires.kernels.parallel import num_threads, over_parts
-from minires.kernels.plan import find_taps, find_taps_back, jobs, make_plan, parts_of, piece_of
-from minires.kernels.planes import (
+from minires.kernels import reference
+from minires.kernels.compiled import winograd
+from minires.kernels.machine.compiler import as_compiled, compiled
+from minires.kernels.compiled.geometry import output_sizes
+from minires.kernels.machine.memory import empty_lines, workspaces
+from minires.kernels.machine.threads import num_threads, over_parts
+from minires.kernels.compiled.plan import find_taps, find_taps_back, jobs, make_plan, parts_of, piece_of
+from minires.kernels.compiled.planes import (
     FILTERS,
     LARGE,
     NO,

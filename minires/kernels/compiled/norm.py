@@ -8,8 +8,8 @@ first, for where it is large against the deviation, x * scale + shift would canc
 
 import numpy as np
 
-from minires.kernels.compiler import as_compiled, compiled
-from minires.kernels.parallel import over_phases, over_threads
+from minires.kernels.machine.compiler import as_compiled, compiled
+from minires.kernels.machine.threads import over_phases, over_threads
 
 
 def batchnorm_statistics(x):

@@ -1,7 +1,7 @@
 """Compile a kernel once and keep it on disk.
 
 A kernel is a plain serial loop that Numba turns into machine code. (Its own ``parallel=True`` costs twice the compile
-time and hangs after a fork; threads come from kernels/parallel.py.)
+time and hangs after a fork; threads come from kernels/machine/threads.py.)
 
 Environment
 -----------
@@ -55,7 +55,7 @@ def _usable(folder):
 def _cache_folder():
     # Numba's cache notices a changed kernel but not a changed function that it calls: a folder per state of the source.
     source = hashlib.sha256(numba.__version__.encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
         source.update(file.read_bytes())
     for candidate in _cache_candidates():
         folder = candidate / source.hexdigest()[:16]

@@ -11,8 +11,8 @@ nothing and runs in vector lanes.
 
 import numpy as np
 
-from minires.kernels.compiler import as_compiled, compiled
-from minires.kernels.parallel import over_threads
+from minires.kernels.machine.compiler import as_compiled, compiled
+from minires.kernels.machine.threads import over_threads
 from minires.kernels.reference import window_areas
 
 

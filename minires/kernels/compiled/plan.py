@@ -1,7 +1,7 @@
 """What is decided before a convolution begins: how it is cut into pieces, and where each tap finds its pixels.
 
 A plan depends on shapes and on the number of threads alone, so it is made once for each and kept. What planes, taps and
-offsets are says kernels/planes.py; kernels/winograd.py makes plans of its own from the same pieces.
+offsets are says kernels/compiled/planes.py; kernels/compiled/winograd.py makes plans of its own from the same pieces.
 """
 
 import functools
@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from minires.kernels.compiler import compiled
-from minires.kernels.parallel import num_threads
-from minires.kernels.planes import BLOCK, FILTERS, VECTOR, ceil_div, whole_vectors
+from minires.kernels.machine.compiler import compiled
+from minires.kernels.machine.threads import num_threads
+from minires.kernels.compiled.planes import BLOCK, FILTERS, VECTOR, ceil_div, whole_vectors
 
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 FEW = 512  # pixels for a thread, below which threads share out the filters and not the images

@@ -3,9 +3,9 @@
 import numpy as np
 
 from minires.kernels import reference
-from minires.kernels.compiler import as_compiled, compiled
-from minires.kernels.parallel import over_threads
-from minires.kernels.simd import fetch
+from minires.kernels.machine.compiler import as_compiled, compiled
+from minires.kernels.machine.threads import over_threads
+from minires.kernels.machine.vectors import fetch
 
 
 def relu(x):

@@ -29,8 +29,8 @@ from numba._dispatcher import compute_fingerprint
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minires.kernels.compiler import compiled
-from minires.kernels.threads import threads_wanted
+from minires.kernels.machine.compiler import compiled
+from minires.kernels.machine.cores import threads_wanted
 
 MOST_THREADS = 1024
 _THREADS = min(threads_wanted(), MOST_THREADS)

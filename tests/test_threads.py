@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minires.kernels import parallel
-from minires.kernels.compiler import compiled
+from minires.kernels.machine import threads as parallel
+from minires.kernels.machine.compiler import compiled
 
 ONE_STEP = """
 import numpy as np
@@ -226,7 +226,7 @@ def test_a_wrong_number_of_threads_is_named(text):
 
 
 def test_our_variable_comes_before_the_usual_ones():
-    code = "from minires.kernels.parallel import num_threads; print(num_threads())"
+    code = "from minires.kernels.machine.threads import num_threads; print(num_threads())"
     unset = dict(MINIRES_NUM_THREADS=None, NUMBA_NUM_THREADS=None, OMP_NUM_THREADS=None)
     for wanted, environment in {
         "3": {"MINIRES_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"},
@@ -266,7 +266,7 @@ def test_eight_processes_fill_one_cold_cache(tmp_path):
 
 SMALL = """
 import numpy as np
-from minires.kernels import elementwise
+from minires.kernels.compiled import elementwise
 print(elementwise.relu(np.array([-1.0, 2.0], np.float32)))
 """
 

@@ -25,9 +25,9 @@ multiplications; it reaches the processor's peak. Pixels left over, fewer than 4
 
 import numpy as np
 
-from minires.kernels.compiler import compiled
-from minires.kernels.parallel import over_threads
-from minires.kernels.simd import (
+from minires.kernels.machine.compiler import compiled
+from minires.kernels.machine.threads import over_threads
+from minires.kernels.machine.vectors import (
     add,
     add_totals,
     even_lanes,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minires.kernels.compiler import as_compiled, compiled
-from minires.kernels.parallel import over_threads
+from minires.kernels.machine.compiler import as_compiled, compiled
+from minires.kernels.machine.threads import over_threads
 
 
 def augment(images, index, top, left, flip, pad, shift, scale):
