@@ -88,7 +88,7 @@ def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     return dweight
 
 
-# -- shifted rows with the inner loop left to the compiler: these stand in for the two products of kernels/compiled/planes.py --
+# -- shifted rows with the inner loop left to the compiler: these stand in for the two products of planes.py --
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
@@ -122,7 +122,9 @@ def prepare(row):
     done = list(ROWS)[: list(ROWS).index(row) + 1]
     if "memory" not in done:  # minires asks the C library as it is imported: let it find a function that does nothing
         (folder,) = importlib.util.find_spec("minires").submodule_search_locations
-        spec = importlib.util.spec_from_file_location("minires.kernels.machine.memory", f"{folder}/kernels/machine/memory.py")
+        spec = importlib.util.spec_from_file_location(
+            "minires.kernels.machine.memory", f"{folder}/kernels/machine/memory.py"
+        )
         memory = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(memory)
         memory.keep_freed_memory = lambda: None

@@ -16,7 +16,8 @@ FLOORS = [
     ["train", "checkpoint", "weights", "walk", "trace", "bench_torch"],
     ["lab", "plots", "bench", "doctor"],
     ["report"],
-    ["cli", "course"],
+    ["commands", "course"],
+    ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DAILY = {"__init__", "__main__"}  # the top of the package gathers names from everywhere; nobody imports them from there

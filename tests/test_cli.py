@@ -207,7 +207,7 @@ def test_data_fetches_what_is_missing_and_says_what_there_is(capsys, monkeypatch
         asked.update(data_dir=data_dir, data_file=data_file, download=download)
         return [Dataset(np.zeros((n, 3, 32, 32), np.uint8), np.zeros(n, int), ("cat", "dog")) for n in (20, 10)]
 
-    monkeypatch.setattr("minires.cli.load_cifar10", load)
+    monkeypatch.setattr("minires.commands.data.load_cifar10", load)
     (tmp_path / "cifar-10-batches-bin").mkdir()
     status, out, err = run(capsys, "data", "--data-dir", str(tmp_path))
     assert (status, err) == (0, "") and asked == {"data_dir": str(tmp_path), "data_file": None, "download": True}

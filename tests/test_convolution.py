@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minires.kernels import reference
 from minires.kernels.compiled import conv, plan, winograd
-from minires.kernels.machine import threads as parallel
 from minires.kernels.compiled.geometry import output_size
+from minires.kernels.machine import threads as parallel
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}  # of the largest entry
 NAMES = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minires.kernels import reference
 from minires.kernels.compiled import elementwise, norm, pool
-from minires.kernels.machine import threads as parallel
 from minires.kernels.compiled.geometry import output_sizes, pair, span
+from minires.kernels.machine import threads as parallel
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}

@@ -34,12 +34,17 @@ if chosen == "reference":
 
     cores.limit_blas(cores.threads_wanted())
 elif chosen == "compiled":
-    from minires.kernels.machine import memory
     from minires.kernels.compiled.augmentation import augment
     from minires.kernels.compiled.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
     from minires.kernels.compiled.elementwise import add, relu, relu_backward, sgd_step
-    from minires.kernels.compiled.norm import batchnorm_backward, batchnorm_normalise, batchnorm_reductions, batchnorm_statistics
+    from minires.kernels.compiled.norm import (
+        batchnorm_backward,
+        batchnorm_normalise,
+        batchnorm_reductions,
+        batchnorm_statistics,
+    )
     from minires.kernels.compiled.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
+    from minires.kernels.machine import memory
 
     memory.keep_freed_memory()
     cores.limit_blas(1)

@@ -6,10 +6,7 @@ import numpy as np
 
 from minires.kernels import reference
 from minires.kernels.compiled import winograd
-from minires.kernels.machine.compiler import as_compiled, compiled
 from minires.kernels.compiled.geometry import output_sizes
-from minires.kernels.machine.memory import empty_lines, workspaces
-from minires.kernels.machine.threads import num_threads, over_parts
 from minires.kernels.compiled.plan import find_taps, find_taps_back, jobs, make_plan, parts_of, piece_of
 from minires.kernels.compiled.planes import (
     FILTERS,
@@ -24,6 +21,9 @@ from minires.kernels.compiled.planes import (
     scatter,
     turn,
 )
+from minires.kernels.machine.compiler import as_compiled, compiled
+from minires.kernels.machine.memory import empty_lines, workspaces
+from minires.kernels.machine.threads import num_threads, over_parts
 
 
 @compiled

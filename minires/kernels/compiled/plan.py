@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
+from minires.kernels.compiled.planes import BLOCK, FILTERS, VECTOR, ceil_div, whole_vectors
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.threads import num_threads
-from minires.kernels.compiled.planes import BLOCK, FILTERS, VECTOR, ceil_div, whole_vectors
 
 WORKSPACE = 224 * 1024  # numbers that the planes of one piece of work may hold: most of an L2 cache of 1 MB
 FEW = 512  # pixels for a thread, below which threads share out the filters and not the images

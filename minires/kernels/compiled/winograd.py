@@ -39,9 +39,6 @@ import functools
 
 import numpy as np
 
-from minires.kernels.machine.compiler import compiled
-from minires.kernels.machine.memory import workspaces
-from minires.kernels.machine.threads import num_threads, over_parts, over_phases, over_threads
 from minires.kernels.compiled.plan import jobs, parts_of, piece_of, plan_pieces, row_pitch
 from minires.kernels.compiled.planes import (
     AHEAD,
@@ -55,7 +52,20 @@ from minires.kernels.compiled.planes import (
     multiply_transposed,
     whole_vectors,
 )
-from minires.kernels.machine.vectors import add, fetch, lanes, load, load_some, multiply_add, store_some, total_of, zeros
+from minires.kernels.machine.compiler import compiled
+from minires.kernels.machine.memory import workspaces
+from minires.kernels.machine.threads import num_threads, over_parts, over_phases, over_threads
+from minires.kernels.machine.vectors import (
+    add,
+    fetch,
+    lanes,
+    load,
+    load_some,
+    multiply_add,
+    store_some,
+    total_of,
+    zeros,
+)
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 OWN = 224 * 1024  # numbers: kernels at the points are made by each thread for itself, where its L2 can keep them
@@ -334,7 +344,7 @@ def fits(kernel_size, stride, dilation, channels, out_channels, N, out_size):
 
 @functools.lru_cache(maxsize=1024)
 def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_channels, turned=False):
-    """(plan, offset, sizes), as in kernels/compiled/plan.py; ``turned``: the columns of the kernel come last to first."""
+    """(plan, offset, sizes), as in plan.py; ``turned``: the columns of the kernel come last to first."""
     Ho, Wo = out_size
     pitch = row_pitch(Wo, kernel_columns - 1, source_width, left)
     all_tiles = ceil_div(Ho, ROWS)

@@ -1,0 +1,1 @@
+"""The commands of ``minires``: one per file, with its options (``add_options``) and its work (``run``)."""

@@ -1,0 +1,96 @@
+"""Say what is in an image, with weights from a file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from minires.checkpoint import CheckpointError, load_inputs
+from minires.commands.arguments import UsageError
+from minires.data.classes import class_names
+from minires.data.images import PREPROCESSING, Preprocessing, preprocessing
+from minires.networks import network
+from minires.weights import classes_of, load_weights, read_weights
+
+
+def add_options(parser):
+    add = parser.add_argument
+    add("net", metavar="NET", help="names as above")
+    add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
+    add("--weights", required=True, metavar="FILE", help=".npz, .safetensors, or a run's checkpoint.npz")
+    add(
+        "--preprocess",
+        choices=list(PREPROCESSING),
+        help="whose mean and standard deviation (default: those kept in a checkpoint, else going by the names in FILE)",
+    )
+    add("--classes", metavar="FILE", help="names of the classes, one a line (default: by their number)")
+    add("--top", type=int, default=5, metavar="N", help="how many classes to show (default 5)")
+
+
+def run(options):
+    if options.top < 1:
+        raise UsageError(f"--top: expected at least 1, got {options.top}")
+    net = network(options.net, classes=classes_of(read_weights(options.weights)), rng=0)
+    found, classes = load_weights(net, options.weights), net.parameters()[-1].data.size
+    inputs = _inputs(options.weights)
+    prepare, how = _preparation(options, inputs, found.source, classes)
+    names = _class_names(options, inputs, classes)
+    print(f"{options.net}: {found}.\nImages prepared as {how}.")
+    net.eval()
+    for path in options.images:
+        with net.without_caches():
+            (logits,) = net.forward(prepare(path)).astype(np.float64)
+        if not np.isfinite(logits).all():
+            raise UsageError(f"{path}: the net answers NaN or infinity. Are the numbers in {options.weights} finite?")
+        probabilities = np.exp(logits - logits.max())
+        probabilities /= probabilities.sum()
+        print(f"\n{path}")
+        for label in np.argsort(-probabilities, kind="stable")[: options.top]:
+            print(f"{probabilities[label]:8.2%}  {names[label]}")
+    return 0
+
+
+def _inputs(path):
+    """How the images of a training run became x, if its checkpoint says so."""
+    try:
+        return load_inputs(path)
+    except CheckpointError:  # weights from elsewhere
+        return None
+
+
+# Whose preprocessing goes with whose names and how many classes.
+USUAL = {
+    ("torchvision", 1000): "imagenet",
+    ("torchvision", 10): "chenyaofo",
+    ("torchvision", 100): "cifar100",
+    ("akamaster", 10): "akamaster",
+    ("minires", 10): "mean-image",
+}
+
+
+def _preparation(options, inputs, source, classes):
+    """(Preprocessing, what to call it)."""
+    if options.preprocess:
+        return preprocessing(options.preprocess), options.preprocess
+    if inputs:
+        shift, scale = inputs["normalisation"]
+        return Preprocessing(shift.shape[-1], shift.shape[-1], shift, scale), "those of the run were"
+    if (source, classes) not in USUAL:
+        raise UsageError(
+            f"{options.weights}: nothing says how its images were prepared. "
+            f"Give --preprocess, one of {', '.join(PREPROCESSING)}."
+        )
+    how = USUAL[source, classes]
+    return preprocessing(how), f"{how} (a guess from the names in the file; --preprocess chooses)"
+
+
+def _class_names(options, inputs, classes):
+    names = inputs["classes"] if inputs else class_names(classes)
+    if options.classes:
+        try:
+            names = Path(options.classes).read_text(encoding="utf-8-sig").split("\n")
+        except UnicodeDecodeError:
+            raise UsageError(f"--classes: {options.classes} is not a text file, one name a line") from None
+        names = [name.strip() for name in names if name.strip()]
+    if len(names) != classes:
+        raise UsageError(f"--classes: expected {classes} names, one a line, got {len(names)}")
+    return names
