@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 
-from minires.data import Dataset, batches, cifar10, find_cifar10, load_cifar10, synthetic
+from minires.data import Dataset, batches, cifar10, endless, find_cifar10, load_cifar10, synthetic
 from minires.kernels import reference
 from minires.kernels.compiled import augmentation
 
@@ -509,6 +509,16 @@ def test_a_seed_gives_the_same_epoch_and_the_next_epoch_differs():
     assert any((a != b).any() for (a, _), (b, _) in zip(first, second))
 
 
+def test_endless_batches_are_epoch_after_epoch_of_one_generator():
+    dataset, rng = some_dataset(20), np.random.default_rng(7)
+    epochs = [batch for _ in range(3) for batch in batches(dataset, 6, rng, normalise="channel")]
+    for (x, labels), (x_again, labels_again) in zip(epochs, endless(dataset, 6, 7, normalise="channel")):
+        np.testing.assert_array_equal(x, x_again)
+        np.testing.assert_array_equal(labels, labels_again)
+    with pytest.raises(ValueError, match="expected batch_size to be a whole number >= 1, got 0"):
+        endless(dataset, 0, rng)
+
+
 @pytest.mark.parametrize("start", [0, 1, 3, 4, 9])
 def test_an_epoch_can_be_entered_in_the_middle(start):
     dataset, rngs = some_dataset(20), [np.random.default_rng(7) for _ in range(2)]
@@ -545,11 +555,11 @@ def test_images_are_not_written_to():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"size": 0}, "expected size to be a whole number >= 1, got 0"),
-        ({"size": 2.5}, "expected size to be a whole number >= 1, got 2.5"),
-        ({"size": 4, "start": -1}, "expected start to be a whole number >= 0, got -1"),
-        ({"size": 11, "drop_last": True}, "expected a size up to 10, .* with drop_last, got 11"),
-        ({"size": 4, "normalise": "mean"}, "expected normalise='pixel_mean' or 'channel', got 'mean'"),
+        ({"batch_size": 0}, "expected batch_size to be a whole number >= 1, got 0"),
+        ({"batch_size": 2.5}, "expected batch_size to be a whole number >= 1, got 2.5"),
+        ({"batch_size": 4, "start": -1}, "expected start to be a whole number >= 0, got -1"),
+        ({"batch_size": 11, "drop_last": True}, "expected a batch_size up to 10, .* with drop_last, got 11"),
+        ({"batch_size": 4, "normalise": "mean"}, "expected normalise='pixel_mean' or 'channel', got 'mean'"),
     ],
 )
 def test_batches_names_a_wrong_argument_at_once(arguments, message):

@@ -78,7 +78,7 @@ def test_it_does_what_the_loop_of_a_notebook_does():
         optimizer = SGD(net.parameters(), lr=0.1, momentum=0.9)
         rng = np.random.default_rng(3)
         for _ in range(2):
-            for x, labels in batches(TRAIN, size=16, rng=rng):
+            for x, labels in batches(TRAIN, batch_size=16, rng=rng):
                 logits = net.forward(x)
                 loss, dlogits = softmax_cross_entropy(logits, labels)
                 net.zero_grad()

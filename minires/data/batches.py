@@ -1,5 +1,7 @@
 """From a Dataset to the batches of one epoch: shuffled, cropped, mirrored, normalised."""
 
+from itertools import chain, count
+
 import numpy as np
 
 from minires import kernels
@@ -8,7 +10,7 @@ from minires.data.dataset import Dataset
 PAD = 4  # pixels on every side, from which a crop of the original size is cut
 
 
-def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", start=0, drop_last=False):
+def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mean", start=0, drop_last=False):
     """Yield one epoch of (x, labels).
 
     With ``rng`` the images come in random order and, as in the papers, each padded with 4 zero pixels on all sides,
@@ -22,8 +24,8 @@ def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", st
     Parameters
     ----------
     dataset : Dataset
-    size : int
-        Images in a batch. The last batch of an epoch is smaller where the images do not come out even.
+    batch_size : int
+        Images per batch. The last batch of an epoch is smaller where the images do not come out even.
     rng : numpy.random.Generator or int, optional
     augment : bool, default True
         False: shuffle only.
@@ -48,7 +50,7 @@ def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", st
     --------
     >>> from minires.data import synthetic
     >>> train_set, test_set = synthetic(train_size=200, test_size=50)
-    >>> [len(labels) for x, labels in batches(train_set, size=128, rng=1)]
+    >>> [len(labels) for x, labels in batches(train_set, batch_size=128, rng=1)]
     [128, 72]
     """
     if not isinstance(dataset, Dataset):
@@ -56,10 +58,12 @@ def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", st
             f"batches: expected a Dataset, got {type(dataset).__name__}. Use Dataset(images, labels, classes), or "
             "train_set and test_set of load_cifar10() and synthetic()."
         )
-    size, start = _whole("size", size, least=1), _whole("start", start, least=0)
+    batch_size, start = _whole("batch_size", batch_size, least=1), _whole("start", start, least=0)
     N = len(dataset)
-    if drop_last and size > N:
-        raise ValueError(f"batches: expected a size up to {N}, the images of {dataset!r}, with drop_last, got {size}.")
+    if drop_last and batch_size > N:
+        raise ValueError(
+            f"batches: expected a batch_size up to {N}, the images of {dataset!r}, with drop_last, got {batch_size}."
+        )
     shift, scale = normalisation(dataset, normalise)
 
     order, top, left, flip = np.arange(N), np.full(N, PAD), np.full(N, PAD), np.zeros(N, bool)
@@ -69,16 +73,32 @@ def batches(dataset, size, rng=None, *, augment=True, normalise="pixel_mean", st
         if augment:
             top, left = rng.integers(0, 2 * PAD + 1, size=(2, N))
             flip = rng.integers(0, 2, size=N).astype(bool)
-    end = N - N % size if drop_last else N
+    end = N - N % batch_size if drop_last else N
 
     def stream():
-        for first in range(start * size, end, size):
-            now = slice(first, first + size)
+        for first in range(start * batch_size, end, batch_size):
+            now = slice(first, first + batch_size)
             index = order[now]
             x = kernels.augment(dataset.images, index, top[now], left[now], flip[now], PAD, shift, scale)
             yield x, dataset.labels[index]
 
     return stream()
+
+
+def endless(dataset, batch_size, rng, **options):
+    """Yield batches for ever, epoch after epoch, each in an order of its own; ``options`` are those of ``batches``.
+
+    Examples
+    --------
+    >>> from itertools import islice
+    >>> from minires.data import synthetic
+    >>> train_set, test_set = synthetic(train_size=200, test_size=50)
+    >>> [len(labels) for x, labels in islice(endless(train_set, batch_size=128, rng=1), 5)]
+    [128, 72, 128, 72, 128]
+    """
+    rng = np.random.default_rng(rng)  # made once: a seed shall not give the same epoch again and again
+    epochs = (batches(dataset, batch_size, rng, **options) for _ in count())
+    return chain(next(epochs), chain.from_iterable(epochs))  # the first one at once, for its errors
 
 
 def normalisation(dataset, normalise):
