@@ -4,8 +4,6 @@ Every layer is a class with a ``forward`` and a hand-written ``backward``. What 
 imported from here; the rest from where it lives (``minires.networks``, ``minires.optim``, ...).
 """
 
-__version__ = "0.1.0"  # first: files below ask for it
-
 from minires.gradcheck import GradientError, check_layer, check_loss
 from minires.layer import Buffer, Layer, Parameter
 from minires.layers import (
@@ -41,6 +39,7 @@ from minires.networks import (
 )
 from minires.optim import SGD
 from minires.probe import Probe, gradient_flow
+from minires.version import VERSION as __version__  # noqa: F401
 from minires.walk import summary
 
 __all__ = [

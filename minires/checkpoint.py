@@ -23,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minires import __version__, kernels
+from minires import kernels
 from minires.kernels.machine.threads import num_threads
+from minires.version import VERSION
 
 FORMAT = 1
 
@@ -415,7 +416,7 @@ def machine():
         "platform": platform.platform(),
         "versions": {
             "python": platform.python_version(),
-            "minires": __version__,
+            "minires": VERSION,
             **{name: metadata.version(name) for name in ("numpy", "numba")},
         },
     }

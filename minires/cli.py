@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from minires import __version__
 from minires.commands import bench, check, data, doctor, predict, report, summary, trace
 from minires.commands.arguments import UsageError
+from minires.version import VERSION
 
 COMMANDS = [data, summary, bench, predict, check, trace, report, doctor]  # in the order of minires --help
 
@@ -42,7 +42,7 @@ def _parser():
         "  minires check scale.py:Scale --input 2,3,8,8",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"minires {__version__}")
+    parser.add_argument("--version", action="version", version=f"minires {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     for command in COMMANDS:
         sub = commands.add_parser(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires import __version__, kernels
+from minires import kernels
 from minires.checkpoint import machine
 from minires.data import find_cifar10
 from minires.gradcheck import check_layer
@@ -17,13 +17,14 @@ from minires.layers import Conv2d
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet
 from minires.optim import SGD
+from minires.version import VERSION
 
 
 def examine():
     """Print what is installed and whether a derivative and a small training work; return whether both do."""
     about = machine()
     blas = np.show_config(mode="dicts")["Build Dependencies"].get("blas", {})
-    _say("minires", f"{__version__} in {Path(__file__).parent}")
+    _say("minires", f"{VERSION} in {Path(__file__).parent}")
     _say("python", f"{platform.python_version()} in {sys.prefix}")
     for name in ("numpy", "numba", "matplotlib", "tqdm"):
         _say(name, _version(name))

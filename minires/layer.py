@@ -27,6 +27,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from minires.checks import some
+
 
 class _Member:
     """What a Layer finds among its attributes."""
@@ -174,7 +176,7 @@ class Layer(_Member):
         unexpected = [name for name in state if name not in members]
         if strict and (missing or unexpected):
             raise KeyError(
-                f"load_state_dict: missing {_some(missing)}; unexpected {_some(unexpected)}. "
+                f"load_state_dict: missing {some(missing)}; unexpected {some(unexpected)}. "
                 "Is it the same network, with the same depth and shortcut? strict=False loads what fits."
             )
         for name in members.keys() & state.keys():
@@ -289,12 +291,6 @@ class Layer(_Member):
 
     def __repr__(self):
         return f"{type(self).__name__}()"
-
-
-def _some(names, most=5):
-    if not names:
-        return "nothing"
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _likely_cause(got, wanted):

@@ -8,7 +8,7 @@ import base64
 import io
 from html import escape
 
-from minires import __version__
+from minires.version import VERSION
 
 # Light and dark. Text on any of the grounds has a contrast of at least 4.5 (WCAG 2, level AA); a test measures it.
 COLOURS = {
@@ -96,7 +96,7 @@ def document(title, body, by):
     """
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-{_generator(by)} {__version__}">
+{_generator(by)} {VERSION}">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body><main>
 {body}

@@ -48,8 +48,8 @@ def test_a_wrong_depth_is_answered_with_the_rule(build, depth, message):
     [
         (lambda: imagenet_resnet(20), "imagenet_resnet: expected depth 18, 34, 50, 101, 152, got 20"),
         (lambda: imagenet_resnet(18, shortcut=None), "imagenet_resnet: shortcut=None is the plain network"),
-        (lambda: cifar_plain(20, 0), "classes: expected a whole number of at least 1, got 0. Is it the seed"),
-        (lambda: imagenet_resnet(18, classes=10.0), "classes: expected a whole number .* got 10.0"),
+        (lambda: cifar_plain(20, 0), "expected classes, a whole number of at least 1, got 0. Is it the seed"),
+        (lambda: imagenet_resnet(18, classes=10.0), "expected classes, a whole number .* got 10.0"),
         (lambda: imagenet_plain(50), "imagenet_plain: expected depth 18, 34, got 50"),
         (lambda: imagenet_wide(18), "imagenet_wide: expected depth 50, 101, 152, got 18"),
         (lambda: wide_resnet(28, 0), "expected k, a whole number of at least 1, got 0. WRN-28-10 has k = 10"),

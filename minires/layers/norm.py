@@ -3,6 +3,7 @@
 import numpy as np
 
 from minires import kernels
+from minires.checks import real, whole
 from minires.layer import Buffer, Layer, Parameter
 
 
@@ -62,9 +63,8 @@ class BatchNorm2d(Layer):
     """
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
-        if not hasattr(num_features, "__index__") or num_features < 1:
-            raise ValueError(f"BatchNorm2d: expected num_features, a whole number of at least 1, got {num_features}.")
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features = num_features = whole("BatchNorm2d", "num_features", num_features, least=1)
+        self.eps, self.momentum = real("BatchNorm2d", "eps", eps, least=0), real("BatchNorm2d", "momentum", momentum)
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))

@@ -22,6 +22,7 @@ from functools import partial
 
 import numpy as np
 
+from minires.checks import is_whole, whole
 from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
 from minires.networks.blocks import basic_block, conv3x3
 from minires.networks.foreign import in_own_names
@@ -102,14 +103,13 @@ def cifar_network(blocks, block, widths, classes=10, rng=None, preactivation=Fal
 
 def classifier(channels, classes, rng):
     """Return the end of a network: the mean over the image, and a linear layer."""
-    if not isinstance(classes, (int, np.integer)) or classes < 1:
-        raise ValueError(f"classes: expected a whole number of at least 1, got {classes!r}. Is it the seed? Use rng=.")
+    classes = whole("network", "classes", classes, least=1, hint="Is it the seed? Use rng=.")
     return dict(pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
 
 
 def blocks_a_stage(depth, step, rest=2, examples=DEPTHS):
     """Solve depth = step * n + rest for n."""
-    n, left = divmod(depth - rest, step) if isinstance(depth, (int, np.integer)) else (0, 0)
+    n, left = divmod(depth - rest, step) if is_whole(depth) else (0, 0)
     if n < 1 or left:
         near = f" The nearest are {step * n + rest} and {step * (n + 1) + rest}." if n >= 1 else ""
         rule = f"{step}n + {rest} with a whole n >= 1, such as {', '.join(map(str, examples))}"

@@ -7,6 +7,8 @@ theirs. A network that ``cifar_network`` or ``imagenet_network`` built therefore
 import re
 from dataclasses import dataclass
 
+from minires.checks import some
+
 # For each project, patterns in our names and what takes their place in its names, one after another.
 NAMES = {
     "minires": [],
@@ -115,10 +117,6 @@ def in_own_names(own, state, strict):
     return {name: state[theirs] for name, theirs in match.loaded.items()} | {
         name: state[name] for name in match.unexpected
     }
-
-
-def some(names, most=5):
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
 
 
 def _pairs(names):

@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 
+from minires.checks import whole
 from minires.layers import (
     Conv2d,
     Flatten,
@@ -123,8 +124,7 @@ def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=No
     >>> highway_mlp(10, rng=0).forward(np.zeros((2, 3, 32, 32))).shape
     (2, 10)
     """
-    if not isinstance(depth, (int, np.integer)) or depth < 2:
-        raise ValueError(f"highway_mlp: expected depth, a whole number of at least 2, such as 10 or 50; got {depth!r}.")
+    depth = whole("highway_mlp", "depth", depth, least=2, hint="The paper's are 10, 20, 50 and 100.")
     rng = np.random.default_rng(rng)
     layer = partial(highway, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
     first = Linear(in_features, width, rng=rng)

@@ -25,8 +25,7 @@ References
 
 from functools import partial
 
-import numpy as np
-
+from minires.checks import is_whole, whole
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
 from minires.networks.cifar import WIDTHS, blocks_a_stage, cifar_network
@@ -69,7 +68,7 @@ def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None)
 
 def bottleneck_by_depth(depth, bottleneck=None):
     """Whether a network of [He2016] has bottlenecks: from 164 layers on, unless said otherwise."""
-    return isinstance(depth, (int, np.integer)) and depth >= 164 if bottleneck is None else bottleneck
+    return is_whole(depth) and depth >= 164 if bottleneck is None else bottleneck
 
 
 def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None):
@@ -95,8 +94,7 @@ def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None):
     >>> sum(p.data.size for p in wide_resnet(16, 4, rng=0).parameters())
     2748890
     """
-    if not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"wide_resnet: expected k, a whole number of at least 1, got {k!r}. WRN-28-10 has k = 10.")
+    k = whole("wide_resnet", "k", k, least=1, hint="WRN-28-10 has k = 10.")
     blocks = blocks_a_stage(depth, 6, rest=4, examples=(16, 22, 28, 40))
     block = partial(preact_block, dropout=dropout)
     return cifar_network(blocks, block, [k * width for width in WIDTHS], classes, rng, preactivation=True)

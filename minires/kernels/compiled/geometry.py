@@ -6,6 +6,8 @@ A kernel of k taps, d pixels apart, spans d*(k-1) + 1 pixels. On a row of ``size
     floor((size + before + after - d*(k-1) - 1) / s) + 1     places.
 """
 
+from minires.checks import InvalidArgument, is_whole
+
 
 def pair(name, value, least=1):
     """Return ``value``, an int or a pair of ints, as the pair (vertical, horizontal).
@@ -14,8 +16,8 @@ def pair(name, value, least=1):
     (2, 2)
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(sizes) != 2 or not all(hasattr(size, "__index__") and size >= least for size in sizes):
-        raise ValueError(f"{name}: expected a whole number of at least {least}, or a pair of them, got {value!r}.")
+    if len(sizes) != 2 or not all(is_whole(size) and size >= least for size in sizes):
+        raise InvalidArgument(f"{name}: expected a whole number of at least {least}, or a pair of them, got {value!r}.")
     return int(sizes[0]), int(sizes[1])
 
 
