@@ -16,7 +16,8 @@ import sys
 import numpy as np
 from experiment import batch_of, errors_in_one_line, keep, lab_parser, load_data, positive, setting, subjects
 
-from minires.checkpoint import CheckpointError, written_safely
+from minires.checkpoint import CheckpointError
+from minires.files import written_safely
 from minires.kernels.machine.threads import num_threads
 from minires.lab.grid import landscapes
 from minires.lab.landscape import (

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from minires import kernels
+from minires.files import locked, previous, set_aside, written_safely
 from minires.kernels.machine.threads import num_threads
 from minires.version import VERSION
 
@@ -166,7 +167,7 @@ def _read(path):
         raise
     except Exception as error:  # zipfile, NumPy and json raise a dozen kinds for a damaged file
         raise CheckpointError(
-            f"{path}: damaged or cut short ({error}). Restore it from a copy, such as {_previous(path).name}, "
+            f"{path}: damaged or cut short ({error}). Restore it from a copy, such as {previous(path).name}, "
             "or delete it and start again."
         ) from None
     if about.get("format") != FORMAT:
@@ -189,33 +190,6 @@ def _missing(what):
 def _names(names, most=3):
     names = list(names)
     return (", ".join(names[:most]) + (" ..." if len(names) > most else "")) or "nothing"
-
-
-def _previous(path):
-    return path.with_name(path.name + ".previous")
-
-
-@contextmanager
-def written_safely(path, keep_previous=False):
-    """Open a new file that takes the place of ``path`` when it is complete and on the disk, and never before."""
-    new = path.with_name(path.name + ".new")
-    try:
-        with open(new, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if keep_previous and path.exists():
-            os.replace(path, _previous(path))
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the renaming itself is on the disk once the folder is
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 # -- run folders ----------------------------------------------------------------------------------------------
@@ -258,7 +232,7 @@ class Run:
     def open(self, config):
         """Own the folder while the ``with`` lasts: one process at a time, and Ctrl-C waits for the end of a step."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder), self._signals_wait():
+        with owned(self.folder), self._signals_wait():
             self._about = self._checked({**self.config, **config})
             try:
                 yield self
@@ -269,18 +243,17 @@ class Run:
 
     def restore(self, **objects):
         """Load the latest whole checkpoint into ``net=, optimizer=, ...``; return the progress, {} if there is none."""
-        path, previous, progress = self.checkpoint_path, _previous(self.checkpoint_path), {}
+        path, before, progress = self.checkpoint_path, previous(self.checkpoint_path), {}
         try:
-            if path.exists() or previous.exists():
+            if path.exists() or before.exists():
                 progress = load_checkpoint(path, **objects)
         except CheckpointError as error:
-            if not previous.exists():
+            if not before.exists():
                 raise
-            progress = load_checkpoint(previous, **objects)
+            progress = load_checkpoint(before, **objects)
             if path.exists():
-                damaged = path.with_name(path.name + ".damaged")
-                os.replace(path, damaged)
-                print(f"minires: {error} Kept as {damaged.name}; going on from {previous.name}.", file=sys.stderr)
+                damaged = set_aside(path, "damaged")
+                print(f"minires: {error} Kept as {damaged.name}; going on from {before.name}.", file=sys.stderr)
         # Lines after the checkpoint belong to steps that will be done again.
         self.lines = [line for line in read_log(self.log_path) if line["step"] <= progress.get("step", -1)]
         return progress
@@ -385,24 +358,15 @@ def read_run_json(folder):
 
 
 @contextmanager
-def locked(folder):
-    """Refuse a folder that another process is writing to. The system forgets the lock of a process that died."""
-    with open(folder / ".lock", "a+b") as file:
+def owned(folder):
+    """Refuse a folder that another process is writing to."""
+    with ExitStack() as stack:
         try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
+            stack.enter_context(locked(folder / ".lock"))
+        except BlockingIOError:
             raise CheckpointError(
                 f"{folder}: another process is at work there. Wait for it, or choose another folder."
             ) from None
-        except OSError:  # a file system without locks
-            pass
         yield
 
 

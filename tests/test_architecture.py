@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minires"
 FLOORS = [
-    ["checks", "version"],
+    ["checks", "files", "version"],
     ["layer", "kernels"],
     ["layers", "losses", "optim", "data", "page"],
     ["networks", "probe", "gradcheck"],

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minires.checkpoint import CheckpointError, locked
+from minires.checkpoint import CheckpointError, owned
 from minires.data.dataset import Dataset
 from minires.lab import grid
 from minires.lab.grid import landscapes
@@ -198,7 +198,7 @@ def test_other_weights_layers_threads_and_files_are_refused(net, batch, tmp_path
 
 
 def test_a_folder_at_which_another_process_is_at_work_is_refused(net, batch, tmp_path):
-    with locked(tmp_path), pytest.raises(CheckpointError, match="another process is at work there"):
+    with owned(tmp_path), pytest.raises(CheckpointError, match="another process is at work there"):
         landscapes({"plane": plane(net)}, *batch, folder=tmp_path, bar=False)
 
 

@@ -8,7 +8,7 @@ import traceback
 from difflib import get_close_matches
 from pathlib import Path
 
-from minires.checkpoint import written_safely
+from minires.files import written_safely
 from minires.layer import Layer
 from minires.networks import network
 from minires.page import is_made_by

@@ -23,7 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from minires import kernels
-from minires.checkpoint import CheckpointError, locked, read_log, written_safely
+from minires.checkpoint import CheckpointError, owned, read_log
+from minires.files import written_safely
 from minires.kernels.machine.threads import num_threads
 from minires.lab.landscape import Landscape, Surface
 from minires.train import BAR, Interrupted
@@ -148,7 +149,7 @@ def _kept(folder, settings):
         return
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder), ExitStack() as stack:
+    with owned(folder), ExitStack() as stack:
         paths = {name: folder / f"{name}.jsonl" for name in settings}
         done = {name: _read(path, settings[name]) for name, path in paths.items()}  # all, before one is written to
         files = {}
