@@ -47,8 +47,10 @@ def real(who, name, value, least=None, most=None, above=None, hint=""):
 
 def is_real(value):
     """Whether it is a number that is neither NaN nor infinite as a float; a bool and "0.1" are none."""
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.timedelta64)):
+        return False
     try:
-        return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.timedelta64)) and math.isfinite(value)
+        return math.isfinite(value)
     except OverflowError:  # 10**400
         return False
 

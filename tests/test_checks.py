@@ -13,7 +13,9 @@ def test_a_whole_number_of_any_width_becomes_an_int(kind):
     assert type(whole("f", "n", kind(3), least=3, most=3)) is int
 
 
-@pytest.mark.parametrize("value", [True, np.True_, 3.0, np.float32(3), "3", None, [3], np.array(3), 3 + 0j, np.timedelta64(3), -1, 8])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, 3.0, np.float32(3), "3", None, [3], np.array(3), 3 + 0j, np.timedelta64(3), -1, 8]
+)
 def test_what_is_no_whole_number_or_out_of_range_is_refused_in_one_line(value):
     with pytest.raises(ValueError, match="^f: expected n, a whole number from 0 to 7, got [^\n]*[.] Why[?]$"):
         whole("f", "n", value, most=7, hint="Why?")
