@@ -203,14 +203,15 @@ def test_wrong_uses_are_answered_in_one_line(capsys, arguments, message):
 def test_data_fetches_what_is_missing_and_says_what_there_is(capsys, monkeypatch, tmp_path):
     asked = {}
 
-    def load(data_dir, data_file, download):
-        asked.update(data_dir=data_dir, data_file=data_file, download=download)
+    def load(dataset, data_dir, data_file, download):
+        asked.update(dataset=dataset, data_dir=data_dir, data_file=data_file, download=download)
         return [Dataset(np.zeros((n, 3, 32, 32), np.uint8), np.zeros(n, int), ("cat", "dog")) for n in (20, 10)]
 
-    monkeypatch.setattr("minires.commands.data.load_cifar10", load)
+    monkeypatch.setattr("minires.commands.data.load", load)
     (tmp_path / "cifar-10-batches-bin").mkdir()
     status, out, err = run(capsys, "data", "--data-dir", str(tmp_path))
-    assert (status, err) == (0, "") and asked == {"data_dir": str(tmp_path), "data_file": None, "download": True}
+    place = {"data_dir": str(tmp_path), "data_file": None}
+    assert (status, err) == (0, "") and asked == {"dataset": "cifar10", **place, "download": True}
     assert f"{tmp_path / 'cifar-10-batches-bin'}, whole: 20 training and 10 test images" in out and "cat, dog" in out
 
 

@@ -1,27 +1,46 @@
-"""Datasets: their checks, the synthetic set, CIFAR-10 from every form it comes in, and the batches of an epoch."""
+"""Datasets: their checks, the synthetic set, CIFAR and MNIST in each form they come in, the batches of an epoch."""
 
+import gzip
 import hashlib
 import io
 import os
 import pickle
+import re
 import struct
 import tarfile
+import zipfile
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minires.data import Dataset, batches, cifar10, endless, find_cifar10, load_cifar10, synthetic
+from minires.cli import main
+from minires.data import (
+    SOURCES,
+    Dataset,
+    archives,
+    batches,
+    endless,
+    find,
+    find_cifar10,
+    load,
+    load_cifar10,
+    sources,
+    synthetic,
+)
+from minires.data.classes import class_names
 from minires.kernels import reference
 from minires.kernels.compiled import augmentation
 
 
-def some_images(N, size=32, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (N, 3, size, size), np.uint8)
+def some_images(N, size=32, seed=0, channels=3):
+    return np.random.default_rng(seed).integers(0, 256, (N, channels, size, size), np.uint8)
 
 
-def some_dataset(N=10, size=8, **options):
-    return Dataset(some_images(N, size), np.arange(N) % 3, ["a", "b", "c"], **options)
+def some_dataset(N=10, size=8, channels=3, **options):
+    return Dataset(some_images(N, size, channels=channels), np.arange(N) % 3, ["a", "b", "c"], **options)
 
 
 # -- Dataset ----------------------------------------------------------------------------------------------------
@@ -31,8 +50,10 @@ def some_dataset(N=10, size=8, **options):
     "images, labels, message",
     [
         (np.zeros((2, 3, 4, 4), np.float32), [0, 1], r"images of uint8, 0 to 255, got float32. .*255 \* images"),
-        (np.zeros((2, 4, 4, 3), np.uint8), [0, 1], r"\(N, 3, H, W\), got \(2, 4, 4, 3\). Is it NHWC"),
-        (np.zeros((0, 3, 4, 4), np.uint8), [], r"\(N, 3, H, W\), got \(0, 3, 4, 4\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0, 1], r"\(N, C, H, W\), got \(2, 4, 4, 3\). Is it NHWC"),
+        (np.zeros((2, 28, 28, 1), np.uint8), [0, 1], r"got \(2, 28, 28, 1\). Is it NHWC"),
+        (np.zeros((2, 28, 28), np.uint8), [0, 1], r"got \(2, 28, 28\). Are they grey\? Use images\[:, None\]"),
+        (np.zeros((0, 3, 4, 4), np.uint8), [], r"\(N, C, H, W\), got \(0, 3, 4, 4\)"),
         (np.zeros((2, 3, 4, 4), np.uint8), [0.0, 1.0], "labels that are whole numbers, got float64"),
         (np.zeros((2, 3, 4, 4), np.uint8), [0, 1, 2], r"expected 2 labels, one for each image, got shape \(3,\)"),
         (np.zeros((2, 3, 4, 4), np.uint8), [0, 3], r"labels 0 to 2 \(there are 3 classes\), got 3 for image 1"),
@@ -49,8 +70,9 @@ def test_a_test_set_must_have_images_of_the_size_of_its_training_set():
         some_dataset(size=6, train=some_dataset(size=8))
 
 
-def test_statistics_are_those_of_the_images():
-    dataset = some_dataset(700, size=5)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_statistics_are_those_of_the_images(channels):
+    dataset = some_dataset(700, size=5, channels=channels)
     floats = dataset.images.astype(np.float64)
     mean, std = dataset.channel_mean_std
     np.testing.assert_allclose(dataset.pixel_mean, floats.mean(axis=0), rtol=1e-6)
@@ -104,21 +126,23 @@ def test_colours_say_little_about_the_synthetic_class():
 
 @pytest.mark.parametrize("wrong", [{"train_size": 0}, {"test_size": 2.5}, {"seed": -1}, {"seed": None}])
 def test_synthetic_names_a_wrong_argument(wrong):
-    with pytest.raises(ValueError, match=f"synthetic: expected {next(iter(wrong))} to be a whole number"):
+    with pytest.raises(ValueError, match=f"synthetic: expected {next(iter(wrong))}, a whole number"):
         synthetic(**{"train_size": 10, "test_size": 10, **wrong})
 
 
 # -- CIFAR-10 ---------------------------------------------------------------------------------------------------
 
 RECORDS = 3
+BATCHES = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """Batches of three images, and a user's folder with nothing in it."""
-    monkeypatch.setattr(cifar10, "RECORDS", RECORDS)
-    for name in ("MINIRES_DATA", "MINIRES_CIFAR10_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name, source in SOURCES.items():
+        monkeypatch.setitem(SOURCES, name, replace(source, train=5 * RECORDS, test=RECORDS))
+        monkeypatch.delenv(f"MINIRES_{name.upper().replace('-', '_')}_URL", raising=False)
+    monkeypatch.delenv("MINIRES_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
@@ -129,7 +153,7 @@ IMAGES, LABELS = some_images(6 * RECORDS), (np.arange(6 * RECORDS) % 10).astype(
 def binary_files():
     """{name: bytes} of the six files of the binary version."""
     records = np.c_[LABELS, IMAGES.reshape(len(IMAGES), -1)]
-    return {f"{name}.bin": r.tobytes() for name, r in zip(cifar10.BATCHES, np.split(records, 6))}
+    return {f"{name}.bin": r.tobytes() for name, r in zip(BATCHES, np.split(records, 6))}
 
 
 def write_folder(folder, **changed):
@@ -149,10 +173,10 @@ def write_archive(path, files, folder):
     return path
 
 
-def make_official(monkeypatch, path):
+def make_official(monkeypatch, path, name="cifar10"):
     """Take this archive for the official one."""
-    monkeypatch.setattr(cifar10, "SIZE", path.stat().st_size)
-    monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    known = {SOURCES[name].forms[0].archive: (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())}
+    monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], files=known))
     return path
 
 
@@ -205,7 +229,7 @@ def test_without_a_home_nothing_is_found_and_the_download_asks_for_a_folder(home
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(cifar10.Path, "home", homeless)
+    monkeypatch.setattr(Path, "home", homeless)
     assert find_cifar10() is None
     with pytest.raises(FileNotFoundError, match="no CIFAR-10 in any place known"):
         load_cifar10()
@@ -221,9 +245,9 @@ def test_the_download_goes_to_the_data_folder_and_is_read(archive, home, monkeyp
         path.parent.mkdir(parents=True)
         return archive.rename(path)
 
-    monkeypatch.setattr(cifar10, "fetch", fetch)
+    monkeypatch.setattr(sources, "fetch", fetch)
     assert_is_cifar10(load_cifar10(data_dir=home / "new", download=True))
-    assert asked == [(cifar10.URL, cifar10.SIZE, cifar10.SHA256)]
+    assert asked == [(f"{sources.TORONTO}{archive.name}", *SOURCES["cifar10"].files[archive.name])]
     assert "This server is slow: up to an hour" in capsys.readouterr().err
     assert_is_cifar10(load_cifar10(data_dir=home / "new", download=True))
     assert len(asked) == 1
@@ -256,8 +280,8 @@ def test_a_truncated_archive_is_refused_before_it_is_opened(archive, monkeypatch
     "change, message",
     [
         ({"data_batch_2.bin": b"short"}, "data_batch_2.bin: expected 9,219 bytes, got 5"),
-        ({"data_batch_2.bin": bytes(20_000)}, "data_batch_2.bin: expected up to 9,219 bytes, got 20,000"),
-        ({"data_batch_2.bin": b"\x0a" * 9219}, "data_batch_2: expected labels 0 to 9"),
+        ({"data_batch_2.bin": bytes(20_000)}, "data_batch_2.bin: expected up to 19,444 bytes, got more"),
+        ({"data_batch_2.bin": b"\x0a" * 9219}, "data_batch_2.bin: expected labels 0 to 9, got others"),
     ],
 )
 def test_members_of_an_archive_are_checked_too(home, monkeypatch, change, message):
@@ -298,10 +322,10 @@ def test_files_of_a_folder_are_checked_before_they_are_read(home):
     with pytest.raises(ValueError, match=r"test_batch.bin: expected 9,219 bytes, got 3. Unpack it again"):
         load_cifar10(data_dir=folder)
     (folder / "data_batch_3.bin").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no .*data_batch_3.bin: expected six files"):
+    with pytest.raises(FileNotFoundError, match=r"no .*data_batch_3.bin: expected data_batch_1.bin, .* there. Unpack"):
         load_cifar10(data_dir=folder)
     write_folder(folder, **{"data_batch_4.bin": b"\xff" * 9219})
-    with pytest.raises(ValueError, match="data_batch_4: expected labels 0 to 9, got others"):
+    with pytest.raises(ValueError, match="data_batch_4.bin: expected labels 0 to 9, got others"):
         load_cifar10(data_dir=folder)
 
 
@@ -321,7 +345,7 @@ def test_a_wrong_place_is_named(home, archive):
 
 def dictionaries():
     """What the six pickles hold."""
-    for name, images, labels in zip(cifar10.BATCHES, np.split(IMAGES.reshape(-1, 3072), 6), np.split(LABELS, 6)):
+    for name, images, labels in zip(BATCHES, np.split(IMAGES.reshape(-1, 3072), 6), np.split(LABELS, 6)):
         yield name, {"batch_label": name, "labels": labels.tolist(), "data": images, "filenames": ["a.png"] * RECORDS}
 
 
@@ -396,12 +420,21 @@ def test_a_pickle_that_calls_anything_is_refused_with_its_name(home, monkeypatch
     "content, message",
     [
         ({"labels": [0, 1, 2]}, "no entry 'data'"),
-        ({"data": np.zeros((3, 30)), "labels": [0, 1, 2]}, "an array of float64, and only whole numbers"),
-        ({"data": np.array([{}]), "labels": [0, 1, 2]}, "an array of object, and only whole numbers"),
-        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]}, r"expected data of uint8 \(3, 3072\) and 3 labels"),
-        ({"data": np.zeros((3, 3072), np.uint8), "labels": ["a", "b", "c"]}, "and <U1"),
+        ({"data": np.zeros((3, 30)), "labels": [0, 1, 2]}, "an array of type 'f8', and only whole numbers"),
+        ({"data": np.array([{}]), "labels": [0, 1, 2]}, "an array of type 'O8', and only whole numbers"),
+        ({"data": np.zeros((3, 3072), np.uint8), "labels": np.array("abc")}, "an array of type 'U3'"),
+        (
+            {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]},
+            r"expected 'data' to be uint8 \(3, 3072\), got uint8 \(2, 3072\)",
+        ),
+        ({"data": np.zeros((3, 3072), np.int8), "labels": [0, 1, 2]}, r"'data' to be uint8 \(3, 3072\), got int8"),
+        ({"data": np.zeros((3, 3072), np.uint8), "labels": [0, 1]}, r"'labels' to be whole numbers \(3,\), got int64"),
+        ({"data": np.zeros((3, 3072), np.uint8), "labels": ["a", "b", "c"]}, r"\(3,\), got a list of something else"),
+        ({"data": np.zeros((3, 3072), np.uint8), "labels": [0, [1], 2]}, r"\(3,\), got a list of something else"),
+        ({"data": np.zeros((3, 3072), np.uint8), "labels": [0, 1, 10**30]}, r"\(3,\), got a list of something else"),
+        ({"data": "abc", "labels": [0, 1, 2]}, "got a str of something else"),
         ({"data": np.zeros((3, 3072), np.uint8), "labels": [0, 1, 200]}, "expected labels 0 to 9"),
-        ([1, 2], "refused: 'list' object has no attribute 'items'"),
+        ([1, 2], "refused: .*list"),
     ],
 )
 def test_a_pickle_of_something_else_is_refused(home, content, message):
@@ -414,7 +447,7 @@ def test_a_pickle_of_something_else_is_refused(home, content, message):
 def test_a_python_archive_cut_short_is_refused(home, part):
     path = write_python_archive(home / "cifar-10-python.tar.gz", pickle.dumps)
     path.write_bytes(path.read_bytes()[part])
-    with pytest.raises(ValueError, match="not a whole .tar.gz archive .* Fetch it again"):
+    with pytest.raises(ValueError, match="not a whole .tar.gz archive|cut short|another file"):
         load_cifar10(data_file=path)
 
 
@@ -428,18 +461,392 @@ def test_a_python_archive_with_an_altered_byte_is_refused(home, place):
         load_cifar10(data_file=path)
 
 
+def test_the_python_in_the_documentation_runs(home, monkeypatch):
+    monkeypatch.setenv("MINIRES_DATA", str(write_folder(home / "d")))
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(compile(block, "docs/data.md", "exec"), names)
+    assert len(names["test_set"]) == 10
+
+
+# -- hostile archives: each takes little memory and less than a second ---------------------------------------------
+
+
+@pytest.fixture
+def little_memory():
+    """No more than 400 MB beyond what this process has."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def tar_header(name, size, kind=tarfile.REGTYPE):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def write_zeros(path, head, count, end=b""):
+    """A gzipped file that begins with ``head`` and goes on with ``count`` zeros."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(head)
+        for _ in range(count >> 20):
+            file.write(bytes(1 << 20))
+        file.write(end)
+    return path
+
+
+FIRST = tar_header("cifar-10-batches-py/", 0, tarfile.DIRTYPE)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        tar_header("cifar-10-batches-py/data_batch_1", 1 << 80),
+        tar_header("cifar-10-batches-py/data_batch_1", 1 << 62),
+        tar_header("cifar-10-batches-py/other", 1 << 80),
+        tar_header("cifar-10-batches-py/other", -512),
+        tar_header("././@LongLink", 2 << 30, tarfile.GNUTYPE_LONGNAME),
+        tar_header("././@LongLink", 2 << 30, tarfile.GNUTYPE_LONGLINK),
+        tar_header("pax", 2 << 30, tarfile.XHDTYPE),
+        tar_header("pax", 2 << 30, tarfile.XGLTYPE),
+        tar_header("pax", 2 << 30, tarfile.SOLARIS_XHDTYPE),
+        tar_header("sparse", 2 << 30, tarfile.GNUTYPE_SPARSE),
+    ],
+)
+def test_a_member_that_claims_too_much_is_refused_before_it_is_read(home, little_memory, head):
+    path = write_zeros(home / "a.tar.gz", FIRST + head, 80 << 20)
+    with pytest.raises(ValueError, match=r"a\.tar\.gz: a member claims -?[\d,]+ bytes, too many. Is it the official"):
+        load_cifar10(data_file=path)
+
+
+def test_zeros_without_end_behind_an_archive_are_refused(home, little_memory, monkeypatch):
+    whole = write_python_archive(home / "whole.tar.gz", pickle.dumps)
+    path = write_zeros(home / "a.tar.gz", gzip.decompress(whole.read_bytes()), 300 << 20)
+    monkeypatch.setattr(archives, "ASIDE", 1 << 20)
+    with pytest.raises(ValueError, match="a.tar.gz: goes on behind its end"):
+        load_cifar10(data_file=path)
+
+
+def test_a_batch_larger_than_a_batch_is_refused_however_small_it_is_packed(home, little_memory):
+    path = write_zeros(home / "a.tar.gz", FIRST + tar_header("cifar-10-batches-py/data_batch_1", 50 << 20), 50 << 20)
+    with pytest.raises(ValueError, match="data_batch_1: expected up to 19,444 bytes, got more"):
+        load_cifar10(data_file=path)
+
+
+def test_a_file_that_comes_twice_is_refused(home):
+    path = home / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in 2 * list(dictionaries())[:1]:
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(data := pickle.dumps(content))
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(ValueError, match="expected one cifar-10-batches-py/data_batch_1, got two"):
+        load_cifar10(data_file=path)
+
+
+NAMED = b"cnumpy.core.multiarray\n_reconstruct\n"
+ARRAY = NAMED + b"(cnumpy\nndarray\n(K\x00tC\x01btR"
+
+
+@pytest.mark.parametrize(
+    "program, message",
+    [
+        (NAMED + b"}X\x08\x00\x00\x00__code__K\x01sb.", "does to a _Name what is not done to one"),
+        (NAMED + b"N}X\x08\x00\x00\x00__code__K\x01s\x86b.", "does to a _Name what is not done to one"),
+        (b"cnumpy\ndtype\n}X\x01\x00\x00\x00aK\x01sb.", "does to a _Name what is not done to one"),
+        (ARRAY + b"}X\x05\x00\x00\x00arrayK\x01sb.", "refused"),
+        (b"cnumpy\nndarray\n)R.", "it calls ndarray"),
+        (b"cnumpy\nndarray\n)\x81.", "it has the instruction NEWOBJ"),
+        (b"(K\x01icollections\nOrderedDict\n.", "it has the instruction INST"),
+        (b"Pabc\n.", "it has the instruction PERSID"),
+        (b"\x82\x01.", "it has the instruction EXT1"),
+        (b"cos\x1b[31m\nsystem\n.", r"it asks for 'os.x1b\[31m.system'"),
+        (b"c" + 5000 * b"a" + b"\nsystem\n.", "it asks for a{80}, and"),
+        (b"}" + 500 * b")" + 499 * b"\x86" + b"K\x01s.", "does to a tuple what is not done to one"),
+        (5000 * b"]" + b".", "more than 1,024 instructions"),
+        (b"K\x01r\xff\xff\xff\x7f.", "refused"),
+        (b"\x8e" + struct.pack("<Q", 1 << 40) + b"abc.", "refused"),
+        (b"K\x01", "refused"),
+        (b".", "refused"),
+        (b"]]K\x01a", "refused"),
+        (b"t.", "refused"),
+        (b"h\x05.", "refused"),
+    ],
+)
+def test_a_pickle_can_do_nothing_but_hold_arrays(home, little_memory, program, message):
+    path = write_python_archive(home / "a.tar.gz", pickle.dumps, data_batch_2=program)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_cifar10(data_file=path)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+# -- recognised by its content, and in the places where others keep it ---------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cifar.tgz", "cifar-10-binary.tar.gz", "download (1)", "x.zip"])
+def test_the_python_archive_is_known_by_its_content(home, name):
+    assert_is_cifar10(load_cifar10(data_file=write_python_archive(home / name, pickle.dumps)))
+
+
+def test_the_python_archive_may_be_gunzipped_or_zipped(home):
+    packed = write_python_archive(home / "a.tar.gz", pickle.dumps)
+    (home / "a.tar").write_bytes(gzip.decompress(packed.read_bytes()))
+    assert_is_cifar10(load_cifar10(data_file=home / "a.tar"))
+
+
+@pytest.mark.parametrize("name", ["python.tar.gz", "cifar-10-python.tar.gz", "a"])
+def test_the_binary_archive_is_known_by_its_content(archive, name):
+    assert_is_cifar10(load_cifar10(data_file=archive.rename(archive.with_name(name))))
+
+
+def test_the_folder_of_torchvision_is_found_instead_of_a_download(home, monkeypatch):
+    monkeypatch.setattr(sources, "fetch", lambda *_, **__: pytest.fail("a download"))
+    root = home / "root"
+    archive = write_python_archive(root / "cifar-10-python.tar.gz", pickle.dumps)
+    assert find_cifar10(root) == archive
+    assert_is_cifar10(load_cifar10(root, download=True))
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    for name, content in dictionaries():
+        (folder / name).write_bytes(pickle.dumps(content, 2))
+    (folder / "batches.meta").write_bytes(b"")
+    assert find_cifar10(root) == find_cifar10(folder) == folder
+    assert_is_cifar10(load_cifar10(root, download=True))
+    assert_is_cifar10(load_cifar10(folder, download=True))
+    write_folder(root / "cifar-10-batches-bin")
+    assert find_cifar10(root) == root / "cifar-10-batches-bin"
+
+
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        ({"data_dir": ""}, "data_dir: expected a path, got an empty one. Is a variable of the shell not set"),
+        ({"data_file": ""}, "data_file: expected a path, got an empty one"),
+        ({"data_dir": "~nobody-of-this-name/data"}, "data_dir: there is no user of that name in ~nobody"),
+    ],
+)
+def test_a_place_that_is_none_is_named(home, capsys, place, message):
+    with pytest.raises(ValueError, match=message):
+        load_cifar10(**place, download=True)
+    ((option, value),) = place.items()
+    assert main(["data", f"--{option.replace('_', '-')}", value]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_set_that_nobody_knows_is_answered_with_those_there_are(home):
+    with pytest.raises(
+        ValueError, match="expected one of cifar10, cifar100, mnist, fashion-mnist, synthetic; got 'svhn'"
+    ):
+        load("svhn")
+    assert [len(part) for part in load("synthetic")] == [10_000, 2_000]
+
+
+# -- CIFAR-100 and MNIST ------------------------------------------------------------------------------------------
+
+
+def cifar100_files(form):
+    """{name: bytes} of 15 and 3 images, superclass 7 and classes that rise to 99."""
+    fine = (99 - np.arange(18)).astype(np.uint8)
+    for name, part in (("train", slice(15)), ("test", slice(15, 18))):
+        images = IMAGES[part].reshape(-1, 3072)
+        if form == "bin":
+            coarse = np.full(len(images), 7, np.uint8)
+            yield f"{name}.bin", np.c_[coarse, fine[part], images].tobytes()
+        else:
+            yield name, pickle.dumps({"data": images, "coarse_labels": [7] * 3, "fine_labels": fine[part].tolist()}, 2)
+
+
+@pytest.mark.parametrize("form, folder", [("bin", "cifar-100-binary"), ("py", "cifar-100-python")])
+@pytest.mark.parametrize("packed", [True, False])
+def test_cifar100_is_read_with_its_fine_labels(home, monkeypatch, form, folder, packed):
+    files = dict(cifar100_files(form))
+    if packed:
+        path = write_archive(home / f"{folder}.tar.gz", files, folder)
+        if form == "bin":
+            make_official(monkeypatch, path, "cifar100")
+    else:
+        (home / folder).mkdir()
+        for name, data in files.items():
+            (home / folder / name).write_bytes(data)
+    train_set, test_set = load("cifar100", home)
+    np.testing.assert_array_equal(train_set.images, IMAGES[:15])
+    np.testing.assert_array_equal(test_set.images, IMAGES[15:])
+    np.testing.assert_array_equal(np.r_[train_set.labels, test_set.labels], 99 - np.arange(18))
+    assert list(train_set.classes) == class_names(100) and test_set.train is train_set
+    with pytest.raises(ValueError if packed and form == "bin" else FileNotFoundError, match="CIFAR-100|no CIFAR-10"):
+        load_cifar10(data_file=home / f"{folder}.tar.gz") if packed and form == "bin" else load_cifar10(home)
+
+
+DIGITS = some_images(18, size=28, channels=1)
+
+
+def idx_bytes(array):
+    """The array in LeCun's form."""
+    head = struct.pack(f">{1 + array.ndim}i", 2048 + array.ndim, *array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+def mnist_files(train=15, test=3):
+    for part, where in (("train", slice(train)), ("t10k", slice(15, 15 + test))):
+        yield f"{part}-images-idx3-ubyte", idx_bytes(DIGITS[where, 0])
+        yield f"{part}-labels-idx1-ubyte", idx_bytes(LABELS[where])
+
+
+def write_mnist(folder, end="", dot=False, **changed):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in (dict(mnist_files()) | changed).items():
+        name = name.replace("-idx", ".idx") if dot else name
+        (folder / f"{name}{end}").write_bytes(gzip.compress(data) if end else data)
+    return folder
+
+
+def assert_is_mnist(sets, title="MNIST", train=15):
+    train_set, test_set = sets
+    np.testing.assert_array_equal(train_set.images, DIGITS[:train])
+    np.testing.assert_array_equal(test_set.images, DIGITS[15:])
+    np.testing.assert_array_equal(train_set.labels, LABELS[:train])
+    np.testing.assert_array_equal(test_set.labels, LABELS[15:])
+    assert train_set.name == f"{title}, training" and test_set.train is train_set
+
+
+@pytest.mark.parametrize("end, dot", [("", False), (".gz", False), ("", True)])
+@pytest.mark.parametrize(
+    "dataset, inside", [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw"), ("mnist", "")]
+)
+def test_mnist_is_read_from_the_folder_a_user_has(home, dataset, inside, end, dot):
+    folder = write_mnist(home / "d" / inside, end, dot)
+    title = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}[dataset]
+    assert_is_mnist(load(dataset, home / "d"), title)
+    assert_is_mnist(load(dataset, folder), title)
+    assert load(dataset, folder)[0].mirror == (dataset != "mnist")
+    assert load(dataset, folder)[0].classes[9] == ("9" if dataset == "mnist" else "ankle boot")
+
+
+@pytest.mark.parametrize("folder", ["", "MNIST/raw/", "any/where/"])
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_mnist_is_read_from_an_archive_a_user_has(home, kind, end, folder):
+    files = {f"{folder}{name}{end}": gzip.compress(data) if end else data for name, data in mnist_files()}
+    path = home / "mine"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name, data in files.items():
+                file.writestr(name, data)
+    else:
+        write_archive(path, files, "")
+        if kind == "tar":
+            path.write_bytes(gzip.decompress(path.read_bytes()))
+    assert_is_mnist(load("mnist", data_file=path))
+
+
+def test_a_part_of_mnist_is_read_too(home):
+    write_mnist(home, **dict(mnist_files(train=5)))
+    assert_is_mnist(load("mnist", home), train=5)
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"train-images-idx3-ubyte": idx_bytes(DIGITS[:15, 0])[:-1]}, r"15 x 28 x 28 and 11,759 bytes after it"),
+        ({"train-images-idx3-ubyte": idx_bytes(DIGITS[:14, 0])}, "a label for each image, got 14 images and 15 labels"),
+        ({"train-images-idx3-ubyte": idx_bytes(DIGITS[:16, 0])}, r"expected up to 15 x 28 x 28 bytes, got a head"),
+        ({"train-images-idx3-ubyte": idx_bytes(DIGITS[:15, 0, 1:])}, r"15 x 27 x 28"),
+        ({"t10k-images-idx3-ubyte": idx_bytes(LABELS[:3])}, "begins with the number 2051, got 2049"),
+        ({"t10k-labels-idx1-ubyte": idx_bytes(np.array([0, 1, 10]))}, "expected labels 0 to 9, got others"),
+        ({"t10k-labels-idx1-ubyte": b""}, "begins with the number 2049, got 0"),
+        ({"t10k-labels-idx1-ubyte": struct.pack(">ii", 2049, -3)}, "got a head that says -3"),
+        ({"train-images-idx3-ubyte": struct.pack(">iiii", 2051, 1 << 30, 28, 28)}, "a head that says 1073741824 x 28"),
+    ],
+)
+def test_a_damaged_idx_file_is_refused(home, changed, message):
+    with pytest.raises(ValueError, match=message):
+        load("mnist", write_mnist(home / "d", **changed))
+
+
+def test_a_gzipped_idx_file_is_not_unpacked_without_end(home, little_memory):
+    folder = write_mnist(home / "d", ".gz")
+    write_zeros(folder / "train-images-idx3-ubyte.gz", b"", 600 << 20)
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte.gz: expected up to [0-9,]+ bytes, got more"):
+        load("mnist", folder)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bnonsense")
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte.gz: damaged or cut short"):
+        load("mnist", folder)
+    (folder / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match="no .*train-images-idx3-ubyte: expected train-images"):
+        load("mnist", folder)
+
+
+def test_without_mnist_the_error_names_the_command(home):
+    with pytest.raises(
+        FileNotFoundError, match=r"no MNIST in .* expected MNIST/raw/. .*minires data --dataset mnist  \(12 MB"
+    ):
+        load("mnist")
+    assert find("mnist") is None
+
+
+def test_the_download_of_several_files_goes_on_after_a_cut(home, monkeypatch, capsys):
+    files, asked = {f"{name}.gz": gzip.compress(data) for name, data in mnist_files()}, []
+
+    def fetch(url, path, *, size, sha256, advice, progress):
+        asked.append((url, size, sha256))
+        if len(asked) == 2:
+            raise ConnectionError("cut")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[path.name])
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    with pytest.raises(ConnectionError):
+        load("mnist", home / "new", download=True)
+    assert_is_mnist(load("mnist", home / "new", download=True))
+    assert asked[-1] == (
+        f"{SOURCES['mnist'].url}t10k-labels-idx1-ubyte.gz",
+        *SOURCES["mnist"].files["t10k-labels-idx1-ubyte.gz"],
+    )
+    assert find("mnist", home / "new") == home / "new" / "MNIST" / "raw"
+    monkeypatch.setenv("MINIRES_MNIST_URL", "https://mirror/mnist")
+    load("mnist", home / "other", download=True)
+    assert asked[-1][0] == "https://mirror/mnist/t10k-labels-idx1-ubyte.gz"
+
+
+def test_every_source_is_told_in_full():
+    """A row that lacks something would only be noticed by the user who asks for it."""
+    for name, source in SOURCES.items():
+        for form in source.forms:
+            assert source.train % len(form.train) == source.test % len(form.test) == 0, name
+        assert source.url.endswith("/") and source.files
+        assert all(len(sha256) == 64 and size > 1000 for size, sha256 in source.files.values())
+        assert len(source.classes) == len(set(source.classes)) in (10, 100)
+
+
+@pytest.mark.parametrize("dataset", ["cifar100", "mnist"])
+def test_the_command_says_what_is_there(home, capsys, dataset):
+    write_mnist(home / "MNIST" / "raw")
+    (home / "cifar-100-binary").mkdir()
+    for name, data in cifar100_files("bin"):
+        (home / "cifar-100-binary" / name).write_bytes(data)
+    assert main(["data", "--dataset", dataset, "--data-dir", str(home)]) == 0
+    out = capsys.readouterr().out
+    assert f"{SOURCES[dataset].title} is in {find(dataset, home)}, whole: 15 training and 3 test images" in out
+
+
 # -- batches ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("augment", [reference.augment, augmentation.augment], ids=["reference", "compiled"])
-def test_augmentation_is_a_crop_of_the_padded_normalised_image(augment):
-    images, rng = some_images(9, size=7), np.random.default_rng(1)
-    shift, scale = rng.random((3, 7, 7), np.float32) * 255, np.float32([0.5, 1, 2])
+@pytest.mark.parametrize("C", [1, 3, 4])
+def test_augmentation_is_a_crop_of_the_padded_normalised_image(augment, C):
+    images, rng = some_images(9, size=7, channels=C), np.random.default_rng(1)
+    shift, scale = rng.random((C, 7, 7), np.float32) * 255, np.float32([0.5, 1, 2, 3])[:C]
     index, (top, left), flip = rng.integers(0, 9, 40), rng.integers(0, 9, (2, 40)), rng.integers(0, 2, 40).astype(bool)
     x = augment(images, index, top, left, flip, 4, shift, scale)
     assert x.dtype == np.float32 and x.flags.c_contiguous
     for n in range(40):
-        for c in range(3):
+        for c in range(C):
             for h in range(7):
                 for w in range(7):
                     i, j = h + top[n] - 4, (6 - w if flip[n] else w) + left[n] - 4
@@ -466,8 +873,9 @@ def test_without_rng_images_come_in_order_minus_the_mean_image_of_the_training_s
     assert x.dtype == np.float32 and labels.dtype == np.int64
 
 
-def test_channel_normalisation_gives_each_colour_mean_0_and_deviation_1():
-    x, _ = next(batches(some_dataset(50), 50, normalise="channel"))
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_channel_normalisation_gives_each_colour_mean_0_and_deviation_1(channels):
+    x, _ = next(batches(some_dataset(50, channels=channels), 50, normalise="channel"))
     np.testing.assert_allclose(x.mean(axis=(0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(x.std(axis=(0, 2, 3)), 1, rtol=1e-5)
 
@@ -500,6 +908,15 @@ def test_crops_and_flips_are_drawn_for_each_image_and_cover_all_places():
     assert not counts
 
 
+def test_images_that_mean_something_else_in_a_mirror_are_not_mirrored():
+    dataset = some_dataset(50, channels=1, mirror=False)
+    for part in (dataset, dataset[:50]):
+        (x, _), plain = next(batches(part, 50, rng=0)), next(batches(dataset, 50))[0]
+        padded = np.pad(plain, ((0, 0), (0, 0), (4, 4), (4, 4)))
+        crops = {padded[n, :, t : t + 8, l : l + 8].tobytes() for n in range(50) for t in range(9) for l in range(9)}
+        assert all(image.tobytes() in crops for image in x)
+
+
 def test_a_seed_gives_the_same_epoch_and_the_next_epoch_differs():
     dataset, rng = some_dataset(20), np.random.default_rng(7)
     first, again, second = (list(batches(dataset, 6, rng=state)) for state in (7, rng, rng))
@@ -515,7 +932,7 @@ def test_endless_batches_are_epoch_after_epoch_of_one_generator():
     for (x, labels), (x_again, labels_again) in zip(epochs, endless(dataset, 6, 7, normalise="channel")):
         np.testing.assert_array_equal(x, x_again)
         np.testing.assert_array_equal(labels, labels_again)
-    with pytest.raises(ValueError, match="expected batch_size to be a whole number >= 1, got 0"):
+    with pytest.raises(ValueError, match="expected batch_size, a whole number of at least 1, got 0"):
         endless(dataset, 0, rng)
 
 
@@ -555,9 +972,9 @@ def test_images_are_not_written_to():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"batch_size": 0}, "expected batch_size to be a whole number >= 1, got 0"),
-        ({"batch_size": 2.5}, "expected batch_size to be a whole number >= 1, got 2.5"),
-        ({"batch_size": 4, "start": -1}, "expected start to be a whole number >= 0, got -1"),
+        ({"batch_size": 0}, "expected batch_size, a whole number of at least 1, got 0"),
+        ({"batch_size": 2.5}, "expected batch_size, a whole number of at least 1, got 2.5"),
+        ({"batch_size": 4, "start": -1}, "expected start, a whole number of at least 0, got -1"),
         ({"batch_size": 11, "drop_last": True}, "expected a batch_size up to 10, .* with drop_last, got 11"),
         ({"batch_size": 4, "normalise": "mean"}, "expected normalise='pixel_mean' or 'channel', got 'mean'"),
     ],

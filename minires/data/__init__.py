@@ -1,8 +1,8 @@
-"""Images to train on: CIFAR-10, a synthetic set that needs no download, and the batches made from either."""
+"""Images to train on: CIFAR, MNIST, a synthetic set that needs no download, and the batches made from any of them."""
 
 from minires.data.batches import batches, endless
-from minires.data.cifar10 import find_cifar10, load_cifar10
 from minires.data.dataset import Dataset
+from minires.data.sources import SOURCES, find, find_cifar10, load, load_cifar10
 from minires.data.synthetic import synthetic
 
-__all__ = ["Dataset", "batches", "endless", "find_cifar10", "load_cifar10", "synthetic"]
+__all__ = ["SOURCES", "Dataset", "batches", "endless", "find", "find_cifar10", "load", "load_cifar10", "synthetic"]

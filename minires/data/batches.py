@@ -5,6 +5,7 @@ from itertools import chain, count
 import numpy as np
 
 from minires import kernels
+from minires.checks import generator, whole
 from minires.data.dataset import Dataset
 
 PAD = 4  # pixels on every side, from which a crop of the original size is cut
@@ -14,8 +15,8 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
     """Yield one epoch of (x, labels).
 
     With ``rng`` the images come in random order and, as in the papers, each padded with 4 zero pixels on all sides,
-    cut back to its size at a random place, and mirrored with probability 1/2. Without ``rng`` nothing is random: the
-    images come in order and as they are, for a test.
+    cut back to its size at a random place, and, if ``dataset.mirror``, mirrored with probability 1/2. Without ``rng``
+    nothing is random: the images come in order and as they are, for a test.
 
     An epoch draws the same numbers from ``rng`` whatever the size of a batch, all of them before the first batch. So
     one generator, handed in again for each epoch, gives the same training in every run; and an epoch can be entered in
@@ -40,7 +41,7 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
 
     Shapes
     ------
-    x : float32 (N, 3, H, W);  labels : int64 (N,)
+    x : float32 (N, C, H, W);  labels : int64 (N,)
 
     References
     ----------
@@ -58,7 +59,7 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
             f"batches: expected a Dataset, got {type(dataset).__name__}. Use Dataset(images, labels, classes), or "
             "train_set and test_set of load_cifar10() and synthetic()."
         )
-    batch_size, start = _whole("batch_size", batch_size, least=1), _whole("start", start, least=0)
+    batch_size, start = whole("batches", "batch_size", batch_size, least=1), whole("batches", "start", start)
     N = len(dataset)
     if drop_last and batch_size > N:
         raise ValueError(
@@ -68,11 +69,11 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
 
     order, top, left, flip = np.arange(N), np.full(N, PAD), np.full(N, PAD), np.zeros(N, bool)
     if rng is not None:
-        rng = np.random.default_rng(rng)
+        rng = generator("batches", rng)
         order = rng.permutation(N)
         if augment:
             top, left = rng.integers(0, 2 * PAD + 1, size=(2, N))
-            flip = rng.integers(0, 2, size=N).astype(bool)
+            flip = rng.integers(0, 2, size=N).astype(bool) & dataset.mirror
     end = N - N % batch_size if drop_last else N
 
     def stream():
@@ -96,25 +97,19 @@ def endless(dataset, batch_size, rng, **options):
     >>> [len(labels) for x, labels in islice(endless(train_set, batch_size=128, rng=1), 5)]
     [128, 72, 128, 72, 128]
     """
-    rng = np.random.default_rng(rng)  # made once: a seed shall not give the same epoch again and again
+    rng = generator("endless", rng)  # made once: a seed shall not give the same epoch again and again
     epochs = (batches(dataset, batch_size, rng, **options) for _ in count())
     return chain(next(epochs), chain.from_iterable(epochs))  # the first one at once, for its errors
 
 
 def normalisation(dataset, normalise):
-    """Return the arrays (shift (3, H, W), scale (3,)) with which ``batches`` makes x = (image - shift) * scale."""
+    """Return the arrays (shift (C, H, W), scale (C,)) with which ``batches`` makes x = (image - shift) * scale."""
     train = dataset.train or dataset
     if normalise == "pixel_mean":
-        return train.pixel_mean, np.full(3, 1 / 255, np.float32)
+        return train.pixel_mean, np.full(len(train.pixel_mean), 1 / 255, np.float32)
     if normalise == "channel":
         mean, std = train.channel_mean_std
         if not std.all():
             raise ValueError(f"batches: a colour of {train!r} is the same everywhere; use normalise='pixel_mean'.")
         return np.broadcast_to(mean[:, None, None], train.images.shape[1:]), 1 / std
     raise ValueError(f"batches: expected normalise='pixel_mean' or 'channel', got {normalise!r}.")
-
-
-def _whole(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"batches: expected {name} to be a whole number >= {least}, got {value!r}.")
-    return int(value)

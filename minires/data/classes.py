@@ -1,10 +1,10 @@
-"""What the classes are called, of the data sets that other people's weights were trained on."""
+"""What the classes are called, of the data sets that this package reads or other people's weights were trained on."""
 
 from pathlib import Path
 
-from minires.data.cifar10 import CLASSES
-
-FILES = {100: "cifar100_classes.txt", 1000: "imagenet_classes.txt"}  # a name a line, from class 0 on
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+FILES = {100: "cifar100_classes.txt", 1000: "imagenet_classes.txt"}  # one name per line, from class 0 on
 
 
 def class_names(count):
@@ -19,4 +19,4 @@ def class_names(count):
     """
     if count in FILES:
         return Path(__file__).with_name(FILES[count]).read_text(encoding="utf-8").splitlines()
-    return list(CLASSES) if count == 10 else [f"class {k}" for k in range(count)]
+    return list(CIFAR10) if count == 10 else [f"class {k}" for k in range(count)]

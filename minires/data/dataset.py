@@ -12,8 +12,8 @@ class Dataset:
 
     Parameters
     ----------
-    images : uint8 array (N, 3, H, W)
-        Red, green and blue planes of 0 to 255; 32 x 32 pixels in CIFAR-10 and the synthetic set.
+    images : uint8 array (N, C, H, W)
+        Planes of 0 to 255: red, green and blue, 32 x 32 pixels, in CIFAR and the synthetic set; one, 28 x 28, in MNIST.
     labels : integer array (N,)
         Numbers of classes, 0 to len(classes) - 1; kept as int64.
     classes : sequence of str
@@ -23,6 +23,8 @@ class Dataset:
     train : Dataset, optional
         The set whose statistics normalise these images: for a test set its training set, for a training set itself
         (the default). A part, ``dataset[:45000]``, goes by the statistics of the whole.
+    mirror : bool, default True
+        Whether a mirrored image is one of the same class, so that ``batches`` may mirror it. A digit is not.
 
     Examples
     --------
@@ -37,6 +39,7 @@ class Dataset:
     classes: tuple
     name: str = "images"
     train: "Dataset | None" = None
+    mirror: bool = True
 
     def __post_init__(self):
         images, labels, classes = np.asarray(self.images), np.asarray(self.labels), tuple(self.classes)
@@ -45,9 +48,10 @@ class Dataset:
                 f"Dataset {self.name!r}: expected images of uint8, 0 to 255, got {images.dtype}. "
                 "Are they 0 to 1? Use (255 * images).round().astype(np.uint8); batches() normalises them."
             )
-        if images.ndim != 4 or images.shape[1] != 3 or images.size == 0:
-            hint = " Is it NHWC? Use images.transpose(0, 3, 1, 2)." if images.shape[-1:] == (3,) else ""
-            raise ValueError(f"Dataset {self.name!r}: expected images of shape (N, 3, H, W), got {images.shape}.{hint}")
+        if images.ndim != 4 or images.size == 0 or _is_nhwc(images.shape):
+            hint = " Are they grey? Use images[:, None]." if images.ndim == 3 else ""
+            hint = " Is it NHWC? Use images.transpose(0, 3, 1, 2)." if _is_nhwc(images.shape) else hint
+            raise ValueError(f"Dataset {self.name!r}: expected images of shape (N, C, H, W), got {images.shape}.{hint}")
         if labels.dtype.kind not in "iu":
             raise TypeError(
                 f"Dataset {self.name!r}: expected labels that are whole numbers, got {labels.dtype}. "
@@ -83,7 +87,7 @@ class Dataset:
 
     @cached_property
     def pixel_mean(self):
-        """Mean image, float32 (3, H, W), 0 to 255."""
+        """Mean image, float32 (C, H, W), 0 to 255."""
         total = np.zeros(self.images.shape[1:], np.int64)
         for part in self._parts():
             total += part.sum(axis=0, dtype=np.uint16)  # exact: 256 * 255 < 2**16
@@ -91,8 +95,8 @@ class Dataset:
 
     @cached_property
     def channel_mean_std(self):
-        """Mean and standard deviation of each colour over all images and pixels, float32 (3,) each, 0 to 255."""
-        total = squares = np.zeros(3, np.int64)
+        """Mean and standard deviation of each colour over all images and pixels, float32 (C,) each, 0 to 255."""
+        total = squares = np.zeros(self.images.shape[1], np.int64)
         for part in self._parts():
             total = total + part.sum(axis=(0, 2, 3), dtype=np.int64)
             squares = squares + np.square(part, dtype=np.uint16).sum(axis=(0, 2, 3), dtype=np.int64)
@@ -109,3 +113,8 @@ class Dataset:
 
 def _size(images):
     return "x".join(map(str, images.shape[1:]))
+
+
+def _is_nhwc(shape):
+    """Whether (N, a, b, c) looks like a height, a width and one, three or four colours rather than C, H, W."""
+    return len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3, 4) and shape[1] > shape[3] != shape[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.data.cifar10 import load_cifar10
+from minires.data.sources import load_cifar10
 
 
 @dataclass(frozen=True, eq=False)

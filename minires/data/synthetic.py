@@ -11,6 +11,7 @@ round alike: a seed gives the same bytes everywhere. (Sines and logarithms would
 
 import numpy as np
 
+from minires.checks import whole
 from minires.data.dataset import Dataset
 
 SIDE = 32  # pixels
@@ -40,10 +41,11 @@ def synthetic(train_size=10_000, test_size=2_000, seed=0):
     >>> train_set
     Dataset('synthetic, training': 100 images of 3x32x32, 10 classes)
     """
-    for name, value in {"train_size": train_size, "test_size": test_size, "seed": seed}.items():
-        least = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"synthetic: expected {name} to be a whole number >= {least}, got {value!r}.")
+    train_size, test_size = (
+        whole("synthetic", "train_size", train_size, 1),
+        whole("synthetic", "test_size", test_size, 1),
+    )
+    seed = whole("synthetic", "seed", seed)
     train_set = Dataset(*_images(train_size, np.random.default_rng([seed, 0])), SHAPES, "synthetic, training")
     test_images = _images(test_size, np.random.default_rng([seed, 1]))
     return train_set, Dataset(*test_images, SHAPES, "synthetic, test", train=train_set)

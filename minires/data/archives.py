@@ -1,0 +1,149 @@
+"""The files in a folder, a .tar.gz or a .zip: read by name, one after another, and never unpacked onto the disk.
+
+An archive may be hostile. So the size of a member is looked at before a byte of it is read, links and names that lead
+out of the archive are not followed, and what lies beside the wanted members is skipped, up to a limit.
+"""
+
+import gzip
+import tarfile
+import zipfile
+import zlib
+from contextlib import nullcontext
+
+BLOCK = 512  # bytes; a tar file is made of these
+ASIDE = 64 << 20  # bytes in an archive beside the wanted ones: lists of classes, a page of HTML, ...
+WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+
+
+def names_of(name):
+    """The names that a file may have: its own, one ending in .gz, or with a dot, as some programs unpack MNIST."""
+    return [n + end for n in dict.fromkeys((name, name.replace("-idx", ".idx"))) for end in ("", ".gz")]
+
+
+def file_in(folder, name):
+    """Return the path of the file in a folder, or None."""
+    return next((folder / n for n in names_of(name) if (folder / n).is_file()), None)
+
+
+def files_in(place, folder, most):
+    """Yield (name, bytes) of the wanted files of a place, in any order.
+
+    Parameters
+    ----------
+    place : Path
+        A folder that holds the files, or a ``.tar``, ``.tar.gz`` or ``.zip``.
+    folder : str
+        Where they lie in an archive; "*" for anywhere.
+    most : dict
+        The wanted names, and how many bytes each file may have.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        When a file is missing or too large, or the archive damaged.
+    """
+    if place.is_dir():
+        for name in most:
+            path = file_in(place, name)
+            if path is None:
+                raise FileNotFoundError(f"no {place / name}: expected {', '.join(most)} there. Unpack them again.")
+            with open(path, "rb") as file:
+                yield name, _content(file, str(path), most[name])
+        return
+    wanted = {f"{folder}/{n}": name for name in most for n in names_of(name)}
+    is_zip = _starts_with(place, b"PK")
+    found = {}
+    try:
+        for path, file in _zip_members(place) if is_zip else _tar_members(place, ASIDE + sum(most.values())):
+            inside = not path.startswith("/") and ".." not in path.split("/")
+            name = wanted.get(f"*/{path.rpartition('/')[2]}" if folder == "*" and inside else path.removeprefix("./"))
+            if found.get(name) == path:
+                raise ValueError(f"{place}: expected one {path}, got two. Is it the official archive?")
+            if name is not None and name not in found:
+                found[name] = path
+                yield name, _content(file, f"{place}, {path}", most[name])
+    except DAMAGED as error:
+        raise ValueError(f"{place}: not a whole {'.zip' if is_zip else '.tar.gz'} archive ({error}).") from None
+    lost = [name if folder == "*" else f"{folder}/{name}" for name in most if name not in found]
+    if lost:
+        raise ValueError(f"{place}: expected {', '.join(lost)} in it, found none. Is it the official archive?")
+
+
+def first_name(place):
+    """Return the first name in an archive, "" if there is none. No more than the head is read."""
+    try:
+        with _opened(place) as stream:
+            name = tarfile.TarInfo.frombuf(stream.read(BLOCK), "utf-8", "surrogateescape").name
+    except DAMAGED:
+        return ""
+    return name.removeprefix("./")
+
+
+def _starts_with(place, magic):
+    with open(place, "rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _opened(place):
+    return gzip.open(place) if _starts_with(place, b"\x1f\x8b") else open(place, "rb")
+
+
+def _content(file, path, most):
+    """All bytes of an open file, gunzipped if its name says so."""
+    try:
+        with gzip.open(file) if path.endswith(".gz") else nullcontext(file) as stream:
+            data = stream.read(most + 1)
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: damaged or cut short ({error}).") from None
+    if len(data) > most:
+        raise ValueError(f"{path}: expected up to {most:,} bytes, got more. Is it the official file?")
+    return data
+
+
+def _zip_members(place):
+    with zipfile.ZipFile(place) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                yield member.filename, file
+
+
+def _tar_members(place, most):
+    """Yield (path, file) of regular files as they stream past; ``most`` bytes in all.
+
+    Python's ``tarfile`` is asked about single blocks only. By itself it reads names and headers of any length.
+    """
+    with _opened(place) as stream:
+        while (block := stream.read(BLOCK)).count(0) < BLOCK:  # zeros: the end
+            member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            size = 0 if member.type in WITHOUT_DATA else member.size
+            most -= BLOCK + size
+            if size < 0 or most < 0:
+                raise ValueError(f"{place}: a member claims {size:,} bytes, too many. Is it the official archive?")
+            file = _Part(stream, size)
+            if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                yield member.name, file
+            file.skip()
+            stream.read(-size % BLOCK)
+        rest = _Part(stream, ASIDE)
+        while rest.read(1 << 16):  # gzip compares its checksum at the end
+            pass
+        if not rest.left:
+            raise ValueError(f"{place}: goes on behind its end. Is it the official archive?")
+
+
+class _Part:
+    """The next ``left`` bytes of a stream."""
+
+    def __init__(self, stream, left):
+        self.stream, self.left = stream, left
+
+    def read(self, size=-1):
+        data = self.stream.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(data)
+        return data
+
+    def skip(self):
+        while self.left:
+            if not self.read(1 << 16):
+                raise EOFError("it ends within a file")
