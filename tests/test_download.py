@@ -1,6 +1,7 @@
 """Downloads over a bad line, from a server on this machine that cuts, stalls, alters and refuses on request."""
 
 import hashlib
+import os
 import random
 import socket
 import threading
@@ -20,7 +21,8 @@ class Server:
     """Serves ``content``; each request takes one entry of ``answers``, the last one again and again.
 
     An entry is a dict: ``cut`` (bytes of the body after which the line breaks), ``ranges`` (False: Range is ignored),
-    ``status``, ``kind`` (content type), ``stall`` (seconds before the body), ``length`` (False: none is announced).
+    ``status``, ``reason``, ``kind`` (content type), ``to`` (where it sends us on to), ``stall`` (seconds before the
+    body), ``drip`` (seconds before each byte), ``length`` (what is announced; False: nothing).
     """
 
     def __init__(self, content=CONTENT, answers=({},)):
@@ -48,16 +50,22 @@ class Server:
             request.end_headers()
             return
         body = self.content[first:]
-        request.send_response(how.get("status", 206 if first else 200))
+        request.send_response(how.get("status", 206 if first else 200), how.get("reason"))
+        if "to" in how:
+            request.send_header("Location", how["to"])
         request.send_header("Content-Type", how.get("kind", "application/gzip"))
         if first:
             request.send_header("Content-Range", f"bytes {first}-{len(self.content) - 1}/{len(self.content)}")
-        if how.get("length", True):
-            request.send_header("Content-Length", str(len(body)))
+        length = how.get("length", True)
+        if length:
+            request.send_header("Content-Length", str(len(body) if length is True else length))
         request.end_headers()
         time.sleep(how.get("stall", 0))
         try:
-            request.wfile.write(body[: how.get("cut", len(body))])
+            for byte in body[: how.get("cut", len(body))] if "drip" in how else ():
+                time.sleep(how["drip"])
+                request.wfile.write(bytes([byte]))
+            request.wfile.write(body[: 0 if "drip" in how else how.get("cut", len(body))])
         except OSError:  # the other side has gone
             pass
 
@@ -88,7 +96,7 @@ def get(url, path, **options):
 
 
 def left(path):
-    return sorted(p.name for p in path.parent.iterdir() if not p.name.endswith(".lock"))
+    return sorted(p.name for p in path.parent.iterdir())
 
 
 def test_a_file_arrives_whole(serve, path):
@@ -136,10 +144,10 @@ def test_a_server_that_ignores_range_loses_nothing(serve, path, length):
 
 def test_altered_bytes_are_set_aside_and_the_next_run_starts_anew(serve, path):
     altered = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-    for attempt in (1, 2):
-        with pytest.raises(ValueError, match=rf"expected SHA-256 {SHA256}, got .*altered.*archive.tar.gz.bad{attempt}"):
+    for bad in ("bad", "bad2"):
+        with pytest.raises(ValueError, match=rf"expected SHA-256 {SHA256}, got .*altered.*archive.tar.gz.part.{bad}."):
             get(serve(altered).url, path)
-    assert left(path) == ["archive.tar.gz.bad1", "archive.tar.gz.bad2"]
+    assert left(path) == ["archive.tar.gz.part.bad", "archive.tar.gz.part.bad2"]
     server = serve()
     get(server.url, path)
     assert server.asked == [None]
@@ -149,7 +157,7 @@ def test_a_file_of_another_size_is_refused_before_a_byte_is_read(serve, path):
     server = serve(CONTENT[:1000])
     with pytest.raises(ConnectionError, match="expected a file of 300,000 bytes, got an offer of 1,000 bytes"):
         get(server.url, path)
-    assert path.with_name("archive.tar.gz.part").stat().st_size == 0
+    assert not path.parent.exists()
     assert len(server.asked) == 1
 
 
@@ -157,7 +165,7 @@ def test_a_login_page_is_refused(serve, path):
     server = serve(b"<html>please log in</html>", answers=[{"kind": "text/html; charset=utf-8", "length": False}])
     with pytest.raises(ConnectionError, match="text/html"):
         get(server.url, path)
-    assert path.with_name("archive.tar.gz.part").stat().st_size == 0
+    assert not path.parent.exists()
 
 
 def test_a_shorter_file_than_what_is_here_is_refused(serve, path):
@@ -198,7 +206,7 @@ def test_an_overlong_part_is_set_aside(serve, path):
     path.with_name("archive.tar.gz.part").write_bytes(CONTENT + b"more")
     get(serve().url, path)
     assert path.read_bytes() == CONTENT
-    assert left(path) == ["archive.tar.gz", "archive.tar.gz.bad1"]
+    assert left(path) == ["archive.tar.gz", "archive.tar.gz.part.bad"]
 
 
 def test_of_several_at_once_one_downloads_and_the_others_wait(serve, path, capsys):
@@ -260,3 +268,81 @@ def test_verify_accepts_the_right_file_only(tmp_path):
     file.write_bytes(CONTENT[::-1])
     with pytest.raises(ValueError, match="altered"):
         verify(file, size=len(CONTENT), sha256=SHA256)
+
+
+@pytest.mark.parametrize(
+    "answer, message",
+    [
+        ({"status": 404}, "404 Not Found; nothing"),
+        ({"status": 503}, "503 Service Unavailable; nothing"),
+        ({"cut": 0}, "closed the connection; nothing"),
+        ({"status": 302, "to": "ftp://127.0.0.1/archive.tar.gz"}, "sends us on to ftp://127.0.0.1/.* not on the web"),
+        ({"status": 302, "to": "file:///etc/passwd"}, "302 .*file:///etc/passwd"),
+        ({"status": 302, "to": "http://[::bad"}, r"not an address \(.*IPv6"),
+        ({"status": 301, "to": "http://a b/"}, "; nothing has arrived"),
+        ({"status": 302, "to": "http://" + 300 * "a" + "/"}, "; nothing has arrived"),
+        ({"status": 302, "to": "/archive.tar.gz"}, "302 .*infinite loop"),
+        ({"length": "-5"}, "nothing"),
+        ({"length": str(10**30)}, "nothing"),
+        ({"status": 404, "reason": "\x1b[31mred\x07"}, r"404 \?\[31mred\?; nothing"),
+        ({"kind": "text/\x1b[31mhtml", "length": "7"}, r"an offer of 7 bytes of text/(plain|\?\[31mhtml)"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_behind(serve, path, answer, message):
+    server = serve(answers=[answer | {"cut": 0}])
+    with pytest.raises(ConnectionError, match=message) as caught:
+        get(server.url, path)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    assert list(path.parent.parent.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(serve, path):
+    path.parent.mkdir()
+    with pytest.raises(ConnectionError):
+        get(serve(answers=[{"status": 404}]).url, path)
+    assert left(path) == []
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "", "3e5", str(10**30)])
+def test_an_announced_length_that_is_none_does_not_matter(serve, path, length):
+    get(serve(answers=[{"length": length}]).url, path)
+    assert path.read_bytes() == CONTENT and left(path) == ["archive.tar.gz"]
+
+
+@pytest.mark.parametrize("url", ["http://[::bad", "https://a b/c", "http://", "https://" + 300 * "a"])
+def test_an_address_that_is_none_is_told_in_one_line(serve, path, url):
+    with pytest.raises(ConnectionError, match="nothing has arrived yet"):
+        get(url, path)
+    assert not path.parent.exists()
+
+
+def test_a_server_that_sends_a_byte_per_connection_is_given_up(serve, path):
+    server = serve(answers=[{"cut": 1}])
+    with pytest.raises(ConnectionError, match="closed the connection; 0% of archive.tar.gz"):
+        get(server.url, path)
+    assert len(server.asked) == download.TRIES
+    assert path.with_name("archive.tar.gz.part").read_bytes() == CONTENT[:3]
+
+
+def test_a_server_that_drips_is_given_up(serve, path):
+    server = serve(answers=[{"drip": 0.05}])
+    with pytest.raises(ConnectionError, match="bytes in 0.3 s are too few"):
+        get(server.url, path, timeout=0.3)
+    assert len(server.asked) == download.TRIES
+
+
+@pytest.mark.parametrize("end", ["part", "lock"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_what_somebody_planted_is_neither_written_through_nor_waited_for(serve, path, tmp_path, end, kind):
+    path.parent.mkdir()
+    victim, planted = tmp_path / "victim", path.with_name(f"archive.tar.gz.{end}")
+    victim.write_text("precious")
+    if kind == "link":
+        planted.symlink_to(victim)
+    elif kind == "fifo":
+        os.mkfifo(planted)
+    else:
+        planted.mkdir()
+    with pytest.raises(OSError, match=f"{end}: expected .* Remove it"):
+        get(serve().url, path)
+    assert victim.read_text() == "precious" and os.path.lexists(planted) and left(path) == [planted.name]

@@ -6,19 +6,24 @@ and nothing received is thrown away before the checksum has been taken.
 
 import hashlib
 import os
+import re
 import shutil
+import stat
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
-from http.client import HTTPException
+from contextlib import suppress
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 
 from tqdm import tqdm
 
+from minires.files import locked, set_aside, sync_folder
+
 CHUNK = 1 << 16
-TRIES = 3  # then the person at the keyboard decides; each new byte starts the count anew
+TRIES = 3  # then the person at the keyboard decides; a connection that brings LEAST bytes starts the count anew
+LEAST = 1 << 14  # bytes, per connection and per ``timeout``; who sends fewer would keep us for days
 PAUSE = 1.0  # seconds before the second try, twice as long before the third
 
 
@@ -34,7 +39,7 @@ def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
     """Download url to path, or go on with a download that was cut; return path.
 
     Bytes go to ``path`` + ``.part``, which becomes ``path`` once size and checksum are right. Of several processes one
-    downloads and the others wait for it.
+    downloads and the others wait for it. If nothing arrives, nothing is left: no empty file, no new folder.
 
     Parameters
     ----------
@@ -49,7 +54,7 @@ def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
     advice : str
         What else a person can do; ends the message when the download fails.
     timeout : float, default 30
-        Seconds without a byte after which the connection counts as broken.
+        Seconds without a byte, or with fewer than ``LEAST``, after which the connection counts as broken.
     progress : bool, default True
         Show a bar, on a terminal.
 
@@ -64,23 +69,42 @@ def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
     part = path.with_name(f"{path.name}.part")
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"expected an address that begins with https://, got {url!r}. A local file needs no download.")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(f"{path}.lock", "ab")
-    except OSError as error:
-        raise OSError(f"cannot write to {path.parent} ({error.strerror}). Set MINIRES_DATA to a folder.") from None
-    with lock, _alone(lock, path):
-        if not path.exists():
-            _complete(url, part, size, advice, timeout, progress)
-            try:
-                verify(part, size=size, sha256=sha256)
-            except ValueError as error:
-                bad = _set_aside(part)
-                raise ValueError(f"{error} It came from {url}, and is kept as {bad.name}. {advice}".rstrip()) from None
-            os.replace(part, path)
-        else:
-            verify(path, size=size, sha256=sha256)
+        _make_writable(path.parent)
+        with locked(
+            path.with_name(f"{path.name}.lock"), f"minires: another process is downloading {path.name}; waiting"
+        ):
+            if not path.exists():
+                try:
+                    _complete(url, part, size, advice, timeout, progress)
+                    verify(part, size=size, sha256=sha256)
+                except ValueError as error:
+                    bad = set_aside(part, "bad")
+                    raise ValueError(
+                        f"{error} It came from {url}, and is kept as {bad.name}. {advice}".rstrip()
+                    ) from None
+                finally:
+                    if part.is_file() and not part.stat().st_size:
+                        part.unlink()
+                os.replace(part, path)
+                sync_folder(path.parent)
+            else:
+                verify(path, size=size, sha256=sha256)
+    finally:
+        for folder in made:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
     return path
+
+
+def _make_writable(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}). Set MINIRES_DATA to a folder.") from None
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"cannot write to {folder}. Set MINIRES_DATA to a folder.")
 
 
 def verify(path, *, size, sha256):
@@ -97,16 +121,18 @@ def verify(path, *, size, sha256):
 
 def _complete(url, part, size, advice, timeout, progress):
     """Append to the file ``part`` until it has ``size`` bytes."""
+    if os.path.lexists(part) and not stat.S_ISREG(os.lstat(part).st_mode):
+        raise OSError(f"{part}: expected a file begun earlier, got a link, a folder or the like. Remove it.")
     have = part.stat().st_size if part.exists() else 0
     if have > size:
-        _set_aside(part)
+        set_aside(part, "bad")
         have = 0
     room = shutil.disk_usage(part.parent).free
     if room < size - have:
         raise OSError(
             f"{part.parent}: expected room for {_mb(size - have)}, got {_mb(room)}. Set MINIRES_DATA to another folder."
         )
-    tries = 0
+    tries, before = 0, have  # before: the first byte of this connection
     bar = tqdm(
         total=size,
         initial=have,
@@ -115,17 +141,17 @@ def _complete(url, part, size, advice, timeout, progress):
         unit_scale=True,
         disable=None if progress else True,  # None: shown on a terminal only
     )
-    with bar, open(part, "ab") as file:
+    with bar, open(part, "ab", opener=_not_through_a_link) as file:
         while have < size:
             try:
                 for chunk in _receive(url, have, size, timeout):
                     have += file.write(chunk)
                     bar.update(len(chunk))
-                    tries = 0
                 if have < size:
                     raise _Cut("the server closed the connection")
             except (_Cut, _Refused, KeyboardInterrupt) as error:
-                tries += 1
+                tries = 1 if have - before >= LEAST else tries + 1
+                before = have
                 if isinstance(error, _Cut) and tries < TRIES:
                     time.sleep(PAUSE * tries)
                     continue
@@ -135,9 +161,26 @@ def _complete(url, part, size, advice, timeout, progress):
                 if isinstance(error, KeyboardInterrupt):
                     print(f"minires: stopped; {kept}. {again}", file=sys.stderr)
                     raise
-                raise ConnectionError(f"{url}: {error}; {kept}. {again} {advice}".rstrip()) from None
+                raise ConnectionError(f"{url}: {_printable(error)}; {kept}. {again} {advice}".rstrip()) from None
         file.flush()
         os.fsync(file.fileno())
+
+
+def _not_through_a_link(path, flags):
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _printable(error):
+    """What a server says, without its control characters and not longer than a line or two."""
+    return "".join(c if c.isprintable() else "?" for c in str(error)[:200])
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, file, code, message, headers, url):
+        if not url.lower().startswith(("http://", "https://")):
+            raise _Refused(f"the server sends us on to {url}, which is not on the web")
+        file.close()  # or urllib reads all that comes with it, however much
+        return super().redirect_request(request, file, code, message, headers, url)
 
 
 def _receive(url, have, size, timeout):
@@ -146,12 +189,19 @@ def _receive(url, have, size, timeout):
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.build_opener(_WebOnly).open(request, timeout=timeout) as response:
             skip, total = _offer(response, have)
             if total not in (None, size) or response.headers.get_content_type() == "text/html":
                 offer = f"{total or 0:,} bytes of {response.headers.get_content_type()}"
                 raise _Refused(f"expected a file of {size:,} bytes, got an offer of {offer}")
+            since, got = time.monotonic(), 0
             while have < size and (chunk := response.read1(CHUNK)):
+                got += len(chunk)
+                if time.monotonic() - since > timeout:
+                    if got < LEAST:
+                        raise _Cut(f"{got:,} bytes in {timeout:g} s are too few")
+                    since, got = time.monotonic(), 0
                 new = chunk[skip : skip + size - have]
                 skip = max(0, skip - len(chunk))
                 have += len(new)
@@ -165,60 +215,25 @@ def _receive(url, have, size, timeout):
         raise _Cut(f"the server answers {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise _Cut(str(error.reason)) from None
+    except (InvalidURL, ValueError) as error:  # of the address, or of one that the server sends us on to
+        raise _Refused(f"not an address ({error})") from None
     except (OSError, HTTPException) as error:
         raise _Cut(str(error) or type(error).__name__) from None
 
 
 def _offer(response, have):
     """(number of bytes to skip, size of the whole file or None) of the server's answer."""
-    length = response.headers.get("Content-Length")
     if response.status != 206:  # a server without Range sends all of it again
-        return have, int(length) if length else None
+        return have, _number(response.headers.get("Content-Length", ""))
     first, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     if first.split("-")[0] != str(have):
         raise _Cut(f"asked for the bytes from {have} on, the server sends {first or 'others'}")
-    return 0, int(total) if total.isdigit() else None
+    return 0, _number(total)
 
 
-@contextmanager
-def _alone(lock, path):
-    """Wait until no other process holds the lock."""
-    if not _try_lock(lock):
-        print(f"minires: another process is downloading {path.name}; waiting for it", file=sys.stderr)
-        while not _try_lock(lock):
-            time.sleep(0.2)
-    yield
-
-
-try:
-    import fcntl
-
-    def _try_lock(file):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks; the checksum remains
-            return True
-        return True
-except ImportError:
-    import msvcrt
-
-    def _try_lock(file):
-        try:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-
-def _set_aside(part):
-    for number in range(1, 1000):
-        bad = part.with_name(f"{part.stem}.bad{number}")
-        if not bad.exists():
-            return part.rename(bad)
-    raise OSError(f"{part.parent}: too many damaged files {part.stem}.bad*; delete them.")
+def _number(text):
+    """The size that a server announces; None if it is no number."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text.strip()) else None
 
 
 def _mb(size):
