@@ -72,11 +72,85 @@ def test_grey_transparent_and_other_pictures_become_rgb(tmp_path, mode):
     assert read_image(picture(tmp_path / name, 40, 50, mode), 32, 32).shape == (3, 32, 32)
 
 
-def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
+RAMP = np.arange(65536).reshape(256, 256)  # from black to white in 16 bits
+
+
+@pytest.mark.parametrize(
+    "end, dtype, white",
+    [("png", np.uint16, 65535), ("pgm", np.uint16, 65535), ("tif", np.uint16, 65535)]
+    + [("tif", np.int32, white) for white in (255, 65535)]
+    + [("tif", np.float32, white) for white in (1, 255, 65535)],
+)
+def test_a_picture_of_other_numbers_than_bytes_keeps_its_brightness(tmp_path, end, dtype, white):
+    """A ramp has the mean 127.5, whatever number stands for white."""
+    Image.fromarray((RAMP * (white / 65535)).astype(dtype)).save(tmp_path / f"p.{end}")
+    for image in (read_image(tmp_path / f"p.{end}", 256, 256), read_image(tmp_path / f"p.{end}", 256, 256, channels=1)):
+        assert image.dtype == np.uint8 and (image.min(), image.max()) == (0, 255)
+        assert np.abs(image.mean(axis=(1, 2)) - 127.5).max() < 0.6
+        assert np.abs(image[0].astype(int) - RAMP // 257).max() <= 1
+
+
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path):
+    for name in ("p.png", "p.pgm", "p.tif"):
+        Image.fromarray((RAMP // 512).astype(np.uint16)).save(tmp_path / name)
+        assert read_image(tmp_path / name, 32, 32).max() <= 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -5.0, 1e6])
+def test_numbers_that_are_no_brightness_are_told(tmp_path, wrong):
+    pixels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    pixels[3, 3] = wrong
+    Image.fromarray(pixels).save(tmp_path / "p.tif")
+    with pytest.raises(ValueError, match="p.tif: .*its pixels go from .* expected 0 to 1, 255 or 65535"):
+        read_image(tmp_path / "p.tif", 8, 8)
+
+
+@pytest.mark.parametrize("mode, colour, shown", [
+    ("RGBA", (200, 10, 10, 0), (255, 255, 255)),
+    ("RGBA", (200, 10, 10, 255), (200, 10, 10)),
+    ("LA", (0, 51), (204, 204, 204)),
+    ("1", 1, (255, 255, 255)),
+    ("L", 77, (77, 77, 77)),
+    ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
+    ("YCbCr", (76, 85, 255), (254, 0, 0)),
+])  # fmt: skip
+def test_colours_are_those_that_a_person_sees(tmp_path, mode, colour, shown):
+    path = tmp_path / ("p.tif" if mode in ("CMYK", "YCbCr") else "p.png")
+    Image.new(mode, (40, 30), colour).save(path)
+    np.testing.assert_allclose(read_image(path, 32, 32).mean(axis=(1, 2)), shown, atol=1)
+
+
+def test_a_palette_gives_its_colours_and_what_is_transparent_in_it_is_white(tmp_path):
+    image = Image.new("P", (40, 30), 1)
+    image.putpalette([10, 20, 30, 200, 100, 0])
+    image.save(tmp_path / "p.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png", 32, 32).mean(axis=(1, 2)), (200, 100, 0))
+    image.save(tmp_path / "p.gif", transparency=1)
+    np.testing.assert_array_equal(read_image(tmp_path / "p.gif", 32, 32).mean(axis=(1, 2)), (255, 255, 255))
+
+
+@pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (1, 1)])
+def test_a_line_of_pixels_takes_no_more_memory_than_a_picture(tmp_path, size):
+    Image.new("L", size, 99).save(tmp_path / "p.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png", 256, 224), np.full((3, 224, 224), 99))
+
+
+@pytest.mark.parametrize("orientation, transposed", [
+    (2, "FLIP_LEFT_RIGHT"), (3, "ROTATE_180"), (4, "FLIP_TOP_BOTTOM"), (5, "TRANSPOSE"), (6, "ROTATE_90"),
+    (7, "TRANSVERSE"), (8, "ROTATE_270"),
+])  # fmt: skip
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
+def test_every_orientation_of_a_camera_is_turned_upright(tmp_path, mode, orientation, transposed):
     upright = Image.open(picture(tmp_path / "p.png", 64, 64))
+    if mode == "I;16":
+        upright = Image.fromarray(RAMP[::4, ::4].astype(np.uint16))
+        upright.save(tmp_path / "p.png")
+    elif mode == "L":
+        upright = upright.convert("L")
+        upright.save(tmp_path / "p.png")
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees to the right
-    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "side.png", exif=exif)
+    exif[0x0112] = orientation
+    upright.transpose(Image.Transpose[transposed]).save(tmp_path / "side.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "side.png", 32, 32), read_image(tmp_path / "p.png", 32, 32))
 
 
@@ -88,6 +162,8 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="cut.jpg: not an image that can be read .*truncated"):
         read_image(tmp_path / "cut.jpg", 32, 32)
+    with pytest.raises(ValueError, match="a picture has 1 or 3 channels, and this net takes 2"):
+        read_image(tmp_path / "p.png", 32, 32, channels=2)
     with pytest.raises(FileNotFoundError, match="It is a folder?"):
         read_image(tmp_path, 32, 32)
 

@@ -22,8 +22,9 @@ class Preprocessing:
         Pixels of the shorter side, to which the photograph is scaled first (bilinear, antialiased).
     crop : int
         Sides H and W of the square then cut from its middle.
-    shift : float array (3, H, W), or (3, 1, 1)
-    scale : float array (3,)
+    shift : float array (C, H, W), or (C, 1, 1)
+    scale : float array (C,)
+        Of three colours, or of one: then the photograph becomes grey.
     """
 
     resize: int
@@ -32,8 +33,9 @@ class Preprocessing:
     scale: np.ndarray
 
     def __call__(self, path):
-        """Return x, float32 (1, 3, H, W), of the image file ``path``."""
-        return (read_image(path, self.resize, self.crop)[None] - self.shift) * self.scale[:, None, None]
+        """Return x, float32 (1, C, H, W), of the image file ``path``."""
+        image = read_image(path, self.resize, self.crop, channels=len(self.scale))
+        return (image[None] - self.shift) * self.scale[:, None, None]
 
 
 def by_mean_and_std(mean, std, resize=32, crop=32):
@@ -83,27 +85,53 @@ def preprocessing(name):
     return PREPROCESSING[name]()
 
 
-def read_image(path, resize, crop):
-    """Return the middle of an image file, uint8 (3, crop, crop), the shorter side having been scaled to ``resize``.
+def read_image(path, resize, crop, channels=3):
+    """Return the middle of an image file, uint8 (C, crop, crop), the shorter side having been scaled to ``resize``.
 
-    Any kind of file that Pillow reads will do; grey, transparent and rotated pictures become upright RGB.
+    Any kind of file that Pillow reads will do; grey, transparent and rotated pictures become upright RGB, or grey for
+    ``channels=1``. What is transparent shows white paper.
     """
     from PIL import Image, ImageOps  # Pillow comes with Matplotlib; importing minires shall not wait for it
 
     path = Path(path)
+    if channels not in (1, 3):
+        raise ValueError(f"{path}: a picture has 1 or 3 channels, and this net takes {channels}.")
     if not path.is_file():
         raise FileNotFoundError(f"no image {path}. {'It is a folder' if path.is_dir() else 'Is the path right'}?")
     try:
         with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image).convert("RGB")
+            deep = image.format in ("PNG", "PPM")  # in which "I" stands for 16 bits
+            image = ImageOps.exif_transpose(image)
+            if image.mode == "F" or image.mode.startswith("I"):
+                image = Image.fromarray(_as_bytes(np.asarray(image), deep))
+            elif {"A", "a"} & set(image.getbands()) or "transparency" in image.info:
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            image = image.convert("RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow raises a dozen kinds for a damaged file
         raise ValueError(f"{path}: not an image that can be read ({_one_line(error)}). PNG and JPEG can.") from None
-    # As torchvision: the longer side is cut down to whole pixels, the crop begins at the nearest pixel.
     shorter = min(image.size)
+    image = _middle(image, [min(side, 20 * shorter) for side in image.size])  # a line of 1 x 60000 would become huge
+    # As torchvision: the longer side is cut down to whole pixels, the crop begins at the nearest pixel.
     image = image.resize([resize * side // shorter for side in image.size], Image.Resampling.BILINEAR)
-    left, top = (round((side - crop) / 2) for side in image.size)
-    image = image.crop((left, top, left + crop, top + crop))
-    return np.asarray(image).transpose(2, 0, 1)
+    image = np.asarray(_middle(image, (crop, crop)))
+    return image.transpose(2, 0, 1) if channels == 3 else image[None]
+
+
+def _middle(image, size):
+    left, top = (round((side - part) / 2) for side, part in zip(image.size, size))
+    return image.crop((left, top, left + size[0], top + size[1]))
+
+
+def _as_bytes(pixels, deep):
+    """Grey values of 0 to 1, to 255 or to 65535 as uint8. Which of them, their kind and the largest of them tell."""
+    least, most = pixels.min(), pixels.max()
+    if pixels.dtype.kind == "f" and most <= 1.001:
+        white = 1
+    else:
+        white = 255 if most <= 255 and pixels.dtype.itemsize == 4 and not deep else 65535
+    if not -0.001 * white <= least <= most <= 1.001 * white:
+        raise ValueError(f"its pixels go from {least:g} to {most:g}; expected 0 to 1, 255 or 65535")
+    return np.clip(pixels * (255 / white) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _one_line(error):
