@@ -6,16 +6,21 @@ project, as layers are; only the names differ, and a table of patterns turns our
 it is refused. Whoever trusts it, and has torch, converts it with ``examples/convert_torch_weights.py``.
 """
 
-import os
-import re
+import json
 import zipfile
+from collections import Counter
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
-from minires.networks.foreign import NAMES, foreign_name, match_names, some
+from minires.checks import some
+from minires.files import written_safely
+from minires.networks.foreign import NAMES, foreign_name, match_names, without_wrapper
 
+LARGEST = 4 << 30  # bytes of a file
+SMALL, SHRINKS = 64 << 20, 32  # bytes that an .npz may always hold; how many times larger than itself else
+HEADER = 8 << 20  # bytes of the list of arrays in a .safetensors file; a thousand arrays need 100 kB
 PICKLES = {".pth", ".pt", ".pkl", ".pickle", ".th", ".ckpt", ".bin", ".tar"}
 
 
@@ -34,9 +39,10 @@ def load_weights(net, weights, strict=True):
     net : Layer
     weights : str, Path or dict
         An ``.npz`` or ``.safetensors`` file, a ``checkpoint.npz`` of a training run among them; or a state dict of
-        arrays. All its names may begin with ``module.``.
+        arrays. All its names may begin with ``module.``, ``model.`` or ``_orig_mod.``, as wrappers of a net write them.
     strict : bool, default True
-        False: load what is there, and say in the result what was missing or unexpected.
+        False: load what fits, and say in the result what was missing, unexpected or of another shape. So a net for ten
+        classes takes all but the last layer from one for a thousand.
 
     Returns
     -------
@@ -45,7 +51,8 @@ def load_weights(net, weights, strict=True):
     Raises
     ------
     WeightsError
-        When names are missing or unexpected, a shape differs, or the file cannot be read.
+        When names are missing or unexpected, a shape differs, an array holds anything but finite numbers, or the file
+        cannot be read.
 
     Examples
     --------
@@ -60,17 +67,23 @@ def load_weights(net, weights, strict=True):
     match = match_names(own, state)
     if strict and match.complaint():
         raise WeightsError(f"{origin}: {match.complaint()} load_weights(net, file, strict=False) loads what fits.")
-    if not match.loaded:
-        raise WeightsError(f"{origin}: fits nothing. It holds {some(list(state))}; the net {some(list(own))}.")
     arrays = {}
     for name, theirs in match.loaded.items():
-        arrays[name] = array = _floats(origin, theirs, state[theirs])
-        if array.shape != own[name].shape:
+        array = _floats(origin, theirs, state[theirs], own[name].dtype)
+        if array.shape == own[name].shape:
+            arrays[name] = array
+        elif strict:
             here = "" if theirs == name else f" (here {name})"
             raise WeightsError(
                 f"{origin}: expected {theirs}{here} of shape {own[name].shape}, got {array.shape}. Is it the same "
-                "network, with as many classes?"
+                "network, with as many classes? strict=False leaves out what has another shape."
             )
+        else:
+            match.reshaped[name] = array.shape, own[name].shape
+    for name in match.reshaped:
+        del match.loaded[name]
+    if not arrays:
+        raise WeightsError(f"{origin}: fits nothing. It holds {some(list(state))}; the net {some(list(own))}.")
     net.load_state_dict(own | arrays)
     return match
 
@@ -91,33 +104,42 @@ def save_weights(net, file, names="minires"):
     write = _format(path)[1]
     # safetensors writes the bytes of an array as they lie in memory; state_dict's copies lie in order.
     state = {foreign_name(name, names): array for name, array in net.state_dict().items()}
-    new = path.with_name(path.name + ".new")  # a kill half-way leaves the old file whole
     try:
-        write(new, state)
-        os.replace(new, path)
+        with written_safely(path) as new:
+            write(new, state)
     except OSError as error:
         raise WeightsError(f"{path}: could not be written ({error.strerror or error}). Is the path right?") from None
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def classes_of(state):
     """Return the number of classes, the length of the last layer's bias in a state dict; None if there is none."""
     for name, array in state.items():
-        if re.fullmatch(r"(module\.)?(linear|fc)\.bias", name):
-            return len(array)
+        if without_wrapper(name) in ("linear.bias", "fc.bias"):
+            return np.size(array)
     return None
 
 
-def _floats(origin, name, array):
+def _floats(origin, name, array, dtype):
+    """The array in a net's dtype, checked: finite numbers, and variances not below zero."""
     try:
-        array = np.asarray(array)
+        masked, array = np.ma.isMaskedArray(array), np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor on a GPU
         raise WeightsError(f"{origin}: {name} cannot be made an array ({error}).") from None
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or masked:
         hint = " If it is bfloat16, save it as float32." if array.dtype.itemsize == 2 else ""
-        raise WeightsError(f"{origin}: expected {name} to be an array of floats, got {array.dtype}.{hint}")
-    return array
+        got = "a masked array" if masked else array.dtype
+        raise WeightsError(f"{origin}: expected {name} to be an array of floats, got {got}.{hint}")
+    with np.errstate(over="ignore"):
+        made = array.astype(dtype)
+    if not np.isfinite(made).all():
+        wrong = array[~np.isfinite(made)]
+        raise WeightsError(
+            f"{origin}: expected {name} to hold finite numbers of {made.dtype}, got {wrong[0]} and "
+            f"{wrong.size - 1} others like it. Did the training that it comes from diverge?"
+        )
+    if name.endswith("running_var") and (made < 0).any():
+        raise WeightsError(f"{origin}: expected {name}, variances, to be at least 0, got {made.min()}.")
+    return made
 
 
 # -- files ----------------------------------------------------------------------------------------------------
@@ -132,7 +154,14 @@ def read_weights(file):
     read = _format(path)[0]
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Is the path right?")
-    state = read(path)
+    if path.stat().st_size > LARGEST:
+        raise WeightsError(f"{path}: expected up to {LARGEST:,} bytes, got {path.stat().st_size:,}.")
+    try:
+        state = read(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # zipfile, NumPy and safetensors raise many kinds for a damaged file
+        raise WeightsError(f"{path}: damaged, cut short, or not of the form {path.suffix} ({error}).") from None
     if not state:
         raise WeightsError(f"{path}: holds no arrays.")
     return state
@@ -155,29 +184,35 @@ def _pickle(path, target):
 
 
 def _read_npz(path):
+    with zipfile.ZipFile(path) as file:
+        members = [member.filename.removesuffix(".npy") for member in file.infolist()]
+        claimed = sum(member.file_size for member in file.infolist())
+    _refuse_twins(path, members)
+    if any(name.endswith("data.pkl") for name in members):  # written by torch.save, whatever it is called
+        raise _pickle(path, f"{path.stem}-arrays.npz")
+    if claimed > max(SMALL, SHRINKS * path.stat().st_size):
+        raise WeightsError(f"{path}: claims to hold {claimed:,} bytes, more than weights can be packed into so few.")
     try:
         with np.load(path, allow_pickle=False) as file:
-            names = file.files
-            if any(name.endswith("data.pkl") for name in names):  # written by torch.save, whatever it is called
-                raise _pickle(path, f"{path.stem}-arrays.npz")
-            if "about" in names and any(name.startswith("net/") for name in names):  # a checkpoint
-                return {name.removeprefix("net/"): file[name] for name in names if name.startswith("net/")}
-            return {name: file[name] for name in names}
-    except WeightsError:
-        raise
-    except Exception as error:  # zipfile and NumPy raise many kinds for a damaged file
-        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
-            raise WeightsError(
-                f"{path}: holds Python objects, which are not opened. Save one array a name: np.savez(file, **state)."
-            ) from None
-        if "allow_pickle" in str(error):
-            error = "NumPy takes it for a pickle"
-        raise WeightsError(f"{path}: damaged, cut short, or not an .npz file ({error}).") from None
+            if "about" in members and any(name.startswith("net/") for name in members):  # a checkpoint
+                return {name.removeprefix("net/"): file[name] for name in members if name.startswith("net/")}
+            return {name: file[name] for name in members}
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise WeightsError(
+            f"{path}: holds Python objects, which are not opened. Save one array per name: np.savez(file, **state)."
+        ) from None
 
 
-def _write_npz(path, state):
-    with open(path, "wb") as file:  # np.savez would add .npz to a path
-        np.savez(file, **state)
+def _refuse_twins(path, names):
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise WeightsError(f"{path}: expected one array per name, got several of {some(twins)}.")
+
+
+def _write_npz(file, state):
+    np.savez(file, **state)
 
 
 def _safetensors():
@@ -192,10 +227,12 @@ def _safetensors():
 
 def _read_safetensors(path):
     library = _safetensors()
-    try:
-        tensors = library.deserialize(path.read_bytes())
-    except library.SafetensorError as error:
-        raise WeightsError(f"{path}: damaged, cut short, or not a .safetensors file ({error}).") from None
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > HEADER:
+            raise ValueError(f"its head claims {length:,} bytes")
+        json.loads(file.read(length), object_pairs_hook=lambda pairs: _refuse_twins(path, [name for name, _ in pairs]))
+    tensors = library.deserialize(path.read_bytes())
     return {name: _array(path, name, **tensor) for name, tensor in sorted(tensors, key=itemgetter(0))}
 
 
@@ -210,8 +247,8 @@ def _array(path, name, dtype, shape, data):
     return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
 
 
-def _write_safetensors(path, state):
-    _safetensors().numpy.save_file(state, path)
+def _write_safetensors(file, state):
+    file.write(_safetensors().numpy.save(state))
 
 
 FORMATS = {".npz": (_read_npz, _write_npz), ".safetensors": (_read_safetensors, _write_safetensors)}

@@ -56,8 +56,9 @@ def state_in_names_of(source, shortcut):
             shapes |= {f"{layer}.{name}": (channels,) for name in ("weight", "bias", "running_mean", "running_var")}
             shapes[f"{layer}.num_batches_tracked"] = ()
     rng = np.random.default_rng(1)
+    draw = {"num_batches_tracked": lambda *_: np.array(7), "running_var": rng.random}
     return {
-        name: np.array(7) if name.endswith("tracked") else rng.standard_normal(shape, np.float32)
+        name: draw.get(name.rpartition(".")[2], rng.standard_normal)(shape, np.float32)
         for name, shape in shapes.items()
     }
 
@@ -156,13 +157,43 @@ def test_weights_of_another_shortcut_do_not_load():
         load_weights(random_net(shortcut="B"), state_in_names_of("akamaster", "A"))
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_another_shape_is_named_and_nothing_is_written(strict):
+def test_another_shape_is_named_and_nothing_is_written():
     net = random_net(classes=5)
     before = random_net(classes=5)
     with pytest.raises(WeightsError, match=r"expected fc.weight \(here linear.weight\) of shape \(5, 64\), got"):
-        load_weights(net, state_in_names_of("torchvision", "A"), strict)
+        load_weights(net, state_in_names_of("torchvision", "A"))
     assert_same(net, before)
+
+
+def test_fine_tuning_takes_all_but_what_has_another_shape_and_lists_it():
+    net, state = random_net(classes=5), state_in_names_of("torchvision", "A")
+    before = net.state_dict()
+    found = load_weights(net, state, strict=False)
+    assert found.reshaped == {"linear.weight": ((10, 64), (5, 64)), "linear.bias": ((10,), (5,))}
+    assert "not loaded, being of another shape, linear.weight (10, 64) instead of (5, 64), linear.bias" in str(found)
+    assert not found.missing and not found.unexpected and not {"linear.weight", "linear.bias"} & set(found.loaded)
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, state[found.loaded[name]] if name in found.loaded else before[name])
+    with pytest.raises(WeightsError, match="fits nothing"):
+        load_weights(net, {"linear.bias": np.zeros(10)}, strict=False)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "_orig_mod.module.", "model.module.model."])
+@pytest.mark.parametrize("source", ["minires", "torchvision"])
+def test_what_wrappers_put_before_names_is_left_out(source, prefix):
+    net, other = random_net(seed=0), random_net(seed=1)
+    state = {prefix + foreign_name(name, source): array for name, array in other.state_dict().items()}
+    load_weights(net, state)
+    assert_same(net, other)
+    assert classes_of(state) == 10
+    found = load_weights(net, {"loss.weight": np.ones(2), **state}, strict=False)  # Lightning's, of another member
+    assert len(found.loaded) == len(state) and found.unexpected == ["loss.weight"]
+
+
+def test_a_net_whose_own_names_begin_like_a_wrapper_keeps_them():
+    net, other = Sequential(model=random_net(seed=0)), Sequential(model=random_net(seed=1))
+    load_weights(net, other.state_dict())
+    assert_same(net, other)
 
 
 @pytest.mark.parametrize(
@@ -171,11 +202,37 @@ def test_another_shape_is_named_and_nothing_is_written(strict):
         (np.zeros(10, int), "expected linear.bias to be an array of floats, got int64"),
         (np.zeros(10, "V2"), "got .*V2. If it is bfloat16, save it as float32"),
         (None, "expected linear.bias to be an array of floats, got object"),
+        (np.zeros(10, complex), "expected linear.bias to be an array of floats, got complex128"),
+        (["1"] * 10, "expected linear.bias to be an array of floats, got <U1"),
+        (np.ones(10, bool), "expected linear.bias to be an array of floats, got bool"),
+        ([[1.0], [1.0, 2.0]], "linear.bias cannot be made an array"),
+        (np.ma.masked_array(np.ones(10), [True] + 9 * [False]), "got a masked array"),
+        (np.array([np.nan, *np.ones(9)]), "linear.bias to hold finite numbers of float32, got nan and 0 others"),
+        (np.array([1, np.inf, -np.inf, *np.ones(7)]), "finite numbers of float32, got inf and 1 others"),
+        (np.full(10, 1e300), "finite numbers of float32, got 1e\\+300 and 9 others"),
     ],
 )
-def test_what_is_not_floats_is_refused(array, message):
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_not_finite_floats_is_refused_and_nothing_is_written(array, message, strict):
+    net = random_net()
     with pytest.raises(WeightsError, match=message):
-        load_weights(random_net(), random_net().state_dict() | {"linear.bias": array})
+        load_weights(net, random_net(seed=1).state_dict() | {"linear.bias": array}, strict)
+    assert_same(net, random_net())
+
+
+def test_a_negative_variance_is_refused():
+    state = random_net().state_dict()
+    state["bn1.running_var"][3] = -0.5
+    with pytest.raises(WeightsError, match="expected bn1.running_var, variances, to be at least 0, got -0.5"):
+        load_weights(random_net(), state)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", np.float16, np.longdouble])
+def test_floats_of_every_kind_are_taken(dtype):
+    net, other = random_net(seed=0), random_net(seed=1)
+    load_weights(net, {name: array.astype(dtype) for name, array in other.state_dict().items()})
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, other.state_dict()[name].astype(dtype))
 
 
 def test_a_file_of_something_else_fits_nothing_even_when_not_strict():
@@ -261,7 +318,7 @@ def test_a_file_of_torch_under_another_name_is_known_as_a_pickle(tmp_path):
 
 def test_a_pickle_under_another_name_is_not_opened(tmp_path):
     (tmp_path / "net.npz").write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(WeightsError, match=r"not an .npz file \(NumPy takes it for a pickle\)"):
+    with pytest.raises(WeightsError, match=r"not of the form .npz \(File is not a zip file\)"):
         read_weights(tmp_path / "net.npz")
 
 
@@ -281,6 +338,71 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, suffix, damage):
     with pytest.raises(WeightsError, match=rf"w{suffix}: damaged, cut short, or not ") as caught:
         read_weights(file)
     assert "\n" not in str(caught.value)
+
+
+def test_a_small_file_does_not_become_large_arrays(tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(75 << 20, np.uint8))
+    assert (tmp_path / "bomb.npz").stat().st_size < 200_000
+    with pytest.raises(WeightsError, match="claims to hold 78,643,[0-9]+ bytes, more than weights can be packed into"):
+        read_weights(tmp_path / "bomb.npz")
+    np.savez_compressed(tmp_path / "small.npz", a=np.zeros(1 << 20))
+    assert not read_weights(tmp_path / "small.npz")["a"].any()
+
+
+def test_a_head_that_claims_a_large_array_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as file:
+        head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1073741824, 1024)}\n"
+        file.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(64))
+    with pytest.raises(WeightsError, match="damaged"):
+        read_weights(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("length", [1 << 62, 9 << 20, 100])
+def test_a_safetensors_head_is_bounded(tmp_path, length):
+    (tmp_path / "w.safetensors").write_bytes(length.to_bytes(8, "little") + b"[" * 100)
+    with pytest.raises(WeightsError, match="damaged"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.zeros(2))
+    for name in ("a.npy", "a"):
+        (tmp_path / "x.npz").write_bytes((tmp_path / "w.npz").read_bytes())
+        with zipfile.ZipFile(tmp_path / "x.npz", "a") as file:
+            file.writestr(name, file.read("a.npy"))
+        with pytest.raises(WeightsError, match="expected one array per name, got several of a"):
+            read_weights(tmp_path / "x.npz")
+    one = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    head = b"{" + one + b"," + one + b"}"
+    (tmp_path / "w.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    with pytest.raises(WeightsError, match="expected one array per name, got several of a"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    for suffix in FORMATS:
+        with open(tmp_path / f"w{suffix}", "wb") as file:
+            file.truncate(5 << 30)  # takes no room on the disk
+        with pytest.raises(WeightsError, match="expected up to 4,294,967,296 bytes, got 5,368,709,120"):
+            read_weights(tmp_path / f"w{suffix}")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path, monkeypatch, suffix):
+    file = tmp_path / f"w{suffix}"
+    save_weights(random_net(seed=1), file)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WeightsError, match="could not be written .No space left"):
+        save_weights(random_net(seed=2), file)
+    net = random_net()
+    load_weights(net, file)
+    assert_same(net, random_net(seed=1))
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 def test_a_changed_byte_in_an_npz_file_is_noticed(tmp_path):

@@ -5,7 +5,8 @@ theirs. A network that ``cifar_network`` or ``imagenet_network`` built therefore
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 from minires.checks import some
 
@@ -38,6 +39,9 @@ class Loaded:
         For each of our names the name in the file.
     missing : dict
         Of the names that the file lacks, likewise; empty if ``strict``.
+    reshaped : dict
+        Of the names whose array in the file has another shape, so that it was not loaded; empty if ``strict``. For each
+        of ours the two shapes, in the file and here.
     unexpected, ignored : lists of str
         Names in the file for which the net has no place, and those of counters that nothing here needs
         (``num_batches_tracked``).
@@ -48,11 +52,14 @@ class Loaded:
     missing: dict
     unexpected: list
     ignored: list
+    reshaped: dict = field(default_factory=dict)
 
     def __str__(self):
         text = f"{len(self.loaded)} arrays loaded, in the names of {self.source}"
         text += f"; {len(self.ignored)} counters num_batches_tracked ignored" if self.ignored else ""
         text += f"; missing {_pairs(self.missing)}" if self.missing else ""
+        reshaped = [f"{name} {theirs} instead of {ours}" for name, (theirs, ours) in self.reshaped.items()]
+        text += f"; not loaded, being of another shape, {some(reshaped)}" if reshaped else ""
         return text + (f"; unexpected {some(self.unexpected)}" if self.unexpected else "")
 
     def complaint(self):
@@ -83,27 +90,31 @@ def foreign_name(name, source):
     return name
 
 
+def without_wrapper(name):
+    """Return a name without what wrappers of a net put before it: torch's DataParallel, torch.compile, Lightning."""
+    return re.sub(r"^((module|model|_orig_mod)\.)+", "", name)
+
+
 def match_names(own, theirs):
     """Find the project whose names fit best; return the Loaded that loading would give.
 
     Parameters
     ----------
     own, theirs : iterables of str
-        Names in the net and in the file. All of theirs may begin with ``module.``.
+        Names in the net and in the file. All of theirs may begin with ``module.``, ``model.``, ``_orig_mod.``.
     """
     theirs = dict.fromkeys(theirs)
-    parallel = theirs and all(name.startswith("module.") for name in theirs)  # written by torch's DataParallel
-    prefix = "module." if parallel else ""
     ignored = [name for name in theirs if name.rpartition(".")[2] == "num_batches_tracked"]
+    prefixes = dict.fromkeys(["", *(name[: len(name) - len(without_wrapper(name))] for name in theirs)])
 
-    def match(source):
+    def match(source, prefix):
         pairs = {name: prefix + foreign_name(name, source) for name in own}
         loaded = {name: foreign for name, foreign in pairs.items() if foreign in theirs}
         missing = {name: foreign for name, foreign in pairs.items() if foreign not in theirs}
         known = {*loaded.values(), *ignored}
         return Loaded(source, loaded, missing, [name for name in theirs if name not in known], ignored)
 
-    return max(map(match, NAMES), key=lambda found: len(found.loaded))
+    return max((match(*how) for how in product(NAMES, prefixes)), key=lambda found: len(found.loaded))
 
 
 def in_own_names(own, state, strict):
