@@ -37,13 +37,15 @@ from minires.networks import (
     preact_resnet,
     wide_resnet,
 )
-from minires.optim import SGD
+from minires.optim import SGD, Adam, AdamW
 from minires.probe import Probe, gradient_flow
 from minires.version import VERSION as __version__  # noqa: F401
 from minires.walk import summary
 
 __all__ = [
     "SGD",
+    "Adam",
+    "AdamW",
     "AvgPool2d",
     "BatchNorm2d",
     "Buffer",

@@ -114,6 +114,7 @@ def load_checkpoint(path, net, optimizer=None, schedule=None, rng=None):
             velocity = velocity | {
                 "velocity": [arrays[f"velocity/{i}"] if there else None for i, there in enumerate(velocity["velocity"])]
             }
+            velocity.setdefault("steps", about["progress"].get("step", 0))  # files of old versions have no steps
             optimizer.check_state_dict(velocity)
         if schedule is not None and (about["schedule"] or {}).keys() != schedule.state_dict().keys():
             raise ValueError(f"its schedule is of another kind than {schedule}")

@@ -23,11 +23,12 @@ import numpy as np
 import pytest
 
 from minires.kernels.machine.threads import num_threads
+from minires.layer import Parameter
 from minires.layers import ReLU
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet
 from minires.networks.imagenet import imagenet_resnet
-from minires.optim import SGD
+from minires.optim import SGD, Adam, AdamW
 from minires.probe import Probe
 from minires.weights import foreign_name, load_weights, save_weights
 
@@ -382,3 +383,30 @@ def test_weights_saved_in_the_names_of_torchvision_load_there_strictly(tmp_path)
     for name, tensor in pair.theirs.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(blank.state_dict()[name], tensor), name
+
+
+RULES = {
+    "SGD": (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.01}),
+    "Nesterov": (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "Adam": (Adam, torch.optim.Adam, {}),
+    "Adam with decay": (Adam, torch.optim.Adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
+    "AdamW": (AdamW, torch.optim.AdamW, {}),
+    "AdamW with decay": (AdamW, torch.optim.AdamW, {"lr": 0.05, "betas": (0.5, 0.9), "weight_decay": 0.3}),
+}
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-13), (np.float32, 2e-6)])
+@pytest.mark.parametrize("rule", RULES)
+def test_fifty_steps_of_every_optimizer_are_pytorchs(rule, dtype, tolerance):
+    ours, theirs, settings = RULES[rule]
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((3, 4)).astype(dtype)
+    p, q = Parameter(start), torch.nn.Parameter(torch.from_numpy(start.copy()))
+    ours, theirs = ours([p], **settings), theirs([q], **settings)
+    for step in range(50):
+        p.grad[...] = rng.standard_normal((3, 4)) * 10.0 ** (step % 5 - 2)
+        q.grad = torch.from_numpy(p.grad.copy())
+        ours.lr = theirs.param_groups[0]["lr"] = ours.lr * 0.97
+        ours.step()
+        theirs.step()
+    np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=tolerance, atol=tolerance)
