@@ -19,7 +19,7 @@ def whole(who, name, value, least=0, most=None, hint=""):
     if is_whole(value) and least <= value and (most is None or value <= most):
         return int(value)
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise InvalidArgument(f"{who}: expected {name}, a whole number {limits}, got {_shown(value)}.{_sentence(hint)}")
+    raise InvalidArgument(f"{who}: expected {name}, a whole number {limits}, got {shown(value)}.{_sentence(hint)}")
 
 
 def is_whole(value):
@@ -42,7 +42,7 @@ def real(who, name, value, least=None, most=None, above=None, hint=""):
         words = {"above": above, "of at least": least, "at most": most}
         limits = " and".join(f" {word} {limit}" for word, limit in words.items() if limit is not None)
     wanted = f"a {'finite ' if most is None else ''}number{limits}"
-    raise InvalidArgument(f"{who}: expected {name}, {wanted}, got {_shown(value)}.{_sentence(hint)}")
+    raise InvalidArgument(f"{who}: expected {name}, {wanted}, got {shown(value)}.{_sentence(hint)}")
 
 
 def is_real(value):
@@ -55,13 +55,20 @@ def is_real(value):
         return False
 
 
+def flag(who, name, value):
+    """Return ``value``, True or False, as a bool."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise InvalidArgument(f"{who}: expected {name}, True or False, got {shown(value)}.")
+
+
 def generator(who, rng):
     """Return ``rng``, a numpy.random.Generator, a seed or None, as a Generator."""
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
         wanted = "a numpy.random.Generator, a seed (a whole number of at least 0) or None"
-        raise InvalidArgument(f"{who}: expected rng, {wanted}, got {_shown(rng)}.") from None
+        raise InvalidArgument(f"{who}: expected rng, {wanted}, got {shown(rng)}.") from None
 
 
 def some(names, most=5):
@@ -74,7 +81,7 @@ def some(names, most=5):
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
 
 
-def _shown(value):
+def shown(value):
     """The repr of a value in one line, cut where it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

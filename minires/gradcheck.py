@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from minires.layer import Buffer, Layer, Parameter
+from minires.layer import Buffer, Kept, Layer, Parameter
 
 STEP = 2.0**-20  # about 1e-6; a power of two, so that x + h and x - h are exact for an x of float32
 TOLERANCE = 1e-7  # of an entry's own size plus a tenth of the largest of its tensor
@@ -89,7 +89,7 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=400, jitter=Tr
     if unknown := set(modes) - {"train", "eval"}:
         raise ValueError(f"check_layer: expected modes out of ('train', 'eval'), got {unknown.pop()!r}.")
     layer = layer if isinstance(layer, Layer) else _Adopted(layer)
-    title, rows = repr(layer).splitlines()[0].removesuffix("("), []
+    title, rows = layer._who(), []
     for mode in modes:
         rng = _own_rng(seed)
         moved = _float64_copy(layer, rng if jitter else None).train(mode == "train")
@@ -216,7 +216,7 @@ class _Check:
 
     def check_caches_were_taken(self, layer):
         for path, inner in layer.named_layers():
-            if inner._cache is not None and inner._y_shape is not None:  # kept by _remember
+            if isinstance(inner._cache, Kept):
                 raise self.error(f"backward left the cache of {path or 'the layer'}. Take it: (x,) = self._recall(dy).")
 
     def check_gradients_are_added(self):
@@ -459,7 +459,7 @@ class _Adopted(Layer):
     def backward(self, dy):
         return self._thing.backward(dy)
 
-    def __repr__(self):
+    def _who(self):
         return type(self._thing).__name__
 
 

@@ -6,7 +6,7 @@ computes y and leaves behind what the derivative needs; ``backward`` uses it up.
 
 Three things an author of a layer writes::
 
-    class Scale(Layer):
+    class Gain(Layer):
         def __init__(self, factor=1.0):
             self.weight = Parameter(np.full(1, factor, np.float32))   # found because it is an attribute
 
@@ -23,70 +23,90 @@ An array that crossed a layer boundary is frozen: no layer writes into x, into d
 returned. Only ``Parameter.grad``, ``Parameter.data`` (by the optimizer) and running statistics change in place.
 """
 
+import copy
+import inspect
+import random
+import threading
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import contextmanager
+from reprlib import recursive_repr
+from typing import NamedTuple
 
 import numpy as np
 
-from minires.checks import some
+from minires.checks import InvalidArgument, shown, some
+from minires.parameter import Array, Buffer, Member, Parameter  # noqa: F401  (Buffer: for importers)
+from minires.pytorch import no_attribute
+
+RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
+FLOATS = (np.float32, np.float64)
+
+# Why a layer keeps nothing for backward.
+NO_FORWARD = "backward before forward. Call forward(x) first (and not inside without_caches())."
+INSIDE = "backward inside without_caches(), where forward keeps nothing. Leave the with block to train."
+TAKEN = "backward twice after one forward. The cache is taken once; call forward(x) again first."
+TWO_PLACES = (
+    "backward a second time, after forward ran more than once. Is this one layer object used in two "
+    "places? It has one cache, so make an object for each place."
+)
 
 
-class _Member:
-    """What a Layer finds among its attributes."""
+class Kept(NamedTuple):
+    """What forward leaves behind."""
+
+    needed: tuple
+    shape: tuple  # of y
+    dtype: np.dtype
+    overwrote: bool  # whether an earlier forward's was still there
 
 
-class Parameter(_Member):
-    """An array that training changes, with the gradient of the loss with respect to it.
+class RecalledTuple(tuple):
+    """What backward gets from ``_recall``. It says so where it is taken for an array."""
 
-    Parameters
-    ----------
-    data : array of floats
-        The value; kept as a contiguous array of its own dtype.
+    def _refuse(self, *_, error=TypeError, **__):
+        names = ", ".join("abcdefgh"[: len(self)]) + "," * (len(self) == 1)
+        raise error(f"self._recall(dy) returns a tuple of {len(self)}. Unpack it: ({names}) = self._recall(dy).")
 
-    Attributes
-    ----------
-    data, grad : arrays of one shape and dtype
-        ``grad`` is dL/d(data). Every ``backward`` adds to it until ``zero_grad()``.
-    """
+    __array__ = __array_ufunc__ = __mul__ = __rmul__ = __add__ = __gt__ = __ge__ = __lt__ = __le__ = _refuse
 
-    def __init__(self, data):
-        self.data = np.array(data, order="C")
-        if self.data.dtype.kind != "f":
-            raise TypeError(f"Parameter: expected an array of floats, got {self.data.dtype}. Use np.float32(...).")
-        self.grad = np.zeros_like(self.data)
-
-    def astype(self, dtype):
-        self.data, self.grad = self.data.astype(dtype), self.grad.astype(dtype)
-        return self
-
-    def __repr__(self):
-        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._refuse(error=AttributeError)
 
 
-class Buffer(_Member):
-    """An array that is saved with the layer but not trained: running statistics."""
+class _SwitchedOff(threading.local):
+    """The layers for which something is switched off, in this thread alone, and how many times."""
 
-    def __init__(self, data):
-        self.data = np.array(data, order="C")
+    def __init__(self):
+        self.times = Counter()
 
-    def astype(self, dtype):
-        self.data = self.data.astype(dtype)
-        return self
+    @contextmanager
+    def within(self, net):
+        layers = [layer for _, layer in net.named_layers()]  # held here, so that no other object gets an id of theirs
+        once = Counter(map(id, layers))
+        self.times += once
+        try:
+            yield net
+        finally:
+            self.times -= once
 
-    def __repr__(self):
-        return f"Buffer(shape={self.data.shape}, dtype={self.data.dtype})"
+
+_CACHES_OFF, _TRAINING_OFF = _SwitchedOff(), _SwitchedOff()
 
 
-class Layer(_Member):
+class Layer(Member):
     """Base of all layers: finds parameters, keeps the cache, checks shapes.
 
-    A subclass writes ``forward(x)`` and ``backward(dy)``. Parameters, Buffers and child Layers are found among
-    the attributes, in the order in which they were assigned, and named by dotted path (``stage1.0.conv1.weight``);
-    a list or tuple of layers counts as well. Nothing is registered.
+    A subclass writes ``forward(x)`` and ``backward(dy)``; ``layer(x)`` is ``layer.forward(x)``. Parameters, Buffers and
+    child Layers are found among the attributes, in the order in which they were assigned, also in lists, tuples and
+    dicts, and named by dotted path (``stage1.0.conv1.weight``). Nothing is registered.
 
     Attributes
     ----------
     training : bool
-        True after ``train()``, the default; False after ``eval()``.
+        True after ``train()``, the default; False after ``eval()`` and inside ``evaluating()``.
 
     Examples
     --------
@@ -95,13 +115,8 @@ class Layer(_Member):
     ['weight', 'bias']
     """
 
-    training = True
-    _cache = None  # what backward needs: a tuple, set by forward, taken once by backward
-    _keeps_cache = True  # False inside without_caches()
-    _y_shape = _y_dtype = None
-    _forwards = 0  # since the cache was last taken
-    _in_own_names = None  # networks that other projects know as well: networks.foreign.in_own_names
-    _overwritten = False  # whether a cache had been overwritten when it was last taken
+    _trains = True  # what train() and eval() set
+    _cache, _why_empty = None, NO_FORWARD
 
     def forward(self, x):
         """Return y = f(x) and remember what backward needs."""
@@ -111,39 +126,46 @@ class Layer(_Member):
         """Given dy = dL/dy, add dL/dp to the grad of each own parameter and return dL/dx."""
         raise NotImplementedError(f"{type(self).__name__}.backward(dy) is not written yet.")
 
+    def __call__(self, x):
+        return self.forward(x)
+
     # -- the tree ---------------------------------------------------------------------------------------------
 
     def _members(self):
         """Return [(name, Parameter | Buffer | Layer), ...] of this layer alone, in order of assignment."""
-        members = []
-        for name, value in vars(self).items():
-            if isinstance(value, _Member):
-                members.append((name, value))
-            elif isinstance(value, (list, tuple)):
-                for index, item in enumerate(value):
-                    if isinstance(item, _Member):
-                        members.append((f"{name}.{index}", item))
-        return members
+        return [
+            found for name, value in vars(self).items() if name != "_cache" for found in _search(name, value, Member)
+        ]
+
+    def children(self):
+        """Return [(name, Layer), ...] of the layers right below this one."""
+        return [(name, member) for name, member in self._members() if isinstance(member, Layer)]
 
     def named_layers(self, prefix=""):
         """Yield (path, layer) of this layer (path ``""``) and of all below it, parents first."""
         return ((path, layer) for path, layer, _ in self._walk(prefix))
 
-    def _walk(self, prefix=""):
-        members = self._members()
+    def _walk(self, prefix="", above=()):
+        members, above = self._members(), (*above, self)
         found = [(prefix, self, members)]
         for name, member in members:
-            if isinstance(member, Layer):
-                found += member._walk(f"{prefix}.{name}" if prefix else name)
+            if isinstance(member, Layer) and not any(member is layer for layer in above):  # a child may know its parent
+                found += member._walk(f"{prefix}.{name}" if prefix else name, above)
         return found
 
     def _named(self, kind):
-        seen = set()
+        seen, names = set(), set()
         for path, _, members in self._walk():
             for name, member in members:
                 if isinstance(member, kind) and id(member) not in seen:
                     seen.add(id(member))
-                    yield f"{path}.{name}" if path else name, member
+                    name = f"{path}.{name}" if path else name
+                    if name in names:
+                        raise ValueError(
+                            f"{self._who()}: two of its arrays are called {name}. Rename an attribute or key."
+                        )
+                    names.add(name)
+                    yield name, member
 
     def named_parameters(self):
         """Yield (path, Parameter), each object once."""
@@ -153,9 +175,18 @@ class Layer(_Member):
         """Return the Parameters of the whole tree as a list."""
         return [parameter for _, parameter in self.named_parameters()]
 
+    def generators(self):
+        """Return [(path, generator), ...] of all that draws random numbers in the tree, NumPy's and Python's."""
+        found = {}
+        for path, layer, _ in self._walk():
+            for name, value in vars(layer).items():
+                for own, generator in _search(name, value, RANDOM):
+                    found.setdefault(id(generator), (f"{path}.{own}" if path else own, generator))
+        return list(found.values())
+
     def state_dict(self):
         """Return {path: copy of the array} of all Parameters and Buffers."""
-        return {name: member.data.copy() for name, member in self._named((Parameter, Buffer))}
+        return {name: member.data.copy() for name, member in self._named(Array)}
 
     def load_state_dict(self, state, strict=True):
         """Copy arrays by name into Parameters and Buffers, keeping their dtype; return the layer.
@@ -167,11 +198,11 @@ class Layer(_Member):
         KeyError
             With ``strict``, when names are missing or unexpected.
         ValueError
-            When a shape differs.
+            When a shape differs, or when the numbers are not finite ones that fit the dtype.
         """
-        members = dict(self._named((Parameter, Buffer)))
-        if self._in_own_names is not None:
-            state = self._in_own_names(members, state, strict)
+        if not isinstance(state, Mapping):
+            raise InvalidArgument(f"load_state_dict: expected a dict of arrays by name, got {shown(state)}.")
+        members = dict(self._named(Array))
         missing = [name for name in members if name not in state]
         unexpected = [name for name in state if name not in members]
         if strict and (missing or unexpected):
@@ -179,14 +210,9 @@ class Layer(_Member):
                 f"load_state_dict: missing {some(missing)}; unexpected {some(unexpected)}. "
                 "Is it the same network, with the same depth and shortcut? strict=False loads what fits."
             )
-        for name in members.keys() & state.keys():
-            wanted, got = members[name].data.shape, np.shape(state[name])
-            if wanted != got:
-                raise ValueError(
-                    f"load_state_dict: expected {name} of shape {wanted}, got {got}. Is it the same network?"
-                )
-        for name in members.keys() & state.keys():
-            members[name].data[...] = state[name]
+        arrays = {name: member.loadable(name, state[name]) for name, member in members.items() if name in state}
+        for name, array in arrays.items():
+            members[name].data[...] = array
         return self
 
     def zero_grad(self):
@@ -196,101 +222,177 @@ class Layer(_Member):
         return self
 
     def astype(self, dtype):
-        """Convert every parameter, gradient and buffer of floats; return the layer."""
-        for _, member in self._named((Parameter, Buffer)):
-            if member.data.dtype.kind == "f":
+        """Convert every parameter, gradient and buffer of floats to float32 or float64; return the layer."""
+        if dtype not in FLOATS:
+            raise InvalidArgument(f"astype: expected np.float32 or np.float64, got {shown(dtype)}.")
+        for _, member in self._named(Array):
+            if member.dtype.kind == "f":
                 member.astype(dtype)
         return self
+
+    def __deepcopy__(self, memo):
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            try:
+                vars(twin)[name] = copy.deepcopy(value, memo)
+            except InvalidArgument:
+                raise  # a layer below has said it
+            except TypeError as error:
+                raise InvalidArgument(
+                    f"{self._who()}: its attribute {name} cannot be copied, and so neither can the layer ({error}). "
+                    "Import modules at the top of the file; open files and make locks where they are used."
+                ) from None
+        return twin
+
+    # -- modes ------------------------------------------------------------------------------------------------
+
+    @property
+    def training(self):
+        return self._trains and id(self) not in _TRAINING_OFF.times
+
+    @training.setter
+    def training(self, mode):
+        self._trains = bool(mode)
 
     def train(self, mode=True):
         """Set ``training`` on the whole tree; return the layer."""
         for _, layer in self.named_layers():
-            layer.training = bool(mode)
+            layer.training = mode
         return self
 
     def eval(self):
         """Set ``training = False`` on the whole tree; return the layer."""
         return self.train(False)
 
-    @contextmanager
     def without_caches(self):
-        """Within the ``with``, forward keeps nothing for backward: inference in a fraction of the memory."""
-        layers = [layer for _, layer in self.named_layers()]
-        before = [layer._keeps_cache for layer in layers]
-        for layer in layers:
-            layer._keeps_cache = False
-        try:
+        """Within the ``with``, in this thread, forward keeps nothing for backward: inference in less memory."""
+        return _CACHES_OFF.within(self)
+
+    @contextmanager
+    def evaluating(self):
+        """Within the ``with``, in this thread, the tree is in evaluation mode and keeps no caches."""
+        with _TRAINING_OFF.within(self), _CACHES_OFF.within(self):
             yield self
-        finally:
-            for layer, keeps in zip(layers, before):
-                layer._keeps_cache = keeps
 
     # -- the cache --------------------------------------------------------------------------------------------
 
     def _remember(self, y, *needed):
         """Last line of forward: keep ``needed`` for backward, and return y."""
-        if self._keeps_cache:
-            self._cache = needed
-            self._y_shape, self._y_dtype = y.shape, y.dtype
-            self._forwards += 1
+        if not isinstance(y, np.ndarray):
+            hint = " For a single number: np.reshape(y, 1)." if np.ndim(y) == 0 else ""
+            raise TypeError(f"{self._who()}: expected forward to make y, a NumPy array, got {shown(y)}.{hint}")
+        if id(self) not in _CACHES_OFF.times:
+            self._cache = Kept(needed, y.shape, y.dtype, self._cache is not None)
         return y
 
     def _recall(self, dy):
         """First line of backward: take what forward kept, once, and check dy against the y it belongs to."""
         if self._cache is None:
-            raise RuntimeError(f"{self!r}: {self._why_no_cache()}")
+            raise RuntimeError(f"{self._who()}: {INSIDE if id(self) in _CACHES_OFF.times else self._why_empty}")
         self._check_floats("dy", dy)
-        if dy.shape != self._y_shape:
+        needed, shape, dtype, overwrote = self._cache
+        if dy.shape != shape:
             raise ValueError(
-                f"{self!r}: expected dy of shape {self._y_shape}, the shape of the y that forward returned, "
+                f"{self._who()}: expected dy of shape {shape}, the shape of the y that forward returned, "
                 f"got {dy.shape}."
             )
-        if dy.dtype != self._y_dtype:
+        if dy.dtype != dtype:
             raise TypeError(
-                f"{self!r}: expected dy of {self._y_dtype}, the dtype of the y that forward returned, got {dy.dtype}. "
-                f"Use dy.astype(np.{self._y_dtype})."
+                f"{self._who()}: expected dy of {dtype}, the dtype of the y that forward returned, got {dy.dtype}. "
+                f"Use dy.astype(np.{dtype})."
             )
-        needed, self._cache = self._cache, None
-        self._overwritten, self._forwards = self._forwards > 1, 0
-        return needed
-
-    def _why_no_cache(self):
-        if not self._keeps_cache:
-            return "backward inside without_caches(), where forward keeps nothing. Leave the with block to train."
-        if self._y_shape is None:
-            return "backward before forward. Call forward(x) first (and not inside without_caches())."
-        if self._overwritten:
-            return (
-                "backward a second time, after forward ran more than once. Is this one layer object used in two "
-                "places? It has one cache, so make an object for each place."
-            )
-        return "backward twice after one forward. The cache is taken once; call forward(x) again first."
+        self._cache, self._why_empty = None, TWO_PLACES if overwrote else TAKEN
+        return RecalledTuple(needed)
 
     # -- checks -----------------------------------------------------------------------------------------------
 
+    def __setattr__(self, name, value):
+        if isinstance(vars(self).get(name), Array) and not (value is None or isinstance(value, Member)):
+            raise InvalidArgument(
+                f"{self._who()}: expected {name} to stay a {type(vars(self)[name]).__name__}, got {shown(value)}. "
+                f"To change its numbers: layer.{name}.data = array."
+            )
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name):
+        raise no_attribute(self, "Layer", name)
+
     def _check_floats(self, name, x):
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"{self!r}: expected {name} to be a NumPy array, got {type(x).__name__}. Use np.asarray.")
-        if x.dtype not in (np.float32, np.float64):
+        if not isinstance(x, np.ndarray) or isinstance(x, (np.ma.MaskedArray, np.matrix)):
+            kind = type(x).__name__
+            raise TypeError(f"{self._who()}: expected {name} to be a NumPy array, got {kind}. Use np.asarray.")
+        if x.dtype not in FLOATS:
             raise TypeError(
-                f"{self!r}: expected {name} of float32 (or float64), got {x.dtype}. "
+                f"{self._who()}: expected {name} of float32 (or float64), got {x.dtype}. "
                 f"Use {name}.astype(np.float32); images of 0 to 255 also want scaling."
             )
 
-    def _check_input(self, x, *shape):
+    def _check_input(self, x, *shape, **members):
         """First line of forward: x must be an array of floats of this shape, not empty.
 
-        A size is an int where it is fixed and a name ("N", "H") where it is free.
+        A size is a number where it is fixed and a name ("N", "H") where it is free. ``members`` are the shapes that
+        parameters and buffers must have had since the layer was made.
         """
         self._check_floats("x", x)
-        fits = len(x.shape) == len(shape) and all(w == g for w, g in zip(shape, x.shape) if isinstance(w, int))
+        fits = x.ndim == len(shape) and all(isinstance(w, str) or w == g for w, g in zip(shape, x.shape))
         if not fits or x.size == 0:
             wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
             got = f"the empty batch {x.shape}." if fits else f"{x.shape}.{_likely_cause(x.shape, shape)}"
-            raise ValueError(f"{self!r}: expected x of shape {wanted}, got {got}")
+            raise ValueError(f"{self._who()}: expected x of shape {wanted}, got {got}")
+        for name, wanted in members.items():
+            member = getattr(self, name)
+            if member is not None and member.shape != wanted:
+                raise ValueError(f"{self._who()}: expected {name} of shape {wanted}, got {member.shape}.")
 
+    # -- text -------------------------------------------------------------------------------------------------
+
+    def arguments(self):
+        """Return {name: value} of the constructor's arguments that are kept as attributes of the same names."""
+        found = {}
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            if name in vars(self) and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+                value = vars(self)[name]
+                is_flag = isinstance(argument.default, bool)  # bias=True became a Parameter, bias=False None
+                found[name] = value not in (None, False) if is_flag else value
+        return found
+
+    def _settings(self):
+        """The arguments as ``repr`` shows them: those without a default first, of the others only what differs."""
+        texts, values, in_order = [], self.arguments(), True
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            value = values.get(name, self)
+            if value is self or isinstance(value, (Member, *RANDOM)):
+                in_order = False
+                continue
+            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+                value = value[0]  # (3, 3) may be given as 3
+            if argument.default is argument.empty and in_order:
+                texts.append(shown(value))
+            elif shown(value) != shown(argument.default):
+                texts.append(f"{name}={shown(value)}")
+        return ", ".join(texts)
+
+    def _who(self):
+        """The layer in one line, as error messages call it."""
+        settings = self._settings()
+        return type(self).__name__ + (f"({settings})" if settings or not self.children() else "")
+
+    @recursive_repr()
     def __repr__(self):
-        return f"{type(self).__name__}()"
+        settings = self._settings()
+        lines = [f"({name}): {child!r}" for name, child in self.children()]
+        if not lines:
+            return f"{type(self).__name__}({settings})"
+        lines = "\n".join([settings] * bool(settings) + lines).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {lines}\n)"
+
+
+def _search(name, value, kinds):
+    """Return [(dotted name, object), ...] of all of these kinds in a value: itself, or in lists, tuples and dicts."""
+    if isinstance(value, kinds):
+        return [(name, value)]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return [found for key, item in items for found in _search(f"{name}.{key}", item, kinds)]
 
 
 def _likely_cause(got, wanted):

@@ -720,15 +720,6 @@ class AlwaysFloat64(Sigmoid):
         return super().backward(dy) * np.ones(dy.shape)
 
 
-class GradFloat64(Linear):
-    """The gradient of a float32 parameter becomes float64."""
-
-    def backward(self, dy):
-        dx = super().backward(dy)
-        self.bias.grad = self.bias.grad * np.ones(len(self.bias.grad))
-        return dx
-
-
 class GradIsAViewOfDy(Linear):
     """One image, so no sum is needed."""
 
@@ -974,7 +965,6 @@ LAYER_MUTANTS = {  # name: (mutant, shape of x, what the message has to match)
     "rounds in forward": (RoundsInForward(), (2, 3, 4), "dx is wrong.*does forward round to float32"),
     "rounds in backward": (RoundsInBackward(), (2, 3, 4), "dx is float64, but has the digits of float32 only"),
     "always float64": (AlwaysFloat64(), (2, 3, 4), "dx is float64 when x is float32, expected float32"),
-    "grad float64": (GradFloat64(5, 4, rng=0), (3, 5), "bias.grad is float64 when x is float32"),
     "grad is a view of dy": (GradIsAViewOfDy(5, 4, rng=0), (1, 5), "bias.grad shares memory with dy"),
     "stale x": (StaleX(5, 4, rng=0), (3, 5), "after a batch of another size"),
     "stale shape": (StaleShape(), (3, 2, 4), "after a batch of another size"),

@@ -311,7 +311,7 @@ def test_an_inception_block_is_three_lines_of_concat():
         (lambda: cifar_stochastic_depth(20, survival=2), "survival: expected .* at most 1, got 2"),
         (
             lambda: StochasticResidual(Identity(), survival=0),
-            "Residual: expected survival above 0",
+            "Residual: expected survival, a number above 0 and at most 1",
         ),
         (lambda: cifar_highway(20, widths=16), "expected widths of three stages, such as .16, 32, 64.; got 16"),
         (lambda: vgg16(table="64 m"), "expected a table of channels and M, such as '64 M 128', got 'm'"),

@@ -252,7 +252,7 @@ def test_the_net_is_left_alone_whatever_happens(batch, monkeypatch):
         monkeypatch.setattr(Linear, "forward", forward)
         assert len(calls) == 4
     assert {name: array.tobytes() for name, array in net.state_dict().items()} == before
-    assert all(layer.training and layer._keeps_cache for _, layer in net.named_layers())
+    assert all(layer.training for _, layer in net.named_layers())
 
 
 def test_the_middle_of_a_slice_is_the_net_itself(batch):

@@ -189,7 +189,7 @@ def test_preactivation_shares_the_first_norm_where_the_shape_changes():
     first, second = net.stage2[0], net.stage2[1]
     assert children(first) == ["bn1", "relu1", "residual"]
     assert children(first.residual.branch) == ["conv1", "bn2", "relu2", "conv2"]
-    assert repr(first.residual.shortcut) == "Conv2d(16, 32, kernel_size=1, stride=2, bias=False)"
+    assert repr(first.residual.shortcut) == "Conv2d(16, 32, 1, stride=2, bias=False)"
     assert children(second) == ["residual"]
     assert children(second.residual.branch) == ["bn1", "relu1", "conv1", "bn2", "relu2", "conv2"]
 

@@ -1,4 +1,4 @@
-"""The layers, one topic a file."""
+"""The layers, one topic per file."""
 
 from minires.layers.activation import ReLU, Sigmoid
 from minires.layers.compose import Identity, Residual, Sequential, add

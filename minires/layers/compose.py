@@ -1,6 +1,7 @@
 """Layers made of layers: one after another, and side by side. They keep nothing themselves; their parts do."""
 
 from minires import kernels
+from minires.checks import shown
 from minires.layer import Layer
 
 
@@ -67,16 +68,13 @@ class Sequential(Layer):
         return dy
 
     def __getitem__(self, index):
-        return [member for _, member in self._members() if isinstance(member, Layer)][index]
+        return [layer for _, layer in self.children()][index]
 
     def __iter__(self):
         return iter(self[:])
 
     def __len__(self):
         return len(self[:])
-
-    def __repr__(self):
-        return tree(self)
 
 
 class Residual(Layer):
@@ -133,9 +131,6 @@ class Residual(Layer):
         # x feeds both paths, so their gradients add; an identity shortcut hands dy on undiminished.
         return add(self.branch.backward(dy), self.shortcut.backward(dy))
 
-    def __repr__(self):
-        return tree(self)
-
 
 def check_layers(owner, **parts):
     """The parts of a composite are Layers."""
@@ -143,7 +138,7 @@ def check_layers(owner, **parts):
         if not isinstance(part, Layer):
             kind = type(owner).__name__
             raise TypeError(
-                f"{kind}: expected {name} to be a Layer, got {part!r}. "
+                f"{kind}: expected {name} to be a Layer, got {shown(part)}. "
                 f"Is a star missing, {kind}(*layers), or are the parentheses after a class?"
             )
 
@@ -156,12 +151,3 @@ def add(a, b):
             "Residual? Where the branch changes channels or size, use SubsampleShortcut or a 1x1 Conv2d as shortcut."
         )
     return kernels.add(a, b)
-
-
-def tree(layer):
-    """The text of a layer and of the layers in it, one a line, each with its name."""
-    lines = [f"{type(layer).__name__}("]
-    for name, member in layer._members():
-        if isinstance(member, Layer):
-            lines.append(f"  ({name}): " + repr(member).replace("\n", "\n  "))
-    return "\n".join([*lines, ")"])

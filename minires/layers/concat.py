@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires.layer import Layer
-from minires.layers.compose import check_layers, tree
+from minires.layers.compose import check_layers
 
 
 class Concat(Layer):
@@ -49,7 +49,7 @@ class Concat(Layer):
             setattr(self, name, branch)
 
     def branches(self):
-        return [member for _, member in self._members()]
+        return [branch for _, branch in self.children()]
 
     def forward(self, x):
         parts = [branch.forward(x) for branch in self.branches()]
@@ -66,6 +66,3 @@ class Concat(Layer):
         (ends,) = self._recall(dy)
         pieces = np.split(dy, ends, axis=1)
         return sum(branch.backward(piece) for branch, piece in zip(self.branches(), pieces))
-
-    def __repr__(self):
-        return tree(self)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from minires import kernels
-from minires.kernels.compiled.geometry import options, output_sizes, pair, sides
+from minires.checks import flag, generator, whole
+from minires.kernels.compiled.geometry import output_sizes, pair, sides
 from minires.layer import Layer, Parameter
 
 
@@ -66,13 +67,14 @@ class Conv2d(Layer):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, rng=None
     ):
-        pair("Conv2d in_channels, out_channels", (in_channels, out_channels))
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = in_channels = whole("Conv2d", "in_channels", in_channels, least=1)
+        self.out_channels = out_channels = whole("Conv2d", "out_channels", out_channels, least=1)
+        self.groups = groups = whole("Conv2d", "groups", groups, least=1)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: expected groups to divide in_channels and out_channels, "
                 f"got groups={groups} for {in_channels} and {out_channels}."
             )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("Conv2d kernel_size", kernel_size)
         self.stride = pair("Conv2d stride", stride)
         self.dilation = pair("Conv2d dilation", dilation)
@@ -81,11 +83,12 @@ class Conv2d(Layer):
 
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         sigma = np.sqrt(2 / np.prod(shape[1:]))
-        self.weight = Parameter(np.random.default_rng(rng).normal(0, sigma, shape).astype(np.float32))
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.weight = Parameter(generator("Conv2d", rng).normal(0, sigma, shape).astype(np.float32))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if flag("Conv2d", "bias", bias) else None
 
     def forward(self, x):
-        self._check_input(x, "N", self.in_channels, "H", "W")
+        O, C = self.out_channels, self.in_channels
+        self._check_input(x, "N", C, "H", "W", weight=(O, C // self.groups, *self.kernel_size), bias=(O,))
         output_sizes(self, x.shape[2:], self.kernel_size, self.stride, self.pad, self.dilation)
         weight = self.weight.data.astype(x.dtype, copy=False)
         bias = self.bias.data.astype(x.dtype, copy=False) if self.bias else None
@@ -99,8 +102,3 @@ class Conv2d(Layer):
         if self.bias:
             self.bias.grad += dy.sum(axis=(0, 2, 3))
         return kernels.conv2d_input_gradient(dy, weight, x.shape, *geometry)
-
-    def __repr__(self):
-        shown = options(self, kernel_size=None, stride=1, padding=0, dilation=1, groups=1)
-        shown += "" if self.bias else ", bias=False"
-        return f"{type(self).__name__}({self.in_channels}, {self.out_channels}{shown})"

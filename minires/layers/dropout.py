@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minires.checks import generator, real
 from minires.layer import Layer
 
 
@@ -38,10 +39,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p=0.5, rng=None):
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: expected a probability p from 0 to 1, got {p}.")
-        self.p = p
-        self.rng = np.random.default_rng(rng)
+        self.p, self.rng = real("Dropout", "p", p, least=0, most=1), generator("Dropout", rng)
 
     def forward(self, x):
         self._check_floats("x", x)
@@ -54,6 +52,3 @@ class Dropout(Layer):
     def backward(self, dy):
         (mask,) = self._recall(dy)
         return dy if mask is None else mask * dy
-
-    def __repr__(self):
-        return f"{type(self).__name__}(p={self.p})"

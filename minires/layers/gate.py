@@ -1,7 +1,8 @@
 """Paths multiplied: by a constant, by each other, by a gate."""
 
+from minires.checks import real
 from minires.layer import Layer
-from minires.layers.compose import Identity, add, check_layers, tree
+from minires.layers.compose import Identity, add, check_layers
 
 
 class Scale(Layer):
@@ -28,7 +29,7 @@ class Scale(Layer):
     """
 
     def __init__(self, factor):
-        self.factor = float(factor)
+        self.factor = real("Scale", "factor", factor)
 
     def forward(self, x):
         self._check_floats("x", x)
@@ -37,9 +38,6 @@ class Scale(Layer):
     def backward(self, dy):
         self._recall(dy)
         return self.factor * dy
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.factor})"
 
 
 class Product(Layer):
@@ -81,9 +79,6 @@ class Product(Layer):
     def backward(self, dy):
         left, right = self._recall(dy)
         return add(self.left.backward(dy * right), self.right.backward(dy * left))
-
-    def __repr__(self):
-        return tree(self)
 
 
 class Gated(Layer):
@@ -145,9 +140,6 @@ class Gated(Layer):
         h, t, s = self._recall(dy)
         dx = add(self.branch.backward(dy * t), self.shortcut.backward(dy * (1 - t)))
         return add(dx, self.gate.backward(dy * (h - s)))
-
-    def __repr__(self):
-        return tree(self)
 
 
 def _check_same_shape(layer, **paths):

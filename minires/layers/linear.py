@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.kernels.compiled.geometry import pair
+from minires.checks import flag, generator, whole
 from minires.layer import Layer, Parameter
 
 
@@ -47,14 +47,15 @@ class Linear(Layer):
     """
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
-        pair("Linear in_features, out_features", (in_features, out_features))
-        self.in_features, self.out_features = in_features, out_features
-        weight = np.random.default_rng(rng).normal(0, np.sqrt(2 / in_features), (out_features, in_features))
+        self.in_features = in_features = whole("Linear", "in_features", in_features, least=1)
+        self.out_features = out_features = whole("Linear", "out_features", out_features, least=1)
+        weight = generator("Linear", rng).normal(0, np.sqrt(2 / in_features), (out_features, in_features))
         self.weight = Parameter(weight.astype(np.float32))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        self.bias = Parameter(np.zeros(out_features, np.float32)) if flag("Linear", "bias", bias) else None
 
     def forward(self, x):
-        self._check_input(x, "N", self.in_features)
+        K, D = self.out_features, self.in_features
+        self._check_input(x, "N", D, weight=(K, D), bias=(K,))
         weight = self.weight.data.astype(x.dtype, copy=False)
         y = x @ weight.T
         if self.bias:
@@ -67,9 +68,6 @@ class Linear(Layer):
         if self.bias:
             self.bias.grad += dy.sum(axis=0)
         return dy @ weight
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.in_features}, {self.out_features}{'' if self.bias else ', bias=False'})"
 
 
 class Flatten(Layer):

@@ -64,14 +64,20 @@ class BatchNorm2d(Layer):
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         self.num_features = num_features = whole("BatchNorm2d", "num_features", num_features, least=1)
-        self.eps, self.momentum = real("BatchNorm2d", "eps", eps, least=0), real("BatchNorm2d", "momentum", momentum)
+        self.eps, self.momentum = (
+            real("BatchNorm2d", "eps", eps, least=0),
+            real("BatchNorm2d", "momentum", momentum, least=0, most=1),
+        )
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
-        self.running_var = Buffer(np.ones(num_features, np.float32))
+        self.running_var = Buffer(np.ones(num_features, np.float32), least=0)
 
     def forward(self, x):
-        self._check_input(x, "N", self.num_features, "H", "W")
+        each = (self.num_features,)
+        self._check_input(
+            x, "N", self.num_features, "H", "W", weight=each, bias=each, running_mean=each, running_var=each
+        )
         if self.training:
             mean, var = kernels.batchnorm_statistics(x)
             self._move_running_statistics(mean, var, x)
@@ -97,14 +103,9 @@ class BatchNorm2d(Layer):
         m = x.size // self.num_features
         if m == 1:
             raise ValueError(
-                f"{self!r}: expected more than one value per channel in training, got x of shape {x.shape}. "
+                f"{self._who()}: expected more than one value per channel in training, got x of shape {x.shape}. "
                 "One value has no variance. Use a larger batch, or eval()."
             )
         for running, batch in ((self.running_mean.data, mean), (self.running_var.data, var * (m / (m - 1)))):
             running *= 1 - self.momentum
             running += self.momentum * batch
-
-    def __repr__(self):
-        eps = "" if self.eps == 1e-5 else f", eps={self.eps}"
-        momentum = "" if self.momentum == 0.1 else f", momentum={self.momentum}"
-        return f"{type(self).__name__}({self.num_features}{eps}{momentum})"

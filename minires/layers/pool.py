@@ -3,7 +3,8 @@
 import numpy as np
 
 from minires import kernels
-from minires.kernels.compiled.geometry import half_at_most, options, output_sizes, pair
+from minires.checks import flag, whole
+from minires.kernels.compiled.geometry import half_at_most, output_sizes, pair
 from minires.layer import Layer
 
 
@@ -51,7 +52,7 @@ class MaxPool2d(Layer):
         self.kernel_size = pair("MaxPool2d kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair("MaxPool2d stride", stride)
         self.dilation = pair("MaxPool2d dilation", dilation)
-        self.padding, self.ceil_mode = padding, ceil_mode
+        self.padding, self.ceil_mode = padding, flag("MaxPool2d", "ceil_mode", ceil_mode)
         self.pad = half_at_most("MaxPool2d", padding, self.kernel_size)
 
     def forward(self, x):
@@ -66,10 +67,6 @@ class MaxPool2d(Layer):
     def backward(self, dy):
         argmax, x_shape = self._recall(dy)
         return kernels.maxpool2d_backward(dy, argmax, x_shape)
-
-    def __repr__(self):
-        shown = options(self, kernel_size=None, stride=self.kernel_size, padding=0, dilation=1, ceil_mode=False)
-        return f"{type(self).__name__}({shown[2:]})"
 
 
 class AvgPool2d(Layer):
@@ -116,11 +113,12 @@ class AvgPool2d(Layer):
     ):
         self.kernel_size = pair("AvgPool2d kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else pair("AvgPool2d stride", stride)
-        self.padding, self.ceil_mode = padding, ceil_mode
+        self.padding, self.ceil_mode = padding, flag("AvgPool2d", "ceil_mode", ceil_mode)
         self.pad = half_at_most("AvgPool2d", padding, self.kernel_size)
-        if divisor_override is not None and divisor_override <= 0:
-            raise ValueError(f"AvgPool2d: expected divisor_override above 0, got {divisor_override}.")
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+        self.count_include_pad = flag("AvgPool2d", "count_include_pad", count_include_pad)
+        if divisor_override is not None:
+            divisor_override = whole("AvgPool2d", "divisor_override", divisor_override, least=1)
+        self.divisor_override = divisor_override
 
     def forward(self, x):
         self._check_input(x, "N", "C", "H", "W")
@@ -133,11 +131,6 @@ class AvgPool2d(Layer):
         (x_shape,) = self._recall(dy)
         window = self.kernel_size, self.stride, self.pad
         return kernels.avgpool2d_backward(dy, x_shape, *window, self.count_include_pad, self.divisor_override)
-
-    def __repr__(self):
-        shown = options(self, kernel_size=None, stride=self.kernel_size, padding=0, ceil_mode=False)
-        shown += options(self, count_include_pad=True, divisor_override=None)
-        return f"{type(self).__name__}({shown[2:]})"
 
 
 class GlobalAvgPool2d(Layer):

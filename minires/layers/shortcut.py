@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.kernels.compiled.geometry import pair
+from minires.checks import whole
 from minires.layer import Layer
 
 
@@ -43,14 +43,10 @@ class SubsampleShortcut(Layer):
     """
 
     def __init__(self, in_channels, out_channels, stride=2):
-        pair("SubsampleShortcut in_channels, out_channels", (in_channels, out_channels))
-        if out_channels < in_channels:
-            raise ValueError(
-                f"SubsampleShortcut: expected out_channels of at least in_channels={in_channels}, got {out_channels}. "
-                "It adds channels of zeros and cannot take any away; a 1x1 Conv2d can."
-            )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.stride, _ = pair("SubsampleShortcut stride", stride)
+        who, hint = "SubsampleShortcut", "It adds channels of zeros and cannot take any away; a 1x1 Conv2d can."
+        self.in_channels = whole(who, "in_channels", in_channels, least=1)
+        self.out_channels = whole(who, "out_channels", out_channels, least=self.in_channels, hint=hint)
+        self.stride = whole(who, "stride", stride, least=1)
 
     def _copied(self):
         before = (self.out_channels - self.in_channels) // 2
@@ -69,6 +65,3 @@ class SubsampleShortcut(Layer):
         dx = np.zeros(x_shape, dy.dtype)
         dx[:, :, :: self.stride, :: self.stride] = dy[:, self._copied()]
         return dx
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, stride={self.stride})"

@@ -1,7 +1,6 @@
 """Stochastic depth: a residual block that is left out at random."""
 
-import numpy as np
-
+from minires.checks import generator, real
 from minires.layers.compose import Residual, add
 
 
@@ -39,6 +38,7 @@ class StochasticResidual(Residual):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from minires.layers import Identity
     >>> StochasticResidual(Identity(), survival=0.5).eval().forward(np.array([1.0, 2.0]))
     array([1.5, 3. ])
@@ -46,9 +46,8 @@ class StochasticResidual(Residual):
 
     def __init__(self, branch, shortcut=None, survival=0.5, rng=None):
         super().__init__(branch, shortcut)
-        if not 0 < survival <= 1:
-            raise ValueError(f"StochasticResidual: expected survival above 0 and at most 1, got {survival}.")
-        self.survival, self.rng = float(survival), np.random.default_rng(rng)
+        self.survival = real("StochasticResidual", "survival", survival, above=0, most=1)
+        self.rng = generator("StochasticResidual", rng)
 
     def forward(self, x):
         b = float(self.rng.random() < self.survival) if self.training else self.survival

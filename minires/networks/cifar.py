@@ -25,7 +25,7 @@ import numpy as np
 from minires.checks import is_whole, whole
 from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
 from minires.networks.blocks import basic_block, conv3x3
-from minires.networks.foreign import in_own_names
+from minires.networks.foreign import Network
 
 DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
 WIDTHS = (16, 32, 64)  # channels of the three stages
@@ -96,9 +96,7 @@ def cifar_network(blocks, block, widths, classes=10, rng=None, preactivation=Fal
         parts = dict(conv1=conv1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
     else:
         parts = dict(conv1=conv1, bn1=BatchNorm2d(16), relu=ReLU(), **stages)
-    net = Sequential(**parts, **classifier(channels, classes, rng))
-    net._in_own_names = in_own_names
-    return net
+    return Network(**parts, **classifier(channels, classes, rng))
 
 
 def classifier(channels, classes, rng):

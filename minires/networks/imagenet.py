@@ -28,7 +28,7 @@ from minires.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import bottleneck_block
 from minires.networks.cifar import classifier
-from minires.networks.foreign import in_own_names
+from minires.networks.foreign import Network
 from minires.networks.preactivation import preact_bottleneck
 
 WIDTHS = (64, 128, 256, 512)
@@ -110,9 +110,7 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
         parts = dict(conv1=conv1, pool1=pool1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
     else:
         parts = dict(conv1=conv1, bn1=BatchNorm2d(64), relu=ReLU(), pool1=pool1, **stages)
-    net = Sequential(**parts, **classifier(channels, classes, rng))
-    net._in_own_names = in_own_names
-    return net
+    return Network(**parts, **classifier(channels, classes, rng))
 
 
 def _known(who, depth, depths):

@@ -104,13 +104,3 @@ def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=
             "Use a smaller kernel (or dilation), more padding, or larger images."
         )
     return Ho, Wo
-
-
-def options(layer, **defaults):
-    """The arguments of a layer that differ from their defaults, as its repr shows them, each after a comma."""
-    text = ""
-    for name, default in defaults.items():
-        value = getattr(layer, name)
-        short = value[0] if isinstance(value, tuple) and value[0] == value[1] else value
-        text += "" if default in (value, short) else f", {name}={short!r}"
-    return text
