@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from minires.kernels.compiled.planes import BLOCK, FILTERS, VECTOR, ceil_div, whole_vectors
+from minires.kernels.compiled.planes import BLOCK, FILTERS, VECTOR, WIDE, ceil_div, whole_vectors
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.threads import num_threads
 
@@ -111,7 +111,7 @@ def make_plan(
     of_tap = np.array([phase * plane + row * line + column for phase, row, column in taps])
     of_channel = np.arange(channels) * len(phases) * plane
     offset = np.add.outer(of_tap, of_channel) if kinds else np.add.outer(of_channel, of_tap)
-    offset = np.pad(offset.ravel(), (0, -offset.size % 4), mode="edge")  # in fours; the weights of the last are 0
+    offset = np.pad(offset.ravel(), (0, -offset.size % WIDE), mode="edge")  # whole blocks; what is left over is cut off
     length = whole_vectors(band * line)
     if out_channels <= 4:  # the rest of a block would be computed for 8 filters
         length = ceil_div(length, BLOCK) * BLOCK

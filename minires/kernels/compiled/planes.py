@@ -19,8 +19,9 @@ matrix product whose second factor needs no copying, only offsets. Four more ste
 * The gradient with respect to x is a convolution of dy with the kernel turned over. With stride s, s*s of them, one
   for each remainder, with the taps that reach it.
 
-The innermost loop keeps 4 filters times 4 vectors of pixels as sums in registers and reads each of 8 operands for 16
-multiplications; it reaches the processor's peak. Pixels left over, fewer than 4 vectors, go one vector at a time.
+The innermost loop keeps a block of sums in registers, 4 filters times 4 vectors of pixels where there are 32 registers,
+and reads each of 8 operands for 16 multiplications; it reaches the processor's peak. Pixels left over, less than a
+block, go one vector at a time.
 """
 
 import numpy as np
@@ -28,31 +29,43 @@ import numpy as np
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.threads import over_threads
 from minires.kernels.machine.vectors import (
+    REGISTERS,
     add,
+    add_products,
     add_totals,
     even_lanes,
     fetch,
-    fill,
+    fill_each,
+    grid,
     lanes,
-    load,
+    load_each,
+    load_each_some,
     load_some,
     multiply_add,
     odd_lanes,
+    pick_each,
     settle,
-    store,
-    store_past,
+    steps,
+    store_each,
+    store_each_past,
+    store_each_some,
     store_some,
+    sum_of,
     total_of,
     zeros,
+    zeros_each,
     zip_high,
     zip_low,
 )
 
-BLOCK = 64  # pixels: what the innermost loop handles at a time (4 vectors of 16 floats)
+# The block of sums: TALL filters times WIDE vectors, of pixels or of taps. It leaves registers for WIDE vectors and one
+# number: 4*4 + 4 + 1 of 32, or 4*3 + 3 + 1 of 16.
+TALL, WIDE = (4, 4) if REGISTERS >= 32 else (4, 3)
+BLOCK = 64  # pixels: at most what the innermost loop handles at a time (4 vectors of 16 floats)
 VECTOR = 16  # floats: of the rest, as many at a time
 FILTERS = 64  # whose results are kept before they are written
 TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an L1 cache while all filters use it
-TOGETHER = 48  # taps, in the weight gradient: what they see of those pixels stays in L2
+TOGETHER = 48  # taps, whole blocks, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 LARGE = 6_000_000  # numbers: what is larger has left L3 again before it is read
 NO, ONE, NEVER = np.intp(0), np.intp(1), np.bool_(False)  # for a plain 0, 1 or False, kernels are compiled once more
@@ -73,24 +86,6 @@ def whole_vectors(pixels):
 
 
 @compiled
-def take(row, p):
-    n = lanes(row)
-    return load(row, p), load(row, p + n), load(row, p + 2 * n), load(row, p + 3 * n)
-
-
-@compiled
-def put(row, p, a, b, c, d):
-    n = lanes(row)
-    store(row, p, a), store(row, p + n, b), store(row, p + 2 * n, c), store(row, p + 3 * n, d)
-
-
-@compiled
-def put_past(row, p, a, b, c, d):
-    n = lanes(row)
-    store_past(row, p, a), store_past(row, p + n, b), store_past(row, p + 2 * n, c), store_past(row, p + 3 * n, d)
-
-
-@compiled
 def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     """out[o, p0 + p] = bias[o] + sum over k from start to stop of weight[o, k] * planes[offset[k] + p]
 
@@ -98,52 +93,28 @@ def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
     they go to memory past the caches, if each is written only once.
     """
     n, doubt = lanes(planes), zeros(planes)
-    overlap = stop - start > 1 and offset[start + 1] - offset[start] < 4 * n  # neighbours see nearly the same pixels
+    overlap = stop - start > 1 and offset[start + 1] - offset[start] < WIDE * n  # neighbours see nearly the same
     taps = TAPS if overlap else TAPS // 2
     past = past and stop - start <= taps
     size, end = p1 - p0, weight.shape[0] - 1
-    whole = size // (4 * n) * 4 * n
+    whole = size // (WIDE * n) * WIDE * n
+    columns = steps(0, WIDE, n, WIDE)
     for first in range(start, max(stop, start + 1), taps):
         last = min(first + taps, stop)
-        for p in range(0, whole, 4 * n):
-            for o in range(0, end + 1, 4):
-                o1, o2, o3 = min(o + 1, end), min(o + 2, end), min(o + 3, end)  # fewer than 4 left: the last once more
-                w0, w1, w2, w3 = weight[o], weight[o1], weight[o2], weight[o3]
-                row0, row1, row2, row3 = out[o], out[o1], out[o2], out[o3]
-                to = p0 + p
+        for p in range(0, whole, WIDE * n):
+            for o in range(0, end + 1, TALL):  # fewer filters left than rows: the last once more
+                filters, block = steps(o, end, weight.shape[1], TALL), grid(steps(o, end, out.shape[1], TALL), columns)
                 if first == start:
-                    s00 = s01 = s02 = s03 = fill(planes, bias[o])
-                    s10 = s11 = s12 = s13 = fill(planes, bias[o1])
-                    s20 = s21 = s22 = s23 = fill(planes, bias[o2])
-                    s30 = s31 = s32 = s33 = fill(planes, bias[o3])
+                    sums = fill_each(planes, pick_each(bias, steps(o, end, 1, TALL), 0), WIDE)
                 else:
-                    s00, s01, s02, s03 = take(row0, to)
-                    s10, s11, s12, s13 = take(row1, to)
-                    s20, s21, s22, s23 = take(row2, to)
-                    s30, s31, s32, s33 = take(row3, to)
+                    sums = load_each(out, block, p0 + p)
                 for k in range(first, last):
-                    x0, x1, x2, x3 = take(planes, offset[k] + p)
-                    s00, s01 = multiply_add(w0[k], x0, s00), multiply_add(w0[k], x1, s01)
-                    s02, s03 = multiply_add(w0[k], x2, s02), multiply_add(w0[k], x3, s03)
-                    s10, s11 = multiply_add(w1[k], x0, s10), multiply_add(w1[k], x1, s11)
-                    s12, s13 = multiply_add(w1[k], x2, s12), multiply_add(w1[k], x3, s13)
-                    s20, s21 = multiply_add(w2[k], x0, s20), multiply_add(w2[k], x1, s21)
-                    s22, s23 = multiply_add(w2[k], x2, s22), multiply_add(w2[k], x3, s23)
-                    s30, s31 = multiply_add(w3[k], x0, s30), multiply_add(w3[k], x1, s31)
-                    s32, s33 = multiply_add(w3[k], x2, s32), multiply_add(w3[k], x3, s33)
+                    sums = add_products(sums, pick_each(weight, filters, k), load_each(planes, columns, offset[k] + p))
                 if past:
-                    put_past(row0, to, s00, s01, s02, s03)
-                    put_past(row1, to, s10, s11, s12, s13)
-                    put_past(row2, to, s20, s21, s22, s23)
-                    put_past(row3, to, s30, s31, s32, s33)
+                    store_each_past(out, block, p0 + p, sums)
                 else:
-                    put(row0, to, s00, s01, s02, s03)
-                    put(row1, to, s10, s11, s12, s13)
-                    put(row2, to, s20, s21, s22, s23)
-                    put(row3, to, s30, s31, s32, s33)
-                one = add(add(add(s00, s01), add(s02, s03)), add(add(s10, s11), add(s12, s13)))
-                two = add(add(add(s20, s21), add(s22, s23)), add(add(s30, s31), add(s32, s33)))
-                doubt = multiply_add(out.dtype.type(0), add(one, two), doubt)
+                    store_each(out, block, p0 + p, sums)
+                doubt = multiply_add(out.dtype.type(0), sum_of(sums), doubt)
         for p in range(whole, size, n):
             more = multiply_rest(weight, bias, planes, offset, first, last, out, p0 + p, p, size - p, first == start)
             doubt = add(doubt, more)
@@ -155,77 +126,38 @@ def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
 @compiled
 def multiply_rest(weight, bias, planes, offset, start, stop, out, to, p, count, first):
     """The same for ``count`` pixels, at most one vector: 8 filters at a time, since 8 sums keep the processor busy."""
-    doubt, end = zeros(planes), weight.shape[0] - 1
+    doubt, end, itself = zeros(planes), weight.shape[0] - 1, steps(0, 0, 1, 1)
     for o in range(0, end + 1, 8):
-        o1, o2, o3, o4 = min(o + 1, end), min(o + 2, end), min(o + 3, end), min(o + 4, end)
-        o5, o6, o7 = min(o + 5, end), min(o + 6, end), min(o + 7, end)
-        w0, w1, w2, w3 = weight[o], weight[o1], weight[o2], weight[o3]
-        w4, w5, w6, w7 = weight[o4], weight[o5], weight[o6], weight[o7]
+        filters, block = steps(o, end, weight.shape[1], 8), steps(o, end, out.shape[1], 8)
         if first:
-            s0, s1, s2, s3 = (
-                fill(planes, bias[o]),
-                fill(planes, bias[o1]),
-                fill(planes, bias[o2]),
-                fill(planes, bias[o3]),
-            )
-            s4, s5, s6, s7 = (
-                fill(planes, bias[o4]),
-                fill(planes, bias[o5]),
-                fill(planes, bias[o6]),
-                fill(planes, bias[o7]),
-            )
+            sums = fill_each(planes, pick_each(bias, steps(o, end, 1, 8), 0), 1)
         else:
-            s0, s1 = load_some(out[o], to, count), load_some(out[o1], to, count)
-            s2, s3 = load_some(out[o2], to, count), load_some(out[o3], to, count)
-            s4, s5 = load_some(out[o4], to, count), load_some(out[o5], to, count)
-            s6, s7 = load_some(out[o6], to, count), load_some(out[o7], to, count)
+            sums = load_each_some(out, block, to, count)
         for k in range(start, stop):
-            x = load_some(planes, offset[k] + p, count)
-            s0, s1, s2 = multiply_add(w0[k], x, s0), multiply_add(w1[k], x, s1), multiply_add(w2[k], x, s2)
-            s3, s4, s5 = multiply_add(w3[k], x, s3), multiply_add(w4[k], x, s4), multiply_add(w5[k], x, s5)
-            s6, s7 = multiply_add(w6[k], x, s6), multiply_add(w7[k], x, s7)
-        store_some(out[o], to, s0, count), store_some(out[o1], to, s1, count)
-        store_some(out[o2], to, s2, count), store_some(out[o3], to, s3, count)
-        store_some(out[o4], to, s4, count), store_some(out[o5], to, s5, count)
-        store_some(out[o6], to, s6, count), store_some(out[o7], to, s7, count)
-        one = add(add(add(s0, s1), add(s2, s3)), add(add(s4, s5), add(s6, s7)))
-        doubt = multiply_add(out.dtype.type(0), one, doubt)
+            seen = load_each_some(planes, itself, offset[k] + p, count)
+            sums = add_products(sums, pick_each(weight, filters, k), seen)
+        store_each_some(out, block, to, sums, count)
+        doubt = multiply_add(out.dtype.type(0), sum_of(sums), doubt)
     return doubt
 
 
 @compiled
 def multiply_transposed(dout, p0, p1, planes, offset, dweight):
-    """dweight[o, k] += sum over p of dout[o, p0 + p] * planes[offset[k] + p]: the derivative, for o and k in fours"""
-    n, fours, begin, size = lanes(planes), dweight.shape[0] // 4, p0, p1 - p0
+    """dweight[o, k] += sum over p of dout[o, p0 + p] * planes[offset[k] + p]: the derivative, for whole blocks"""
+    n, blocks, size = lanes(planes), dweight.shape[0] // TALL, p1 - p0
     chunks = ceil_div(size, PIXELS)
     together = ceil_div(size, chunks * n) * n
     taps = min(offset.size, TOGETHER if together > 4 * BLOCK else offset.size)
-    steps = ceil_div(offset.size, taps)
-    for job in range(chunks * steps * fours):
-        o, first, start = job % fours * 4, job // fours % steps * taps, job // fours // steps * together
-        stop = min(start + together, size)
-        d0, d1, d2, d3 = dout[o], dout[o + 1], dout[o + 2], dout[o + 3]
-        for k in range(first, min(first + taps, offset.size), 4):
-            o0, o1, o2, o3 = offset[k], offset[k + 1], offset[k + 2], offset[k + 3]
-            s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zeros(planes)
-            s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zeros(planes)
-            for p in range(start, stop, n):
-                to = begin + p
-                y0, y1, y2, y3 = load(d0, to), load(d1, to), load(d2, to), load(d3, to)
-                x = load(planes, o0 + p)
-                s00, s10 = multiply_add(x, y0, s00), multiply_add(x, y1, s10)
-                s20, s30 = multiply_add(x, y2, s20), multiply_add(x, y3, s30)
-                x = load(planes, o1 + p)
-                s01, s11 = multiply_add(x, y0, s01), multiply_add(x, y1, s11)
-                s21, s31 = multiply_add(x, y2, s21), multiply_add(x, y3, s31)
-                x = load(planes, o2 + p)
-                s02, s12 = multiply_add(x, y0, s02), multiply_add(x, y1, s12)
-                s22, s32 = multiply_add(x, y2, s22), multiply_add(x, y3, s32)
-                x = load(planes, o3 + p)
-                s03, s13 = multiply_add(x, y0, s03), multiply_add(x, y1, s13)
-                s23, s33 = multiply_add(x, y2, s23), multiply_add(x, y3, s33)
-            sums = s00, s01, s02, s03, s10, s11, s12, s13, s20, s21, s22, s23, s30, s31, s32, s33
-            add_totals(dweight, o * offset.size + k, offset.size, sums)
+    rounds = ceil_div(offset.size, taps)
+    for job in range(chunks * rounds * blocks):
+        o, first, start = job % blocks * TALL, job // blocks % rounds * taps, job // blocks // rounds * together
+        end = o + TALL - 1
+        filters, totals = steps(o, end, dout.shape[1], TALL), steps(o, end, offset.size, TALL)
+        for k in range(first, min(first + taps, offset.size), WIDE):
+            seen, sums = pick_each(offset, steps(k, k + WIDE - 1, 1, WIDE), 0), zeros_each(planes, TALL, WIDE)
+            for p in range(start, min(start + together, size), n):
+                sums = add_products(sums, load_each(dout, filters, p0 + p), load_each(planes, seen, p))
+            add_totals(dweight, totals, k, sums)
 
 
 # -- between images and planes ----------------------------------------------------------------------------------------

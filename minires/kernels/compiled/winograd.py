@@ -47,6 +47,7 @@ from minires.kernels.compiled.planes import (
     NEVER,
     NO,
     VECTOR,
+    WIDE,
     ceil_div,
     multiply,
     multiply_transposed,
@@ -353,7 +354,7 @@ def make_plan(N, channels, kernel_columns, out_size, source_width, left, out_cha
     length = whole_vectors(plane)
     columns = range(kernel_columns)[:: -1 if turned else 1]
     offset = [c * plane + column for c in range(channels) for column in columns]
-    offset += offset[-1:] * (-len(offset) % 4)
+    offset += offset[-1:] * (-len(offset) % WIDE)
     region = max(offset) + max(length, plane) + BLOCK  # numbers from one point to the next
     pieces = ceil_div(N, images) * ceil_div(all_tiles, tiles)
     plan = images, tiles, pitch, length, region, all_tiles, out_channels, pieces, shares
