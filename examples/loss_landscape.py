@@ -18,7 +18,7 @@ from experiment import batch_of, errors_in_one_line, keep, lab_parser, load_data
 
 from minires.checkpoint import CheckpointError
 from minires.files import written_safely
-from minires.kernels.machine.threads import num_threads
+from minires.kernels.machine.cores import num_threads
 from minires.lab.grid import landscapes
 from minires.lab.landscape import (
     Slice,

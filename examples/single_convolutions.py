@@ -18,7 +18,7 @@ from experiment import errors_in_one_line, positive
 
 from minires import Conv2d
 from minires.bench_torch import seconds
-from minires.kernels.machine.threads import num_threads
+from minires.kernels.machine.cores import num_threads
 
 SHAPES = """
 128,16,32,32,3,2  128,32,16,64,3,2  128,64,32,128,3,2  8,64,56,128,3,2  8,128,28,256,3,2  8,256,14,512,3,2

@@ -22,6 +22,7 @@ import numpy as np
 from minires import bench_torch, kernels
 from minires.bench_torch import LR, MOMENTUM, WEIGHT_DECAY, peak_memory, random_batch, seconds, serve
 from minires.checkpoint import machine
+from minires.kernels.machine.memory import keep_freed_memory
 from minires.losses import softmax_cross_entropy
 from minires.networks import network
 from minires.optim import SGD
@@ -224,7 +225,7 @@ class MiniresWork:
         every = dict.fromkeys(key for step in each for key in step)  # with stochastic depth not all are in each step
         per_step = {key: np.array([step.get(key, (0, 0)) for step in each]) for key in every}
         rest = np.array(totals) - sum(step[:, 0] for step in per_step.values())
-        per_step["all else", "linear, pooling, shortcuts, Python"] = np.stack([rest, np.ones(steps)], axis=1)
+        per_step["all else", "pooling, shortcuts, Python"] = np.stack([rest, np.ones(steps)], axis=1)
         rows = []
         for (operator, shape), step in per_step.items():
             ms, calls = float(np.median(step[:, 0]) * 1e3), int(np.median(step[:, 1]))
@@ -281,7 +282,7 @@ def amount_of_work(name, arguments, result):
     The bytes are those of the images, and the weights of a convolution, that must at least be read and written once.
     Of a convolution the multiply-adds of its definition count, two operations each, however few are really done.
     """
-    images = [a for a in (*arguments, *(result if isinstance(result, tuple) else (result,))) if np.ndim(a) == 4]
+    images = [a for a in (*arguments, *(result if isinstance(result, tuple) else (result,))) if np.ndim(a) in (2, 4) and hasattr(a, "nbytes")]
     moved = {"bytes": sum(image.nbytes for image in images)}
     if not name.startswith("conv2d"):
         return "x".join(map(str, images[0].shape[1:])), moved
@@ -383,4 +384,5 @@ def _ratios(engines):
 
 
 if __name__ == "__main__":
-    serve(MiniresWork)
+    with keep_freed_memory():  # as in train()
+        serve(MiniresWork)

@@ -25,7 +25,7 @@ import numpy as np
 
 from minires import kernels
 from minires.files import locked, previous, set_aside, written_safely
-from minires.kernels.machine.threads import num_threads
+from minires.kernels.machine.cores import num_threads
 from minires.version import VERSION
 
 FORMAT = 1

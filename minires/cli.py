@@ -6,6 +6,7 @@ import sys
 
 from minires.commands import bench, check, data, doctor, predict, report, summary, trace
 from minires.commands.arguments import UsageError
+from minires.kernels import check_settings
 from minires.version import VERSION
 
 COMMANDS = [data, summary, bench, predict, check, trace, report, doctor]  # in the order of minires --help
@@ -15,6 +16,7 @@ def main(arguments=None):
     """Run one command; return the exit status: 0 fine, 1 a check failed, 2 wrong use."""
     try:
         options = _parser().parse_args(arguments)
+        check_settings()
         status = options.run(options)
         sys.stdout.flush()
         return status

@@ -1,5 +1,6 @@
 """``minires doctor``: what is installed here, and does it work?"""
 
+import os
 import platform
 import sys
 import time
@@ -12,7 +13,8 @@ from minires import kernels
 from minires.checkpoint import machine
 from minires.data import find_cifar10
 from minires.gradcheck import check_layer
-from minires.kernels.machine.compiler import CACHE_FOLDER
+from minires.kernels.machine import threads
+from minires.kernels.machine.cores import threads_wanted
 from minires.layers import Conv2d
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet
@@ -31,8 +33,9 @@ def examine():
     _say("BLAS", f"{blas.get('name', 'unknown')} {blas.get('version', '')}")
     _say("system", f"{platform.platform()}, {about['cores']} cores")
     _say("processor", about["cpu"])
-    _say("threads", f"{about['threads']}  (set by MINIRES_NUM_THREADS)")
-    _say("kernels", f"{kernels.chosen}  (set by MINIRES_KERNELS: compiled or reference)")
+    _say("threads", f"{about['threads']}  ({threads_wanted()[1]})")
+    _say("sharing", _sharing())
+    _say("kernels", f"{kernels.chosen}  ({_why_these_kernels()})")
     _say("cache", _cache())
     _say("data", _data())
     fine = [_tries("gradients", _try_gradients), _tries("training", _try_training)]
@@ -51,7 +54,25 @@ def _version(name):
         return f"missing: pip install {name}"
 
 
+def _why_these_kernels():
+    if kernels.why_not_compiled:
+        return f"no compiled ones: {kernels.why_not_compiled}. NumPy computes, many times slower"
+    if os.environ.get("MINIRES_KERNELS"):
+        return "set by MINIRES_KERNELS"
+    return "MINIRES_KERNELS=reference computes with NumPy alone"
+
+
+def _sharing():
+    if kernels.chosen == "reference":
+        return "none: NumPy has threads of its own"
+    return threads.chosen().__module__.rpartition(".")[2] + "  (MINIRES_THREADING: board, or executor in Python)"
+
+
 def _cache():
+    if kernels.chosen == "reference":
+        return "none: these kernels are not compiled"
+    from minires.kernels.machine.compiler import CACHE_FOLDER
+
     if CACHE_FOLDER is None:
         return "none: no folder is writable, so kernels compile anew in every process. Set NUMBA_CACHE_DIR"
     size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())

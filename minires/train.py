@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minires.data.batches import batches, normalisation
+from minires.kernels.machine.memory import keep_freed_memory
 from minires.losses import softmax_cross_entropy
 from minires.optim import Schedule
 from minires.probe import Probe
@@ -37,6 +38,7 @@ class Interrupted(KeyboardInterrupt):
     """A run was asked to stop and has saved itself; the message says how to go on."""
 
 
+@keep_freed_memory()
 def train(
     net,
     optimizer,
@@ -59,7 +61,8 @@ def train(
 
     Errors in the log are fractions of wrong images. Training loss and error are those of the batches since the line
     before, as they were trained on: augmented, in training mode, each before its step. A test takes the whole test
-    set in evaluation mode.
+    set in evaluation mode. On Linux, the C library keeps freed memory for the next step until training ends
+    (:func:`~minires.kernels.machine.memory.keep_freed_memory`).
 
     Parameters
     ----------

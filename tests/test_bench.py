@@ -183,7 +183,7 @@ def test_neither_side_of_the_benchmark_imports_torch_into_this_process():
 
 def test_the_command_prints_a_page_and_writes_the_numbers(report, monkeypatch, tmp_path, capsys):
     asked = []
-    monkeypatch.setattr(cli, "bench", lambda *arguments: asked.append(arguments) or report)
+    monkeypatch.setattr("minires.commands.bench.bench", lambda *arguments: asked.append(arguments) or report)
     file = tmp_path / "times.json"
     assert cli.main(["bench", "resnet-8", "plain-8", "--input", "3,16,16", "--cold", "--json", str(file)]) == 0
     assert asked == [(name, 128, (3, 16, 16), None, 10, None, True) for name in ("resnet-8", "plain-8")]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minires.kernels import reference
 from minires.kernels.compiled import conv, plan, winograd
 from minires.kernels.compiled.geometry import output_size
-from minires.kernels.machine import threads as parallel
+from minires.kernels.machine import cores
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}  # of the largest entry
 NAMES = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
@@ -190,7 +190,7 @@ def test_results_are_the_same_bits_in_every_run(case):
 def test_any_number_of_threads_computes_the_same_up_to_rounding(case, monkeypatch):
     arguments = resnet_problem(case)
     for threads in (1, 2, 3):
-        monkeypatch.setattr(parallel, "_THREADS", threads)
+        monkeypatch.setattr(cores, "_threads", threads)
         for cached in (plan.make_plan, winograd.make_plan):
             cached.cache_clear()
         assert_agree(arguments)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minires.kernels import reference
 from minires.kernels.compiled import elementwise, norm, pool
 from minires.kernels.compiled.geometry import output_sizes, pair, span
-from minires.kernels.machine import threads as parallel
+from minires.kernels.machine import cores
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
@@ -78,7 +78,7 @@ def test_two_threads_and_every_run_give_the_same_bits(name, monkeypatch):
     draw = arrays((8, 7, 32, 33), np.float32)  # large enough to be shared out
     results = []
     for threads in (1, 2, 2, 3):
-        monkeypatch.setattr(parallel, "_THREADS", threads)
+        monkeypatch.setattr(cores, "_threads", threads)
         results.append(call(KERNELS[name][0], name, draw))
     for other in results[1:]:
         for got, wanted in zip(other, results[0]):
@@ -253,7 +253,7 @@ def test_pooling_gives_the_same_bits_for_any_number_of_threads_and_takes_any_lay
     strided.flags.writeable = False
     results = []
     for threads, image in [(1, x), (2, x), (2, strided)]:
-        monkeypatch.setattr(parallel, "_THREADS", threads)
+        monkeypatch.setattr(cores, "_threads", threads)
         y, argmax = pool.maxpool2d(image, *geometry, (1, 1), out_size)
         dy = image[:, :, : out_size[0], : out_size[1]]
         average = pool.avgpool2d(image, *geometry, out_size, False, None)

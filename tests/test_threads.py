@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minires.kernels.machine import threads as parallel
+from minires.kernels.machine import board, cores, memory, threads
 from minires.kernels.machine.compiler import compiled
 
 ONE_STEP = """
@@ -24,9 +25,18 @@ print(repr(float(sum(np.abs(p.grad).sum() for p in net.parameters()))))
 """
 
 
-def python(code, **environment):
+def started(arguments, environment):
     environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    arguments = [sys.executable, *arguments]
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def python(code, **environment):
+    return started(["-c", code], environment)
+
+
+def command(line, **environment):
+    return started(["-m", "minires", *line.split()], environment)
 
 
 def wait_until_asleep(worker):
@@ -34,6 +44,13 @@ def wait_until_asleep(worker):
     while not worker.asleep and time.monotonic() < deadline:
         time.sleep(0.001)
     assert worker.asleep
+
+
+@pytest.fixture(params=[threads.share_out, board.share_out], ids=["executor", "board"])
+def way(request, monkeypatch):
+    """The definition of how work is shared out, and its faster twin."""
+    monkeypatch.setattr(threads, "chosen", lambda: request.param)
+    return request.param
 
 
 @compiled
@@ -50,7 +67,7 @@ def note_parts(parts, part, start, stop):
 @compiled
 def double_then_turn_round(values, turned, phase, part, start, stop):
     for _ in range(1000 * part if phase == 0 else 0):  # the caller, part 0, is done first
-        parallel._pause()
+        board._pause()
     for i in range(start, stop):
         if phase == 0:
             values[i] *= 2
@@ -70,75 +87,75 @@ def fails(bad, part, start, stop):
         raise ArithmeticError("in a part")
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("size", [0, 1, 2, 7])
-def test_every_part_is_handled_once(monkeypatch, threads, size):
-    monkeypatch.setattr(parallel, "_THREADS", threads)
+def test_every_part_is_handled_once(way, monkeypatch, count, size):
+    monkeypatch.setattr(cores, "_threads", count)
     values = np.zeros(size, np.int64)
-    parallel.over_threads(add_one, size, values)
+    threads.over_threads(add_one, size, values)
     assert np.all(values == 1)
 
 
-def test_parts_are_numbered_contiguous_and_the_same_every_time(monkeypatch):
-    monkeypatch.setattr(parallel, "_THREADS", 3)
+def test_parts_are_numbered_contiguous_and_the_same_every_time(way, monkeypatch):
+    monkeypatch.setattr(cores, "_threads", 3)
     for _ in range(100):
         parts = np.zeros((3, 2), np.int64)
-        parallel.over_parts(note_parts, 10, parts)
+        threads.over_parts(note_parts, 10, parts)
         assert parts.tolist() == [[0, 3], [3, 6], [6, 10]]
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_phase_sees_all_that_the_one_before_has_done(monkeypatch, threads):
-    monkeypatch.setattr(parallel, "_THREADS", threads)
-    owners = np.repeat(np.arange(threads), 40_000)
-    parallel.over_threads(add_one, 9, np.zeros(9, np.int64))
-    for worker in parallel._workers:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_phase_sees_all_that_the_one_before_has_done(way, monkeypatch, count):
+    monkeypatch.setattr(cores, "_threads", count)
+    owners = np.repeat(np.arange(count), 40_000)
+    threads.over_threads(add_one, 9, np.zeros(9, np.int64))
+    for worker in board._workers:
         wait_until_asleep(worker)  # before that it may still be compiling what it watches with
     for _ in range(100):
         values, turned = np.arange(owners.size), np.zeros(owners.size, np.int64)
-        parallel.over_phases(double_then_turn_round, 2, owners.size, values, turned)
+        threads.over_phases(double_then_turn_round, 2, owners.size, values, turned)
         assert np.array_equal(turned, 2 * np.arange(owners.size)[::-1] + owners)
 
 
 def test_a_small_call_goes_through_its_phases_on_one_thread():
     values, turned = np.arange(5), np.zeros(5, np.int64)
-    parallel.over_phases(double_then_turn_round, 2, 5, values, turned, work=5)
+    threads.over_phases(double_then_turn_round, 2, 5, values, turned, work=5)
     assert turned.tolist() == [8, 6, 4, 2, 0]
 
 
 def test_a_small_call_stays_on_one_thread(monkeypatch):
-    monkeypatch.setattr(parallel, "_THREADS", 2)
-    monkeypatch.setattr(parallel, "_workers", [])
-    monkeypatch.setattr(parallel, "_Worker", lambda number: SimpleNamespace(asleep=False))
-    for work, workers in ((parallel.SMALL - 1, 0), (parallel.SMALL, 1)):
-        parallel.over_threads(add_one, 10, np.zeros(10, np.int64), work=work)
-        assert len(parallel._workers) == workers
+    monkeypatch.setattr(cores, "_threads", 2)
+    monkeypatch.setattr(board, "_workers", [])
+    monkeypatch.setattr(board, "_Worker", lambda number: SimpleNamespace(asleep=False))
+    for work, workers in ((threads.SMALL - 1, 0), (threads.SMALL, 1)):
+        threads.over_threads(add_one, 10, np.zeros(10, np.int64), work=work)
+        assert len(board._workers) == workers
 
 
 def test_what_nobody_takes_the_caller_does(monkeypatch):
-    monkeypatch.setattr(parallel, "_THREADS", 3)
-    monkeypatch.setattr(parallel, "_workers", [SimpleNamespace(asleep=False)] * 2)  # asleep before they are woken
+    monkeypatch.setattr(cores, "_threads", 3)
+    monkeypatch.setattr(board, "_workers", [SimpleNamespace(asleep=False)] * 2)  # asleep before they are woken
     values = np.zeros(9, np.int64)
-    parallel.over_threads(add_one, 9, values)
+    threads.over_threads(add_one, 9, values)
     assert np.all(values == 1)
 
 
 def test_sleepers_are_woken(monkeypatch):
-    monkeypatch.setattr(parallel, "_THREADS", 2)
+    monkeypatch.setattr(cores, "_threads", 2)
     values = np.zeros(9, np.int64)
-    parallel.over_threads(add_one, 9, values)
-    (worker, *_) = parallel._workers
+    threads.over_threads(add_one, 9, values)
+    (worker, *_) = board._workers
     for _ in range(3):
         wait_until_asleep(worker)
-        parallel.over_threads(add_one, 9, values)
+        threads.over_threads(add_one, 9, values)
     assert np.all(values == 4)
 
 
 @compiled
 def meet(seen, met, part, start, stop):
-    parallel._note(seen, part, 1)
+    board._note(seen, part, 1)
     for _ in range(200_000_000):  # some 50 ms
-        if parallel._look(seen, 1 - part) == 1:
+        if board._look(seen, 1 - part) == 1:
             met[part] = 1
             break
 
@@ -147,57 +164,57 @@ def meet(seen, met, part, start, stop):
 @pytest.mark.parametrize("pause", [0, 100e-6, 300e-6, 3e-3])
 def test_a_call_is_shared_whatever_the_other_thread_was_doing(monkeypatch, pause):
     """Awake, asleep, or about to fall asleep, for which it waits until this thread gives up the interpreter lock."""
-    monkeypatch.setattr(parallel, "_THREADS", 2)
+    monkeypatch.setattr(cores, "_threads", 2)
     shared = 0
     for _ in range(10):
         until = time.perf_counter() + pause
         while time.perf_counter() < until:  # busy, unlike in time.sleep, which gives the lock away
             pass
         seen, met = np.zeros((2, 2), np.int64)
-        parallel.over_parts(meet, 2, seen, met)
+        threads.over_parts(meet, 2, seen, met)
         shared += met.all()
     assert shared >= 8
 
 
 @pytest.mark.parametrize("bad", [0, 1])
-def test_an_error_in_any_part_reaches_the_caller_and_the_pool_goes_on(monkeypatch, bad):
-    monkeypatch.setattr(parallel, "_THREADS", 2)
+def test_an_error_in_any_part_reaches_the_caller_and_the_pool_goes_on(way, monkeypatch, bad):
+    monkeypatch.setattr(cores, "_threads", 2)
     with pytest.raises(ArithmeticError, match="in a part"):
-        parallel.over_parts(fails, 2, bad)
+        threads.over_parts(fails, 2, bad)
     values = np.zeros(2, np.int64)
-    parallel.over_threads(add_one, 2, values)
+    threads.over_threads(add_one, 2, values)
     assert np.all(values == 1)
 
 
 @pytest.mark.parametrize("bad", [0, 1])
-def test_what_is_raised_in_any_phase_is_raised_in_the_caller(monkeypatch, bad):
-    monkeypatch.setattr(parallel, "_THREADS", 2)
+def test_what_is_raised_in_any_phase_is_raised_in_the_caller(way, monkeypatch, bad):
+    monkeypatch.setattr(cores, "_threads", 2)
     with pytest.raises(ArithmeticError, match="in a phase"):
-        parallel.over_phases(fails_in_phase, 2, 2, bad)
+        threads.over_phases(fails_in_phase, 2, 2, bad)
 
 
 def test_a_kernel_must_be_compiled_and_return_nothing_and_take_what_machine_code_can():
     with pytest.raises(TypeError, match=r"expected a function decorated with @compiled, got <function"):
-        parallel.over_threads(lambda values, start, stop: None, 4, np.zeros(4))
+        threads.over_threads(lambda values, start, stop: None, 4, np.zeros(4))
 
     with pytest.raises(TypeError, match="add_one: expected arrays, numbers and tuples of them, got dict"):
-        parallel.over_threads(add_one, 4, {})
+        threads.over_threads(add_one, 4, {})
 
     @compiled
     def counts(values, start, stop):
         return stop - start
 
     with pytest.raises(TypeError, match="counts: expected a kernel that returns nothing"):
-        parallel.over_threads(counts, 4, np.zeros(4))
+        threads.over_threads(counts, 4, np.zeros(4))
 
 
-def test_several_python_threads_may_call_at_once(monkeypatch):
-    monkeypatch.setattr(parallel, "_THREADS", 2)
+def test_several_python_threads_may_call_at_once(way, monkeypatch):
+    monkeypatch.setattr(cores, "_threads", 2)
 
     def call(seed):
         values = np.zeros(1000, np.int64)
         for _ in range(20):
-            parallel.over_threads(add_one, 1000, values)
+            threads.over_threads(add_one, 1000, values)
         return values
 
     with ThreadPoolExecutor(4) as pool:
@@ -218,37 +235,221 @@ def test_a_forked_child_computes_the_same_and_does_not_hang():
     assert first == second
 
 
+# -- where threads cannot start, and where the board is not known -----------------------------------------------------
+
+
+def no_more_threads(self):
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_where_threads_cannot_start_the_caller_does_all_parts(way, monkeypatch, capsys, started):
+    monkeypatch.setattr(cores, "_threads", 4)
+    monkeypatch.setattr(board, "_workers", [])
+    monkeypatch.setattr(board, "_most_workers", 1023)
+    threads.executor.cache_clear()
+    start, left = threading.Thread.start, [None] * started
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self: (left.pop(), start(self)) if left else no_more_threads(self)
+    )
+    for _ in range(3):
+        parts = np.zeros((4, 2), np.int64)
+        threads.over_parts(note_parts, 10, parts)
+        assert parts.tolist() == [[0, 2], [2, 5], [5, 7], [7, 10]]
+    threads.executor.cache_clear()
+    assert capsys.readouterr().err.count("minires: this system starts no more threads (can't start new thread): ") == 1
+
+
+def test_a_version_of_numba_that_the_board_does_not_know_is_named_and_the_definition_serves():
+    code = (
+        "import numba; numba.version_info = numba.version_info._replace(short=(9, 0)); numba.__version__ = '9.0.1'\n"
+        "from minires.kernels.machine import threads; print(threads.chosen() is threads.share_out)"
+    )
+    result = python(code)
+    assert result.stdout == "True\n", result.stderr
+    first, last = (".".join(map(str, version)) for version in board.KNOWN)
+    wanted = f"(known for Numba {first} to {last}, this is 9.0.1)\n"
+    assert result.stderr.endswith(wanted) and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("threading", ["executor", "board"])
+def test_both_ways_of_sharing_work_give_a_network_the_same_bits(threading):
+    results = [python(ONE_STEP, MINIRES_NUM_THREADS="3", MINIRES_THREADING=way) for way in (threading, "executor")]
+    assert results[0].stdout == results[1].stdout != "", results[0].stderr
+
+
+# -- how many threads -------------------------------------------------------------------------------------------------
+
+UNSET = dict(MINIRES_NUM_THREADS=None, NUMBA_NUM_THREADS=None, OMP_NUM_THREADS=None)
+
+
 @pytest.mark.parametrize("text", ["0", "many", "-2", "1.5"])
-def test_a_wrong_number_of_threads_is_named(text):
-    result = python("import minires", MINIRES_NUM_THREADS=text)
+def test_a_wrong_number_of_threads_is_named_by_the_first_kernel(text):
+    result = python("import minires, numpy; minires.ReLU().forward(numpy.ones((9, 99999)))", MINIRES_NUM_THREADS=text)
     assert result.returncode != 0
     assert f"MINIRES_NUM_THREADS: expected a whole number of threads >= 1, got {text!r}." in result.stderr
 
 
+@pytest.mark.parametrize(
+    "name, value, expected",
+    [
+        ("MINIRES_NUM_THREADS", "abc", "a whole number of threads >= 1"),
+        ("OMP_NUM_THREADS", "x,2", "a whole number of threads >= 1"),
+        ("MINIRES_KERNELS", "wrong", "'reference' or 'compiled'"),
+        ("MINIRES_THREADING", "tbb", "'board' or 'executor'"),
+    ],
+)
+@pytest.mark.parametrize("line", ["doctor", "data", "summary resnet-20"])
+def test_a_wrong_variable_is_one_line_of_any_command(line, name, value, expected):
+    result = command(line, **UNSET | {name: value})
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"minires: {name}: expected {expected}, got {value!r}.\n"
+
+
+def test_a_wrong_choice_of_kernels_is_named_by_the_first_kernel():
+    result = python("import minires, numpy; minires.ReLU().forward(numpy.ones((2, 2)))", MINIRES_KERNELS="wrong")
+    assert result.stderr.endswith("ValueError: MINIRES_KERNELS: expected 'reference' or 'compiled', got 'wrong'.\n")
+
+
 def test_our_variable_comes_before_the_usual_ones():
-    code = "from minires.kernels.machine.threads import num_threads; print(num_threads())"
-    unset = dict(MINIRES_NUM_THREADS=None, NUMBA_NUM_THREADS=None, OMP_NUM_THREADS=None)
+    code = "from minires.kernels.machine.cores import num_threads; print(num_threads())"
     for wanted, environment in {
         "3": {"MINIRES_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"},
         "1": {"OMP_NUM_THREADS": "1"},
         "2": {"OMP_NUM_THREADS": "2,1"},
     }.items():
-        assert python(code, **(unset | environment)).stdout.strip() == wanted
+        assert python(code, **(UNSET | environment)).stdout.strip() == wanted
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="BLAS is told on Linux only")
-def test_blas_leaves_the_cores_to_our_kernels_and_takes_them_for_the_reference():
+def system(folder, files):
+    """A folder with some of the files of /proc and /sys."""
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return folder
+
+
+V2, V1, GROUP = "sys/fs/cgroup", "sys/fs/cgroup/cpu", "proc/self/cgroup"
+
+
+@pytest.mark.parametrize(
+    "files, quota",
+    [
+        ({GROUP: "0::/\n", f"{V2}/cpu.max": "200000 100000\n"}, 2),
+        ({GROUP: "0::/\n", f"{V2}/cpu.max": "max 100000\n"}, None),
+        ({GROUP: "0::/\n", f"{V2}/cpu.max": "50000 100000\n"}, 0.5),
+        # the narrowest of the groups around a process, as of a job on a cluster or a pod
+        ({GROUP: "0::/pod/job\n", f"{V2}/pod/cpu.max": "150000 100000", f"{V2}/pod/job/cpu.max": "max 100000"}, 1.5),
+        ({GROUP: "0::/../other\n", f"{V2}/cpu.max": "300000 100000"}, 3),  # seen from inside a container
+        ({GROUP: "0::/\n"}, None),
+        ({GROUP: "4:cpu,cpuacct:/\n", f"{V1}/cpu.cfs_quota_us": "400000\n", f"{V1}/cpu.cfs_period_us": "100000\n"}, 4),
+        ({GROUP: "4:cpu:/\n", f"{V1}/cpu.cfs_quota_us": "-1\n", f"{V1}/cpu.cfs_period_us": "100000\n"}, None),
+        (  # the path is the host's; the container sees its own group at the top
+            {
+                GROUP: "3:memory:/docker/ab\n4:cpuacct,cpu:/docker/ab\n0::/system\n",
+                f"{V2}/cpuacct,cpu/cpu.cfs_quota_us": "100000",
+                f"{V2}/cpuacct,cpu/cpu.cfs_period_us": "50000",
+            },
+            2,
+        ),
+        ({GROUP: "0::/\n", f"{V2}/cpu.max": "many\n"}, None),
+        ({GROUP: "nonsense\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_of_a_container_is_read(tmp_path, files, quota):
+    assert cores.cpu_quota(system(tmp_path, files)) == quota
+
+
+@pytest.mark.parametrize("quota, count", [("50000", 1), ("150000", 2), ("200000", 2), ("max", 8), ("900000", 8)])
+def test_threads_are_no_more_than_the_container_may_use(tmp_path, monkeypatch, quota, count):
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    root = system(tmp_path, {GROUP: "0::/\n", f"{V2}/cpu.max": f"{quota} 100000\n"})
+    found, why = cores.threads_wanted(root)
+    assert found == count
+    assert ("the container may use" in why) == (count < 8)
+    monkeypatch.setenv("MINIRES_NUM_THREADS", "5")
+    assert cores.threads_wanted(root) == (5, "set by MINIRES_NUM_THREADS")
+
+
+# -- the process that imports minires ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the libraries of a Linux process")
+@pytest.mark.parametrize("kernels", ["compiled", "reference"])
+def test_importing_minires_leaves_the_threads_of_blas_alone(kernels):
     code = (
-        "import numpy, ctypes, minires\n"
+        "import numpy, ctypes\n"
         "library = next((line.split()[-1] for line in open('/proc/self/maps') if 'scipy_openblas64' in line), None)\n"
-        "print(ctypes.CDLL(library).scipy_openblas_get_num_threads64_() if library else 'another BLAS')"
+        "if not library: print('another BLAS'); raise SystemExit\n"
+        "library = ctypes.CDLL(library)\n"
+        "library.scipy_openblas_set_num_threads64_(3)\n"
+        "import minires\n"
+        "minires.Linear(5, 7).forward(numpy.ones((2, 5), numpy.float32))\n"
+        "print(library.scipy_openblas_get_num_threads64_())"
     )
-    for kernels, threads, wanted in (("compiled", "2", "1"), ("reference", "1", "1"), ("reference", "2", "2")):
-        environment = dict(MINIRES_KERNELS=kernels, MINIRES_NUM_THREADS=threads, OPENBLAS_NUM_THREADS="2")
-        got = python(code, **environment).stdout.strip()
-        if got == "another BLAS":
-            pytest.skip(got)
-        assert got == wanted
+    got = python(code, MINIRES_KERNELS=kernels, OPENBLAS_NUM_THREADS="4").stdout.strip()
+    if got == "another BLAS":
+        pytest.skip(got)
+    assert got == "3"
+
+
+@pytest.mark.skipif(not hasattr(memory._libc(), "mallinfo2"), reason="asks glibc")
+def test_freed_memory_is_kept_within_training_only_and_not_by_importing_minires():
+    code = """
+import ctypes, numpy as np, minires
+from minires.kernels.machine.memory import keep_freed_memory
+
+class Blocks(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks".split()]
+    _fields_ += [(name, ctypes.c_size_t) for name in "uordblks fordblks keepcost".split()]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Blocks
+
+def from_the_system(megabytes):
+    before = libc.mallinfo2().hblks
+    x = np.empty(megabytes << 20, np.uint8)
+    return libc.mallinfo2().hblks - before
+
+def within(block):
+    try:
+        with keep_freed_memory(), keep_freed_memory():
+            return from_the_system(30), block()
+    except ZeroDivisionError:
+        pass
+
+print(from_the_system(30), within(int), within(lambda: 1 / 0), from_the_system(40))
+"""
+    assert python(code).stdout == "1 (0, 0) None 1\n"
+
+
+@pytest.mark.parametrize("how", ["disabled", "missing", "too new"])
+def test_without_numba_the_reference_serves_and_one_line_says_so(how):
+    code = "import minires, numpy\nprint(minires.kernels.chosen, minires.ReLU().forward(numpy.array([-1.0, 2.0])))\n"
+    before = {
+        "disabled": "",
+        "missing": "import sys; sys.modules['numba'] = None\n",
+        "too new": "import numba.extending; del numba.extending.register_model\n",
+    }
+    result = python(before[how] + code, NUMBA_DISABLE_JIT="1" if how == "disabled" else "0")
+    assert result.stdout == "reference [0. 2.]\n", result.stderr
+    assert result.stderr.startswith("minires: no compiled kernels (") and result.stderr.count("\n") == 1
+
+
+def test_doctor_says_why_there_are_no_compiled_kernels():
+    result = command("doctor", NUMBA_DISABLE_JIT="1")
+    assert result.returncode == 0
+    assert "kernels     reference  (no compiled ones: NUMBA_DISABLE_JIT is set. " in result.stdout
+
+
+def test_doctor_says_what_set_the_threads():
+    for number, words in ((None, "one per core"), ("1", "set by MINIRES_NUM_THREADS")):
+        out = command("doctor", MINIRES_KERNELS="reference", **UNSET | {"MINIRES_NUM_THREADS": number}).stdout
+        assert words in next(line for line in out.splitlines() if line.startswith("threads"))
 
 
 # -- the cache --------------------------------------------------------------------------------------------------------

@@ -122,6 +122,25 @@ def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     return dweight.sum(axis=0).reshape(weight_shape)
 
 
+# -- the fully connected layer: x (N, D), y and dy (N, K), weight (K, D), bias (K,) ----------------------------------
+
+
+def linear(x, weight, bias):
+    """y = x @ weight^T + bias."""
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def linear_input_gradient(dy, weight):
+    """dx = dy @ weight."""
+    return dy @ weight
+
+
+def linear_weight_gradient(dy, x):
+    """dweight = dy^T @ x, summed over the examples by the product."""
+    return dy.T @ x
+
+
 # -- elementwise ----------------------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from minires import kernels
 from minires.checkpoint import CheckpointError, owned, read_log
 from minires.files import written_safely
-from minires.kernels.machine.threads import num_threads
+from minires.kernels.machine.cores import num_threads
 from minires.lab.landscape import Landscape, Surface
 from minires.train import BAR, Interrupted
 

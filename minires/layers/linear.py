@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minires import kernels
 from minires.checks import flag, generator, whole
 from minires.layer import Layer, Parameter
 
@@ -57,17 +58,15 @@ class Linear(Layer):
         K, D = self.out_features, self.in_features
         self._check_input(x, "N", D, weight=(K, D), bias=(K,))
         weight = self.weight.data.astype(x.dtype, copy=False)
-        y = x @ weight.T
-        if self.bias:
-            y += self.bias.data.astype(x.dtype, copy=False)
-        return self._remember(y, x, weight)
+        bias = self.bias.data.astype(x.dtype, copy=False) if self.bias else None
+        return self._remember(kernels.linear(x, weight, bias), x, weight)
 
     def backward(self, dy):
         x, weight = self._recall(dy)
-        self.weight.grad += dy.T @ x
+        self.weight.grad += kernels.linear_weight_gradient(dy, x)
         if self.bias:
             self.bias.grad += dy.sum(axis=0)
-        return dy @ weight
+        return kernels.linear_input_gradient(dy, weight)
 
 
 class Flatten(Layer):

@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from minires.kernels.machine.threads import num_threads
+from minires.kernels.machine.cores import num_threads
 from minires.layer import Parameter
 from minires.layers import ReLU
 from minires.losses import softmax_cross_entropy

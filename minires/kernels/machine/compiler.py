@@ -18,6 +18,9 @@ import numba
 import numpy as np
 from numba.core import event
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
 # Reassociation lets sums run in vector lanes. The flags that assume there is no NaN and no infinity stay off.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 

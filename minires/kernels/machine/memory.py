@@ -9,9 +9,13 @@ call. Its core's cache then holds these lines. In new memory many of them would 
 hand over each: 9 to 24 ns a line between cores that share no last cache.
 """
 
+import contextlib
 import ctypes
+import functools
 import math
 import sys
+import threading
+import types
 
 import numpy as np
 
@@ -22,16 +26,48 @@ OFTEN_THE_MOST = 32 << 20  # bytes: some versions accept no larger MMAP_THRESHOL
 KEEP_WORKSPACE = 1 << 20  # bytes of a thread: about an L2 cache, where a larger one would not stay
 
 
+_keepers = 0  # how many blocks of keep_freed_memory the process is in
+_count = threading.Lock()
+
+
+@contextlib.contextmanager
 def keep_freed_memory():
-    """Ask glibc to reuse freed blocks of up to a gigabyte; does nothing elsewhere."""
-    if sys.platform == "linux":
-        try:
-            set_option = ctypes.CDLL(None).mallopt
-        except (OSError, AttributeError):  # another C library
-            return
-        set_option(TRIM_THRESHOLD, KEEP)
-        if not set_option(MMAP_THRESHOLD, KEEP):
-            set_option(MMAP_THRESHOLD, OFTEN_THE_MOST)
+    """Within this, glibc uses freed blocks of up to a gigabyte again; elsewhere nothing changes.
+
+    At the end free memory goes back to the system. glibc cannot be asked for its settings, so they become those that it
+    reaches by itself in a process that has freed a large array; ``import minires`` alone touches none.
+    """
+    global _keepers
+    with _count:
+        _keepers += 1
+        if _keepers == 1:
+            _set_thresholds(KEEP, KEEP)
+    try:
+        yield
+    finally:
+        with _count:
+            _keepers -= 1
+            if _keepers == 0:
+                _set_thresholds(2 * OFTEN_THE_MOST, OFTEN_THE_MOST)
+                _libc().malloc_trim(0)
+
+
+def _set_thresholds(trim, mmap):
+    set_option = _libc().mallopt
+    set_option(TRIM_THRESHOLD, trim)
+    if not set_option(MMAP_THRESHOLD, mmap):
+        set_option(MMAP_THRESHOLD, OFTEN_THE_MOST)
+
+
+@functools.cache
+def _libc():
+    """glibc, or something whose functions do nothing."""
+    try:
+        library = ctypes.CDLL(None) if sys.platform == "linux" else None
+        library.mallopt, library.malloc_trim  # noqa: B018  another C library has not both
+        return library
+    except (OSError, AttributeError):
+        return types.SimpleNamespace(mallopt=lambda option, value: 1, malloc_trim=lambda pad: 0)
 
 
 def empty_lines(shape, dtype):

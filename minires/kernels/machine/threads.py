@@ -1,47 +1,25 @@
 """Run a compiled kernel on all cores.
 
 A kernel takes a range: ``kernel(*arguments, start, stop)``. Each thread handles a fixed contiguous part of it, so for
-one number of threads the results are the same bit for bit in every run.
+one number of threads the results are the same bit for bit in every run, whoever computes a part.
 
-A training step makes hundreds of calls, many of them shorter than 100 microseconds. Handing work to a Python thread
-costs 20 to 60 of those: it must wake up, and both threads need the interpreter lock. So nothing of this is done in
-Python. The caller writes the address of the machine code and its arguments on a board in memory; the other threads,
-which watch it in compiled code, take their parts from there. That takes less than a microsecond. Who has seen nothing
-new for a moment lets others run between looks, and after a millisecond goes to sleep, in Python. A part that nobody
-has taken when the caller is done with its own, it does.
+What that means is written down here, with Python's own threads. kernels/machine/board.py does the same without Python
+between the calls, and so faster.
 
 Environment
 -----------
-MINIRES_NUM_THREADS : threads to use; without it NUMBA_NUM_THREADS or OMP_NUM_THREADS, else one per core.
+MINIRES_THREADING : ``board`` (the default) or ``executor``, what is defined here.
 """
 
-import ctypes
+import functools
 import os
-import platform
-import queue
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
-import numpy as np
-from llvmlite import ir
-from numba import typeof, types
-from numba._dispatcher import compute_fingerprint
-from numba.core import cgutils
-from numba.extending import intrinsic
+from minires.kernels.machine.cores import num_threads, threading_wanted
 
-from minires.kernels.machine.compiler import compiled
-from minires.kernels.machine.cores import threads_wanted
-
-MOST_THREADS = 1024
-_THREADS = min(threads_wanted(), MOST_THREADS)
 SMALL = 16_384  # numbers: what one thread handles before a second has woken up
-MOMENT, GLANCE = 3_500, 90  # looks: about 100 us and 2.5 us
-PATIENCE = 2_000  # looks after a moment, between which others may run: about 1 ms
-
-
-def num_threads():
-    """Number of threads every kernel uses."""
-    return _THREADS
 
 
 def over_threads(kernel, size, *arguments, work=SMALL):
@@ -52,290 +30,76 @@ def over_threads(kernel, size, *arguments, work=SMALL):
     if work < SMALL:
         kernel(*arguments, 0, size)
     else:
-        _run(kernel, (0, 0), size, _THREADS, arguments)
+        chosen()(kernel, 2, size, arguments)
 
 
 def over_parts(kernel, size, *arguments):
     """Call ``kernel(*arguments, part, start, stop)``: for sums, of which each thread keeps its own in row ``part``."""
-    _run(kernel, (0, 0, 0), size, _THREADS, arguments)
+    chosen()(kernel, 3, size, arguments)
 
 
 def over_phases(kernel, phases, size, *arguments, work=SMALL):
     """Call ``kernel(*arguments, phase, part, start, stop)`` for one phase after another.
 
-    The next begins when all parts of the last are done. No Python runs in between, so small steps of which one needs
-    all results of another go together.
+    The next begins when all parts of the last are done: small steps of which one needs all results of another.
     """
     if work < SMALL:
         for phase in range(phases):
             kernel(*arguments, phase, 0, 0, size)
     else:
-        _run(kernel, (0, 0, 0, 0), size, _THREADS, arguments, phases)
+        chosen()(kernel, 4, size, arguments, phases)
 
 
-def _run(kernel, numbers, size, threads, arguments, phases=1):
-    try:
-        code = _machine_code.get((kernel, compute_fingerprint(arguments))) or _compile(kernel, numbers, arguments)
-    except NotImplementedError:
-        kinds = ", ".join(type(argument).__name__ for argument in arguments)
-        raise TypeError(f"{kernel.__name__}: expected arrays, numbers and tuples of them, got {kinds}.") from None
-    parts = min(threads, size) or 1
-    with _one_caller:
-        for number in range(1, parts):
-            if number > len(_workers):
-                _workers.append(_Worker(number))
-            elif _workers[number - 1].asleep:
-                _workers[number - 1].wake()
-        if _launch(_board, _states, size, parts, phases, code, numbers, arguments):
-            for phase in range(phases):  # raises once more, here, what was raised in a part
-                kernel(*arguments, *(phase, 0)[4 - len(numbers) :], 0, size)
-            raise MemoryError(f"{kernel.__name__}: there was not enough memory for the arrays it works in.")
+def share_out(kernel, last, size, arguments, phases=1):
+    """Call the kernel with ``arguments`` and the ``last`` few of (phase, part, start, stop), for all phases and parts.
 
-
-_machine_code = {}  # its address, by kernel and types of arguments
-
-
-def _compile(kernel, numbers, arguments):
-    if not hasattr(kernel, "py_func"):
-        raise TypeError(f"over_threads: expected a function decorated with @compiled, got {kernel!r}.")
-    accepted = *map(typeof, arguments), *[types.intp] * len(numbers)
-    kernel.compile(accepted)
-    result = kernel.overloads[accepted]
-    if result.signature.return_type != types.none:
-        raise TypeError(f"{kernel.__name__}: expected a kernel that returns nothing, got {result.signature}.")
-    code = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-    return _machine_code.setdefault((kernel, compute_fingerprint(arguments)), code)
-
-
-# -- the board ----------------------------------------------------------------------------------------------------
-
-# What stands where: a function that reads the arguments and calls the kernel; the kernel; the length of its range, in
-# how many parts; the phase; the arguments.
-CALLER, KERNEL, SIZE, PARTS, PHASE, ARGUMENTS = 0, 1, 2, 3, 4, 5
-DONE, OFFERED, TAKEN, FAILED = 0, 1, 2, 3  # the states of a part
-APART = 16  # numbers from one state to the next: no two share a line of the cache
-
-_board = np.zeros(512, np.int64)
-_states = np.zeros(MOST_THREADS * APART, np.int64)
-_one_caller = threading.RLock()  # there is one board
-_word = ir.IntType(64)
-_caller = ir.FunctionType(_word, [_word.as_pointer(), _word, _word, _word, _word])
-
-
-def _pointer(context, builder, array_type, array, index):
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
-
-
-@intrinsic
-def _look(typingctx, states, index):
-    """states[index] as it is in memory now; an ordinary read in a loop may be done once, before it."""
-
-    def codegen(context, builder, signature, args):
-        return builder.load_atomic(_pointer(context, builder, states, *args), "acquire", 8)
-
-    return types.int64(states, types.intp), codegen
-
-
-@intrinsic
-def _note(typingctx, states, index, value):
-    """states[index] = value, after everything this thread has written before."""
-
-    def codegen(context, builder, signature, args):
-        builder.store_atomic(args[2], _pointer(context, builder, states, *args[:2]), "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(states, types.intp, types.int64), codegen
-
-
-@intrinsic
-def _take(typingctx, states, index):
-    """Whether states[index] was OFFERED; then it is now TAKEN, and no other thread gets this answer."""
-
-    def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, states, *args)
-        found = builder.cmpxchg(pointer, _word(OFFERED), _word(TAKEN), "acq_rel", "acquire")
-        return builder.extract_value(found, 1)
-
-    return types.boolean(states, types.intp), codegen
-
-
-@intrinsic
-def _pause(typingctx):
-    """Wait for some cycles, and leave the core to the other thread that may run on it."""
-
-    def codegen(context, builder, signature, args):
-        if platform.machine().lower() in ("x86_64", "amd64"):
-            kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
-def _post(typingctx, board, arguments, numbers):
-    """Write the arguments on the board, and the address of a function that calls a kernel with them and a part."""
-    accepted = *arguments, *numbers
-    if len(numbers) > 4:
-        raise ValueError("over_threads: a kernel ends with phase, part, start, stop, or with the last two or three.")
-
-    def codegen(context, builder, signature, args):
-        kind = context.get_value_type(arguments)
-        if context.get_abi_sizeof(kind) > 8 * (_board.size - ARGUMENTS):
-            raise ValueError("over_threads: these are more arguments than there is room for on the board.")
-        caller = ir.Function(builder.module, _caller, builder.function.name + ".caller")
-        caller.linkage = "internal"
-        inside = ir.IRBuilder(caller.append_basic_block())
-        on_board, *last = caller.args
-        stored = inside.load(_at(inside, on_board, ARGUMENTS, kind), align=8)
-        kernel = context.call_conv.get_function_type(types.none, accepted).as_pointer()
-        kernel = inside.load(_at(inside, on_board, KERNEL, kernel))
-        values = [*cgutils.unpack_tuple(inside, stored), *last[-len(numbers) :]]
-        status, _ = context.call_conv.call_function(inside, kernel, types.none, accepted, values)
-        inside.ret(inside.zext(status.is_error, _word))
-
-        on_board = _pointer(context, builder, board, args[0], _word(0))
-        builder.store(args[1], _at(builder, on_board, ARGUMENTS, kind), align=8)
-        builder.store(caller, _at(builder, on_board, CALLER, caller.type))
-        return context.get_dummy_value()
-
-    return types.void(board, arguments, numbers), codegen
-
-
-@intrinsic
-def _call(typingctx, board, phase, part, start, stop):
-    """Call the kernel with the arguments on the board, for one part of the range: was there an error?"""
-
-    def codegen(context, builder, signature, args):
-        on_board = _pointer(context, builder, board, args[0], _word(0))
-        caller = builder.load(_at(builder, on_board, CALLER, _caller.as_pointer()))
-        return builder.call(caller, [on_board, *args[1:]])
-
-    return types.int64(board, types.int64, types.int64, types.int64, types.int64), codegen
-
-
-def _at(builder, on_board, index, kind):
-    return builder.bitcast(builder.gep(on_board, [_word(index)]), kind.as_pointer())
-
-
-@compiled
-def _do(board, states, part):
-    size, parts = board[SIZE], board[PARTS]
-    error = _call(board, board[PHASE], part, size * part // parts, size * (part + 1) // parts)
-    _note(states, part * APART, FAILED if error else DONE)
-
-
-_let_others_run = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
-
-
-@compiled
-def _launch(board, states, size, parts, phases, code, numbers, arguments):
-    """Do all parts of a call, together with whoever is awake; return whether one of them failed.
-
-    This is never left before every part is done: no interrupt can free arrays that somebody works on.
+    Where no threads can be started, this one does all parts. They stay the same, and so do the results.
     """
-    _post(board, arguments, numbers)
-    board[KERNEL], board[SIZE], board[PARTS] = code, size, parts
-    failed = False
+    parts = min(num_threads(), size) or 1
+    others = executor(num_threads() - 1) if parts > 1 else None
+
+    def call(phase, part):
+        kernel(*arguments, *(phase, part, size * part // parts, size * (part + 1) // parts)[-last:])
+
     for phase in range(phases):
-        board[PHASE] = phase
-        for part in range(1, parts):
-            _note(states, part * APART, OFFERED)
-        _do(board, states, 0)
-        failed |= _look(states, 0) == FAILED
-        for part in range(1, parts):
-            if _take(states, part * APART):
-                _do(board, states, part)
-            looks = 0
-            while _look(states, part * APART) == TAKEN:
-                looks += 1
-                _pause()
-                if looks > MOMENT:
-                    _let_others_run()
-            failed |= _look(states, part * APART) == FAILED
-    return failed
-
-
-# -- the other threads --------------------------------------------------------------------------------------------
-
-_workers = []  # the calling thread works as well, so there is one less than threads
-
-
-@compiled
-def _watch(board, states, part, looks, patience):
-    """Do the parts with this number, until there has been none for so many looks; return whether there was one.
-
-    Before each of the last looks, as many as ``patience``, others may run: where threads outnumber cores, the caller.
-    """
-    left, found = looks + patience, False
-    while left > 0:
-        left -= 1
-        _pause()
-        if left < patience:
-            _let_others_run()
-        if _look(states, part * APART) == OFFERED and _take(states, part * APART):
-            _do(board, states, part)
-            left, found = looks + patience, True
-    return found
-
-
-class _Worker:
-    def __init__(self, number):
-        self.number = number
-        self.asleep = False
-        self.alarms = queue.SimpleQueue()
-        self.allowed = None  # the cores it was allowed before it was sent to one
-        self.thread = threading.Thread(target=self._work, name="minires", daemon=True)
-        self.thread.start()
-
-    def _work(self):
-        while True:
-            _watch(_board, _states, self.number, MOMENT, PATIENCE)
-            # To get here it had to wait until the caller gave up the interpreter lock, most likely because of a new
-            # call, which did not wake it, for it was not asleep. So it looks once more.
-            self.asleep = True
-            if not _watch(_board, _states, self.number, GLANCE, 0):
-                self.alarms.get()  # sleeps until something comes
-            self.asleep = False
-            if self.allowed:
-                os.sched_setaffinity(0, self.allowed)
-                self.allowed = None
-
-    def wake(self):
-        self.asleep = False
-        self.allowed = _send_beside(self.thread.native_id, self.number)
-        self.alarms.put(None)
-
-
-def _forget_workers():  # threads do not survive a fork: the child starts its own
-    global _one_caller
-    _workers.clear()
-    _states[:] = DONE
-    _one_caller = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
-
-
-# Linux often wakes a thread on the very core that called it, where it waits for milliseconds while another core idles.
-# So a sleeper is sent to a core of its own first. Once awake, it sets itself free to run anywhere, as before.
-try:
-    _current_core = ctypes.CDLL(None).sched_getcpu
-except (AttributeError, OSError, TypeError):  # not Linux
-
-    def _send_beside(thread, number):
-        pass
-else:
-
-    def _send_beside(thread, number):
-        """Bind a sleeping thread to the core that is ``number`` after the caller's; return all that are allowed."""
+        mine = range(1 if others else parts)
+        handed_over = [others.submit(call, phase, part) for part in range(len(mine), parts)]
         try:
-            allowed = os.sched_getaffinity(0)
-            here = _current_core()
-            others = sorted(allowed - {here}, key=lambda core: (core < here, core))
-            if others:
-                os.sched_setaffinity(thread, {others[(number - 1) % len(others)]})
-                return allowed
-        except OSError:
-            pass  # not allowed to: it wakes wherever it does
+            for part in mine:
+                call(phase, part)
+        finally:
+            wait(handed_over)
+        for done in handed_over:
+            done.result()  # raises what was raised there
+
+
+@functools.cache
+def executor(threads):
+    """So many threads, all of them running; None where the system does not start them."""
+    pool, all_here = ThreadPoolExecutor(threads, "minires"), threading.Barrier(threads)
+    try:
+        for _ in range(threads):  # nobody who waits at the barrier is free for the next: that takes a new thread
+            pool.submit(all_here.wait)
+    except RuntimeError as error:
+        all_here.abort()
+        pool.shutdown()
+        print(f"minires: this system starts no more threads ({error}): one does all the work", file=sys.stderr)
+        return None
+    return pool
+
+
+@functools.cache
+def chosen():
+    """The way in which work is shared out: the board's, where it is wanted and knows this version of Numba."""
+    if threading_wanted() == "board":
+        try:
+            from minires.kernels.machine import board
+
+            return board.share_out
+        except (ImportError, AttributeError, TypeError) as error:
+            print(f"minires: work is handed over in Python, which takes longer ({error})", file=sys.stderr)
+    return share_out
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own
+    os.register_at_fork(after_in_child=executor.cache_clear)
