@@ -2,7 +2,18 @@
 
 import numpy as np
 
+from minires.checks import InvalidArgument, real
+from minires.pytorch import no_attribute
 
+
+class LossAndGradient(tuple):
+    """The pair (loss, gradient)."""
+
+    def __getattr__(self, name):
+        raise no_attribute(self, "loss", name)
+
+
+@np.errstate(under="ignore", over="ignore")
 def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
     r"""Mean negative log-probability of the right class, softmax making probabilities of the logits z.
 
@@ -22,7 +33,7 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
     label_smoothing : float from 0 to 1, default 0
         eps.
     weight : array (K,), optional
-        w, one number for each class.
+        w, one number of at least 0 for each class.
 
     Returns
     -------
@@ -50,7 +61,8 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
     _check_floats("softmax_cross_entropy", "logits", logits)
-    labels = _check_targets(labels, logits, label_smoothing)
+    labels = _check_labels(labels, logits)
+    label_smoothing = real("softmax_cross_entropy", "label_smoothing", label_smoothing, least=0, most=1)
     N, K = logits.shape
 
     t = np.full((N, K), label_smoothing / K, logits.dtype)
@@ -60,13 +72,14 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
         t *= weight
         N = float(weight[labels].sum())
 
-    z = logits - logits.max(axis=1, keepdims=True)
+    z = np.maximum(logits - logits.max(axis=1, keepdims=True), np.finfo(logits.dtype).min)  # not -inf: 0 * inf is NaN
     log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     loss = -(t * log_p).sum() / N
     dlogits = (np.exp(log_p) * t.sum(axis=1, keepdims=True) - t) / N
-    return float(loss), dlogits
+    return LossAndGradient((float(loss), dlogits))
 
 
+@np.errstate(under="ignore")
 def mean_squared_error(prediction, target):
     r"""Mean squared difference of prediction y and target t, over all M numbers.
 
@@ -92,20 +105,17 @@ def mean_squared_error(prediction, target):
     (2.0, array([ 0., -2.]))
     """
     _check_floats("mean_squared_error", "prediction", prediction)
-    if np.shape(target) != prediction.shape:
-        raise ValueError(
-            f"mean_squared_error: expected target of shape {prediction.shape}, as prediction, got {np.shape(target)}."
-        )
-    difference = prediction - np.asarray(target, prediction.dtype)
-    return float(np.mean(difference**2)), 2 * difference / difference.size
+    target = _numbers("mean_squared_error", "target", target, prediction.shape, "as prediction")
+    difference = prediction - target.astype(prediction.dtype, copy=False)
+    return LossAndGradient((float(np.mean(difference**2)), 2 * difference / difference.size))
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
 
 
 def _check_floats(who, name, x):
-    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
-        got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+    if type(x) not in (np.ndarray, np.memmap) or x.dtype not in (np.float32, np.float64):
+        got = x.dtype if type(x) is np.ndarray else type(x).__name__
         raise TypeError(f"{who}: expected {name}, an array of float32 (or float64), got {got}.")
     if x.size == 0:
         raise ValueError(f"{who}: expected {name} of at least one example, got the empty batch {x.shape}.")
@@ -117,14 +127,28 @@ def _check_floats(who, name, x):
         )
 
 
-def _check_targets(labels, logits, label_smoothing):
-    who, labels = "softmax_cross_entropy", np.asarray(labels)
+def _numbers(who, name, values, shape, why):
+    """Return numbers that may come as a list, as an array of this shape."""
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise ValueError(f"{who}: expected {name} of shape {shape}, {why}, got {array.shape}.")
+    if array.dtype.kind not in "fiub" or isinstance(values, np.ma.MaskedArray):
+        got = "a masked array" if isinstance(values, np.ma.MaskedArray) else array.dtype
+        raise InvalidArgument(f"{who}: expected {name}, an array of numbers, got {got}.")
+    return array
+
+
+def _check_labels(labels, logits):
+    who = "softmax_cross_entropy"
+    if isinstance(labels, np.ma.MaskedArray):
+        raise InvalidArgument(f"{who}: expected labels, a plain array, got a masked one. Leave those rows out.")
+    labels = np.asarray(labels)
     if logits.ndim != 2:
-        raise ValueError(f"{who}: expected logits of shape (N, K), K classes a row, got {logits.shape}.")
+        raise ValueError(f"{who}: expected logits of shape (N, K), K classes per row, got {logits.shape}.")
     N, K = logits.shape
     one_hot = " Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""
     if labels.shape != (N,):
-        raise ValueError(f"{who}: expected labels of shape ({N},), one a row of logits, got {labels.shape}.{one_hot}")
+        raise ValueError(f"{who}: expected labels of shape ({N},), one per row of logits, got {labels.shape}.{one_hot}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{who}: expected labels, numbers of classes, as ints, got {labels.dtype}. Use .astype(int).")
     worst = labels.min() if labels.min() < 0 else labels.max()
@@ -133,15 +157,13 @@ def _check_targets(labels, logits, label_smoothing):
             f"{who}: expected labels from 0 to {K - 1}, as logits have {K} classes, got {worst}. "
             "Do the labels start at 1, or has the net too few outputs?"
         )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{who}: expected label_smoothing from 0 to 1, got {label_smoothing}.")
     return labels
 
 
 def _check_class_weights(weight, labels, K):
-    weight = np.asarray(weight)
-    if weight.shape != (K,):
-        raise ValueError(f"softmax_cross_entropy: expected weight of shape ({K},), one a class, got {weight.shape}.")
+    weight = _numbers("softmax_cross_entropy", "weight", weight, (K,), "one per class")
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError("softmax_cross_entropy: expected a finite weight of at least 0 for each class, got others.")
     if not weight[labels].sum() > 0:
         raise ValueError("softmax_cross_entropy: expected a weight above 0 for some label of the batch, got none.")
     return weight

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minires.layers
 from minires import kernels
+from minires.kernels import reference
 from minires.kernels.compiled.geometry import output_size, output_size_text
 from minires.layers import (
     AvgPool2d,
@@ -23,6 +24,7 @@ from minires.layers import (
     MaxPool2d,
     ReLU,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
     SubsampleShortcut,
@@ -260,6 +262,13 @@ def test_a_constant_channel_stays_finite():
     np.testing.assert_allclose(y, 0, atol=1e-6)
 
 
+def test_a_constant_that_float32_cannot_add_up_exactly_is_normalised_to_0():
+    x = np.full((8, 3, 9, 9), -12345.678, np.float32)
+    np.testing.assert_array_equal(BatchNorm2d(3).forward(x), 0)
+    mean, var = reference.batchnorm_statistics(x)
+    np.testing.assert_array_equal([mean, var], [[np.float32(-12345.678)] * 3, [0] * 3])
+
+
 def test_batch_norm_of_one_value_is_an_error_in_training_only():
     norm, x = BatchNorm2d(2), np.ones((1, 2, 1, 1))
     with pytest.raises(ValueError, match=r"BatchNorm2d\(2\): expected more than one value per channel .*eval\(\)"):
@@ -283,6 +292,14 @@ def test_relu_keeps_the_positive_and_lets_nan_pass():
 def test_sigmoid_neither_overflows_nor_leaves_its_range(dtype):
     y = Sigmoid().forward(np.array([-1e4, -2, 0, 2, 1e4], dtype))
     np.testing.assert_allclose(y, [0, 1 / (1 + math.e**2), 0.5, 1 / (1 + math.e**-2), 1], rtol=1e-6)
+
+
+def test_sigmoid_raises_nothing_where_exp_underflows():
+    with np.errstate(all="raise"):
+        sigmoid = Sigmoid()
+        y = sigmoid.forward(np.float32([1000, -1000, -100]))
+        np.testing.assert_allclose(sigmoid.backward(np.float32([1e-30, 1, 1e-30])), 0, atol=1e-30)
+    np.testing.assert_allclose(y, [1, 0, 0], atol=1e-40)
 
 
 def test_dropout_zeroes_a_share_p_and_scales_the_others():
@@ -622,6 +639,21 @@ def test_bad_input_is_named(layer, x, error, message):
         (lambda: AvgPool2d(2, divisor_override=0), "divisor_override, a whole number of at least 1, got 0"),
         (lambda: MaxPool2d(2, stride=0), "MaxPool2d stride.*got 0"),
         (lambda: Dropout(1.5), "Dropout: expected p, a number from 0 to 1, got 1.5"),
+        (lambda: Conv2d(True, 4, 3), "Conv2d: expected in_channels, a whole number of at least 1, got True"),
+        (lambda: Conv2d(3, "4", 3), "Conv2d: expected out_channels, a whole number of at least 1, got '4'"),
+        (lambda: Conv2d(3, 4, 3, groups=None), "Conv2d: expected groups, .*got None"),
+        (lambda: Conv2d(3, 4, "3"), "Conv2d kernel_size: expected a whole number.*got '3'"),
+        (lambda: Conv2d(3, 4, 3, bias="yes"), "Conv2d: expected bias, True or False, got 'yes'"),
+        (lambda: Conv2d(3, 4, 3, rng="seed"), "Conv2d: expected rng, a numpy.random.Generator.*got 'seed'"),
+        (lambda: Linear(3, 4, 0), "Linear: expected bias, True or False, got 0"),
+        (lambda: Linear(None, 4), "Linear: expected in_features, .*got None"),
+        (lambda: BatchNorm2d(3, eps=-1), "BatchNorm2d: expected eps, a finite number of at least 0, got -1"),
+        (lambda: BatchNorm2d(3, momentum=None), "BatchNorm2d: expected momentum, a number from 0 to 1, got None"),
+        (lambda: AvgPool2d(2, ceil_mode="no"), "AvgPool2d: expected ceil_mode, True or False, got 'no'"),
+        (lambda: Dropout("half"), "Dropout: expected p, a number from 0 to 1, got 'half'"),
+        (lambda: Dropout(math.nan), "Dropout: expected p, a number from 0 to 1, got nan"),
+        (lambda: Scale(math.nan), "Scale: expected factor, a finite number, got nan"),
+        (lambda: Scale([2]), r"Scale: expected factor, a finite number, got \[2\]"),
         (lambda: SubsampleShortcut(8, 4), "out_channels, a whole number of at least 8, got 4.*1x1 Conv2d"),
         (lambda: SubsampleShortcut(4, 8, stride=0), "SubsampleShortcut: expected stride.*got 0"),
     ],

@@ -139,16 +139,16 @@ LOGITS = np.zeros((2, 10), np.float32)
         (LOGITS, [3, 10], {}, ValueError, "labels from 0 to 9, as logits have 10 classes, got 10.*start at 1"),
         (LOGITS, [3, -1], {}, ValueError, "labels from 0 to 9, as logits have 10 classes, got -1"),
         (LOGITS, [3.0, 4.0], {}, TypeError, r"labels, numbers of classes, as ints, got float64\. Use \.astype\(int\)"),
-        (LOGITS, [1, 2, 3], {}, ValueError, r"labels of shape \(2,\), one a row of logits, got \(3,\)"),
+        (LOGITS, [1, 2, 3], {}, ValueError, r"labels of shape \(2,\), one per row of logits, got \(3,\)"),
         (LOGITS, np.eye(10)[:2], {}, ValueError, r"got \(2, 10\)\. Are they one-hot\? Use labels\.argmax\(axis=1\)"),
-        (LOGITS[0], [3], {}, ValueError, r"logits of shape \(N, K\), K classes a row, got \(10,\)"),
+        (LOGITS[0], [3], {}, ValueError, r"logits of shape \(N, K\), K classes per row, got \(10,\)"),
         (LOGITS[:0], [], {}, ValueError, r"empty batch \(0, 10\)"),
         (LOGITS.astype(int), [1, 2], {}, TypeError, r"logits, an array of float32 \(or float64\), got int64"),
         ([[0.0, 1.0]], [1], {}, TypeError, "got list"),
         (LOGITS * np.nan, [1, 2], {}, ValueError, r"finite logits, got nan at \(0, 0\)\. .*lower the learning rate"),
         (LOGITS + [[0], [np.inf]], [1, 2], {}, ValueError, r"finite logits, got inf at \(1, 0\)"),
-        (LOGITS, [1, 2], {"label_smoothing": 1.5}, ValueError, "label_smoothing from 0 to 1, got 1.5"),
-        (LOGITS, [1, 2], {"weight": [1, 2]}, ValueError, r"weight of shape \(10,\), one a class, got \(2,\)"),
+        (LOGITS, [1, 2], {"label_smoothing": 1.5}, ValueError, "label_smoothing, a number from 0 to 1, got 1.5"),
+        (LOGITS, [1, 2], {"weight": [1, 2]}, ValueError, r"weight of shape \(10,\), one per class, got \(2,\)"),
         (LOGITS, [1, 2], {"weight": np.zeros(10)}, ValueError, "weight above 0 for some label"),
     ],
 )
@@ -170,3 +170,53 @@ def test_bad_input_of_cross_entropy_is_named(logits, labels, options, error, mes
 def test_bad_input_of_the_squared_error_is_named(prediction, target, error, message):
     with pytest.raises(error, match=f"mean_squared_error: expected .*{message}"):
         mean_squared_error(prediction, target)
+
+
+# -- the ends of the range of numbers -----------------------------------------------------------------------------
+
+
+def test_logits_at_the_ends_of_float32_have_a_finite_loss():
+    loss, dlogits = softmax_cross_entropy(np.float32([[3e38, 3e38, -3e38]]), np.array([0]))
+    assert loss == pytest.approx(math.log(2), rel=1e-6)
+    np.testing.assert_array_equal(dlogits, [[-0.5, 0.5, 0]])
+    for smoothing in (0, 0.1):
+        ends = softmax_cross_entropy(np.array([[1.7e308, 0, -1.7e308]]), [2], label_smoothing=smoothing)
+        assert np.isfinite(ends[0]) and np.isfinite(ends[1]).all()
+
+
+def test_nothing_is_raised_where_exp_underflows():
+    with np.errstate(all="raise"):
+        assert softmax_cross_entropy(np.float32([[1000, 0, -1000]]), [0])[0] == 0
+        assert mean_squared_error(np.float32([1e-30]), np.zeros(1))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"weight": [1, -1, 1]}, "a finite weight of at least 0 for each class"),
+        ({"weight": [1, np.nan, 1]}, "a finite weight of at least 0 for each class"),
+        ({"weight": ["a", "b", "c"]}, "weight, an array of numbers, got <U1"),
+        ({"weight": np.ma.ones(3)}, "weight, an array of numbers, got a masked array"),
+        ({"label_smoothing": "much"}, "label_smoothing, a number from 0 to 1, got 'much'"),
+        ({"label_smoothing": None}, "label_smoothing, a number from 0 to 1, got None"),
+        ({"label_smoothing": np.nan}, "label_smoothing, a number from 0 to 1, got nan"),
+    ],
+)
+def test_wrong_options_of_cross_entropy_are_named(options, message):
+    with pytest.raises(ValueError, match=f"softmax_cross_entropy: expected {message}"):
+        softmax_cross_entropy(np.zeros((2, 3)), [0, 1], **options)
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.masked_less(np.ones((2, 3)), 0)
+    with pytest.raises(TypeError, match="expected logits, an array of float32 .*, got MaskedArray"):
+        softmax_cross_entropy(masked, [0, 1])
+    with pytest.raises(TypeError, match="expected labels, a plain array, got a masked one"):
+        softmax_cross_entropy(np.ones((2, 3)), np.ma.array([0, 1]))
+    with pytest.raises(TypeError, match="expected target, an array of numbers, got a masked array"):
+        mean_squared_error(np.ones((2, 3)), masked)
+
+
+def test_a_loss_is_asked_for_backward_and_says_what_to_do():
+    with pytest.raises(AttributeError, match=r"no attribute 'backward': a loss comes with its gradient.*net.backward"):
+        softmax_cross_entropy(np.zeros((2, 3)), [0, 1]).backward()

@@ -173,8 +173,9 @@ def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
 
 
 def batchnorm_statistics(x):
-    """Mean and biased variance of each channel: two arrays (C,)."""
-    return x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+    """Mean and biased variance of each channel: two arrays (C,). Summed in float64: then a constant has variance 0."""
+    mean, var = x.mean(axis=(0, 2, 3), dtype=np.float64), x.var(axis=(0, 2, 3), dtype=np.float64)
+    return mean.astype(x.dtype), var.astype(x.dtype)
 
 
 def batchnorm_normalise(x, mean, invstd, weight, bias):

@@ -62,12 +62,14 @@ class Sigmoid(Layer):
     array([0. , 0.5, 1. ])
     """
 
+    @np.errstate(under="ignore")
     def forward(self, x):
         self._check_floats("x", x)
         e = np.exp(-np.abs(x))
         y = np.where(x >= 0, 1, e) / (1 + e)
         return self._remember(y, y)
 
+    @np.errstate(under="ignore")
     def backward(self, dy):
         (y,) = self._recall(dy)
         return dy * y * (1 - y)
