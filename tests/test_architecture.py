@@ -125,7 +125,7 @@ def test_the_core_can_be_read_in_one_sitting():
         file for part in CORE for file in ([PACKAGE / part] if part.endswith(".py") else (PACKAGE / part).glob("*.py"))
     ]
     lines = {file.relative_to(PACKAGE).as_posix(): lines_of_code(file.read_text(encoding="utf-8")) for file in files}
-    assert sum(lines.values()) <= 2060, lines
+    assert sum(lines.values()) <= 2120, lines
 
 
 def test_comments_and_docstrings_are_not_code():
