@@ -38,6 +38,7 @@ from minires.networks import (
     wide_resnet,
 )
 from minires.optim import SGD, Adam, AdamW
+from minires.pretrained import pretrained
 from minires.probe import Probe, gradient_flow
 from minires.version import VERSION as __version__  # noqa: F401
 from minires.walk import summary
@@ -80,6 +81,7 @@ __all__ = [
     "mean_squared_error",
     "network",
     "preact_resnet",
+    "pretrained",
     "softmax_cross_entropy",
     "summary",
     "wide_resnet",

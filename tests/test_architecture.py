@@ -16,6 +16,7 @@ FLOORS = [
     ["layers", "unfound", "losses", "optim", "data", "page"],
     ["networks", "probe", "gradcheck"],
     ["train", "checkpoint", "weights", "walk", "trace", "bench_torch"],
+    ["pretrained"],
     ["lab", "plots", "bench", "doctor"],
     ["report"],
     ["commands", "course"],

@@ -10,6 +10,7 @@ from minires.cli import main
 from minires.data import batches, synthetic
 from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, by_mean_and_std, preprocessing, read_image
+from minires.layers import Conv2d
 from minires.networks import cifar_resnet, imagenet_resnet
 from minires.weights import save_weights
 
@@ -218,6 +219,43 @@ def test_names_of_classes_come_from_a_file(folder, capsys):
     assert status == 0 and out.count("\np.png\n 100.00%  name 8\n") == 2 and out.count("%") == 2
 
 
+OWN = """from minires import Conv2d, cifar_resnet
+number = 3
+def build(depth=8, channels=3):
+    net = cifar_resnet(depth, rng=7)
+    if channels != 3:
+        net.conv1 = Conv2d(channels, 16, 3, padding=1, bias=False, rng=0)
+    return net
+def maps():
+    return Conv2d(3, 16, 3, padding=1, bias=False, rng=0)
+"""
+
+
+def test_a_net_of_your_own_file_answers_too(folder, capsys):
+    (folder / "own.py").write_text(OWN)
+    named = predict(capsys, "resnet-8", "--weights", "akamaster.npz", "p.png")[1]
+    own = predict(capsys, "own.py:build", "--args", "depth=8", "--weights", "akamaster.npz", "p.png")[1]
+    assert own == named.replace("resnet-8:", "own.py:build:")
+
+
+def test_a_net_of_one_channel_sees_the_picture_in_grey(folder, capsys):
+    from minires.checkpoint import save_checkpoint
+
+    (folder / "own.py").write_text(OWN)
+    net = cifar_resnet(8, rng=0)
+    net.conv1 = Conv2d(1, 16, 3, padding=1, bias=False, rng=0)
+    inputs = {"normalisation": (np.full((1, 28, 28), 33, np.float32), np.float32([1 / 255]))}
+    save_checkpoint("digits.npz", net, inputs=inputs | {"classes": tuple("0123456789")})
+    options = ["--args", "channels=1", "--weights", "digits.npz", "p.png", "--top", "10"]
+    status, out, _ = predict(capsys, "own.py:build", *options)
+    x = (read_image("p.png", 28, 28, channels=1)[None] - np.float32(33)) / np.float32(255)
+    logits = net.eval().forward(x)[0].astype(float)
+    expected = 100 * np.exp(logits) / np.exp(logits).sum()
+    assert status == 0
+    for shown, name in re.findall(r"([\d.]+)%  (\d)", out):
+        assert float(shown) == pytest.approx(expected[int(name)], abs=0.02)
+
+
 def test_a_checkpoint_brings_its_own_preprocessing_and_names(folder, capsys):
     from minires.checkpoint import save_checkpoint
 
@@ -267,7 +305,15 @@ def test_the_names_of_classes_are_as_many_and_in_their_order():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["resnet-8", "p.png"], "required: --weights"),
+        (["resnet-8", "p.png"], "expected one of .* got 'resnet-8'.* Or give --weights FILE"),
+        (["own.py:build", "p.png"], "expected one of .* got 'own.py:build'"),
+        (["own.py:lost", "--weights", "own.npz", "p.png"], "predict: no lost in own.py"),
+        (["nowhere.py:build", "--weights", "own.npz", "p.png"], "predict: no file nowhere.py"),
+        (["own.py:number", "--weights", "own.npz", "p.png"], "number of own.py is not a function or class"),
+        (
+            ["own.py:maps", "--weights", "maps.npz", "p.png", "--preprocess", "cifar10"],
+            r"expected y of shape \(N, classes\), .* got \(1, 16, 32, 32\)",
+        ),
         (["resnet-8", "--weights", "akamaster.npz"], "required: IMAGE"),
         (["resnet-8", "--weights", "model.pth", "p.png"], "a pickle.*convert_torch_weights.py model.pth model.npz"),
         (["resnet-8", "--weights", "nowhere.npz", "p.png"], "nowhere.npz: no such file"),
@@ -279,14 +325,19 @@ def test_the_names_of_classes_are_as_many_and_in_their_order():
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "no.txt"], "no.txt"),
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "p.png"], "p.png is not a text file"),
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "two.txt"], "expected 10 names.*got 2"),
-        (["resnet-8", "--weights", "nan.npz", "p.png", "--preprocess", "cifar10"], "the net answers NaN or infinity"),
+        (
+            ["resnet-8", "--weights", "nan.npz", "p.png", "--preprocess", "cifar10"],
+            "linear.bias to hold finite numbers of float32, got nan",
+        ),
     ],
 )
 def test_wrong_uses_of_predict_are_answered_in_one_line(folder, capsys, arguments, message):
     (folder / "two.txt").write_text("cat\ndog\n")
     net = cifar_resnet(8, rng=0)
     net.linear.bias.data[0] = np.nan
-    save_weights(net, "nan.npz")
+    np.savez("nan.npz", **net.state_dict())
+    (folder / "own.py").write_text(OWN)
+    save_weights(cifar_resnet(8, rng=0).conv1, "maps.npz")
     status, _, err = predict(capsys, *arguments)
     assert (status, err.count("\n")) == (2, 1)
     assert re.match(f"minires: .*{message}", err)

@@ -89,16 +89,17 @@ def where(error, file):
     return f"{file}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}"
 
 
-def net_of(options):
-    if ".py" not in options.net:
-        return network(options.net, classes=options.classes, rng=options.seed)
-    file, name = split_target(options.net, "trace", "FILE.py:NAME, such as mynet.py:build")
-    build = named_in(file, name, "trace")
+def net_of(target, args, command, **options):
+    """The net of a name, with ``options``, or of FILE.py:NAME, a function or class called with ``args``."""
+    if ".py" not in target:
+        return network(target, **options)
+    file, name = split_target(target, command, "FILE.py:NAME, such as mynet.py:build")
+    build = named_in(file, name, command)
     if not callable(build):
-        raise UsageError(f"trace: {name} of {file} is not a function or class but of type {type(build).__name__}.")
-    net = construct(build, options.args, file, "trace")
+        raise UsageError(f"{command}: {name} of {file} is not a function or class but of type {type(build).__name__}.")
+    net = construct(build, args, file, command)
     if not isinstance(net, Layer):
-        raise UsageError(f"trace: expected {name} of {file} to return a Layer, got {type(net).__name__}.")
+        raise UsageError(f"{command}: expected {name} of {file} to return a Layer, got {type(net).__name__}.")
     return net
 
 

@@ -1,35 +1,40 @@
-"""Say what is in an image, with weights from a file."""
+"""Say what is in an image, with weights from a file or those that come with minires."""
 
 from pathlib import Path
 
 import numpy as np
 
 from minires.checkpoint import CheckpointError, load_inputs
-from minires.commands.arguments import UsageError
+from minires.commands.arguments import UsageError, net_of
 from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, preprocessing
-from minires.networks import network
+from minires.pretrained import weights_file
 from minires.weights import classes_of, load_weights, read_weights
 
 
 def add_options(parser):
     add = parser.add_argument
-    add("net", metavar="NET", help="names as above")
+    add("net", metavar="NET", help="a name as above, or FILE.py:NAME, a function or class that builds it")
     add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
-    add("--weights", required=True, metavar="FILE", help=".npz, .safetensors, or a run's checkpoint.npz")
+    weights = ".npz, .safetensors, or a run's checkpoint.npz (default: those that come with minires, for some names)"
+    add("--weights", metavar="FILE", help=weights)
+    add("--args", default="", help="arguments of the function or class")
     add(
         "--preprocess",
         choices=list(PREPROCESSING),
         help="whose mean and standard deviation (default: those kept in a checkpoint, else going by the names in FILE)",
     )
-    add("--classes", metavar="FILE", help="names of the classes, one a line (default: by their number)")
+    add("--classes", metavar="FILE", help="names of the classes, one per line (default: by their number)")
     add("--top", type=int, default=5, metavar="N", help="how many classes to show (default 5)")
 
 
 def run(options):
     if options.top < 1:
         raise UsageError(f"--top: expected at least 1, got {options.top}")
-    net = network(options.net, classes=classes_of(read_weights(options.weights)), rng=0)
+    if options.weights is None:
+        options.weights = _shipped(options.net)
+    state = read_weights(options.weights)
+    net = net_of(options.net, options.args, "predict", classes=classes_of(state), rng=0)
     found, classes = load_weights(net, options.weights), net.parameters()[-1].data.size
     inputs = _inputs(options.weights)
     prepare, how = _preparation(options, inputs, found.source, classes)
@@ -37,16 +42,30 @@ def run(options):
     print(f"{options.net}: {found}.\nImages prepared as {how}.")
     net.eval()
     for path in options.images:
-        with net.without_caches():
-            (logits,) = net.forward(prepare(path)).astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise UsageError(f"{path}: the net answers NaN or infinity. Are the numbers in {options.weights} finite?")
+        logits = _logits(net, prepare(path), classes, path, options)
         probabilities = np.exp(logits - logits.max())
         probabilities /= probabilities.sum()
         print(f"\n{path}")
         for label in np.argsort(-probabilities, kind="stable")[: options.top]:
             print(f"{probabilities[label]:8.2%}  {names[label]}")
     return 0
+
+
+def _shipped(name):
+    try:
+        return weights_file(name)
+    except ValueError as error:
+        raise UsageError(f"{error} Or give --weights FILE") from None
+
+
+def _logits(net, x, classes, path, options):
+    with net.without_caches():
+        logits = net.forward(x)
+    if logits.shape != (1, classes):
+        raise UsageError(f"{options.net}: expected y of shape (N, classes), here (1, {classes}), got {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise UsageError(f"{path}: the net answers NaN or infinity. Did its training diverge?")
+    return logits[0].astype(np.float64)
 
 
 def _inputs(path):
@@ -89,8 +108,8 @@ def _class_names(options, inputs, classes):
         try:
             names = Path(options.classes).read_text(encoding="utf-8-sig").split("\n")
         except UnicodeDecodeError:
-            raise UsageError(f"--classes: {options.classes} is not a text file, one name a line") from None
+            raise UsageError(f"--classes: {options.classes} is not a text file, one name per line") from None
         names = [name.strip() for name in names if name.strip()]
     if len(names) != classes:
-        raise UsageError(f"--classes: expected {classes} names, one a line, got {len(names)}")
+        raise UsageError(f"--classes: expected {classes} names, one per line, got {len(names)}")
     return names

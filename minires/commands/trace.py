@@ -28,7 +28,7 @@ def add_options(parser):
 def run(options):
     _check_trace_options(options)
     reference = Trace.load(options.against) if options.against else None
-    net = net_of(options)
+    net = net_of(options.net, options.args, "trace", classes=options.classes, rng=options.seed)
     if reference:
         try:
             reference.put_into(net)
