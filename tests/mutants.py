@@ -187,7 +187,7 @@ class NormFromParts(BatchNorm2d):
     """BatchNorm2d's backward in plain NumPy, with each part a method. Itself correct."""
 
     def forward(self, x):
-        self._x = x
+        self._x, self._mode = x, self.training
         return super().forward(x)
 
     def backward(self, dy):
@@ -199,10 +199,10 @@ class NormFromParts(BatchNorm2d):
         self.weight.grad += self.dgamma(dy, x, xhat)
         self.bias.grad += dy.sum(axis=(0, 2, 3))
         scale = per_channel(self.weight.data.astype(x.dtype) * invstd)
-        return self.in_training(dy, xhat, scale) if self.training else self.in_evaluation(dy, xhat, scale)
+        return self.in_training(dy, xhat, scale) if self._mode else self.in_evaluation(dy, xhat, scale)
 
     def statistics(self, x):
-        if self.training:
+        if self._mode:
             return x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
         return self.running_mean.data.astype(x.dtype), self.running_var.data.astype(x.dtype)
 
@@ -962,13 +962,17 @@ LAYER_MUTANTS = {  # name: (mutant, shape of x, what the message has to match)
     "same array every time": (SameArrayEveryTime(), (2, 3, 4), "writes into the y of an earlier forward"),
     "always float32": (AlwaysFloat32(), (2, 3, 4), "y is float32, expected float64"),
     "gradient float32": (GradientFloat32(), (2, 3, 4), "dx is float32, expected float64"),
-    "rounds in forward": (RoundsInForward(), (2, 3, 4), "dx is wrong.*does forward round to float32"),
+    "rounds in forward": (
+        RoundsInForward(),
+        (2, 3, 4),
+        "y keeps about . of the 16 digits.*Does forward round to float32",
+    ),
     "rounds in backward": (RoundsInBackward(), (2, 3, 4), "dx is float64, but has the digits of float32 only"),
     "always float64": (AlwaysFloat64(), (2, 3, 4), "dx is float64 when x is float32, expected float32"),
     "grad is a view of dy": (GradIsAViewOfDy(5, 4, rng=0), (1, 5), "bias.grad shares memory with dy"),
-    "stale x": (StaleX(5, 4, rng=0), (3, 5), "after a batch of another size"),
+    "stale x": (StaleX(5, 4, rng=0), (3, 5), "after a batch of the same size"),
     "stale shape": (StaleShape(), (3, 2, 4), "after a batch of another size"),
-    "stale slope": (StaleSlope(), (3, 4), "dx differs after a batch of another size"),
+    "stale slope": (StaleSlope(), (3, 4), "dx differs after a batch of the same size"),
     "cache not taken": (CacheNotTaken(), (2, 3, 4), "backward left the cache of the layer"),
     "returns nothing": (ReturnsNothing(), (2, 3, 4), "backward gave NoneType as dx.*Is `return dx` missing"),
     "wrong shape": (WrongShape(), (2, 3, 4), r"dx has shape \(2, 12\), expected \(2, 3, 4\)"),

@@ -201,8 +201,13 @@ def test_any_object_with_forward_and_backward_can_be_checked():
     ]
 
 
-class OwnLayer(OwnCache, Layer):
-    pass
+class OwnLayer(Layer):
+    def forward(self, x):
+        self.x = x
+        return np.tanh(x)
+
+    def backward(self, dy):
+        return dy * (1 - np.tanh(self.x) ** 2)
 
 
 class KeepsTheTuple(Layer):
@@ -292,7 +297,18 @@ def test_the_report_says_what_was_compared():
     report = check_layer(Linear(5, 4, rng=0), normal(3, 5), modes="train")
     lines = str(report).splitlines()
     assert lines[0] == "Linear(5, 4): backward is the derivative of forward."
-    assert lines[1].split() == ["mode", "tensor", "shape", "entries", "directions", "worst", "error", "kinks"]
+    assert lines[1].split() == [
+        "mode",
+        "tensor",
+        "shape",
+        "entries",
+        "directions",
+        "worst",
+        "error",
+        "kinks",
+        "hidden",
+        "sees",
+    ]
     assert lines[3].startswith("train  weight.grad  (4, 5)  20 of 20  3  ")
 
 

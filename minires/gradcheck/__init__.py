@@ -1,0 +1,123 @@
+"""Checking derivatives: is ``backward`` the derivative of ``forward``?
+
+For a random dy of the shape of y, L = sum(y * dy) is one number, and ``backward(dy)`` claims to return dL/dx and to
+add dL/dp to the grad of every parameter p. Move x (or p) a little way h along a direction u, forth and back: the slope
+
+    (L(x + h u) - L(x - h u)) / 2h  =  dL/dx . u  +  O(h^2)
+
+comes from ``forward`` alone, so no mistake of ``backward`` can hide in it. docs/gradient-checking.md gives the reasons
+for every choice made here.
+"""
+
+import inspect
+
+import numpy as np
+
+from minires.gradcheck.contract import Check
+from minires.gradcheck.subjects import Adopted, GradientError, Loss, float64_copy
+from minires.layer import Layer
+
+__all__ = ["GradientError", "Report", "check_layer", "check_loss"]
+
+
+class Report:
+    """What was compared, one row for each mode and tensor; ``print`` shows the table."""
+
+    HEAD = ("mode", "tensor", "shape", "entries", "directions", "worst error", "kinks", "hidden", "sees")
+
+    def __init__(self, title, rows):
+        self.title, self.rows = title, rows
+
+    def __str__(self):
+        table = [self.HEAD, *self.rows]
+        widths = [max(len(str(row[i])) for row in table) for i in range(len(self.HEAD))]
+        lines = ["  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table]
+        return "\n".join([f"{self.title}: backward is the derivative of forward.", *lines])
+
+    __repr__ = __str__
+
+
+def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=True, seed=0):
+    """Compare ``layer.backward`` with slopes of ``layer.forward`` at x, and check the rest of the contract.
+
+    The layer itself stays as it is: all happens on copies in float64, their parameters and running statistics moved
+    off the special values (gamma = 1, beta = 0) behind which mistakes hide. Only the given x is tried: choose more
+    than one image, H != W, a stride that does not tile.
+
+    Parameters
+    ----------
+    layer : Layer, or any object with ``forward(x)`` and ``backward(dy)``
+    x : array of floats
+    modes : "train", "eval", or both
+    comparisons : int
+        Slopes to measure in each mode, shared among x and the parameters. A tensor with no more entries than its
+        share is checked entry by entry; a larger one by a sample, and by directions that together move every entry.
+    jitter : bool
+        False leaves the parameters where they are, for a layer that cannot bear others.
+    seed : int
+        For dy, the jitter and the directions.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    GradientError
+        Names the layer, the mode, the tensor and its worst entry, and guesses at the cause.
+
+    Examples
+    --------
+    >>> from minires.layers import ReLU
+    >>> print(check_layer(ReLU(), np.array([[1.0, -2.0, 3.0]]), modes=("train",)))
+    ReLU(): backward is the derivative of forward.
+    mode   tensor  shape   entries  directions  worst error  kinks
+    train  dx      (1, 3)  3 of 3   3           0.0e+00      0
+    """
+    for method in ("forward", "backward"):
+        if isinstance(layer, type) or not callable(getattr(layer, method, None)):
+            got = f"the class {layer.__name__} itself" if isinstance(layer, type) else f"{layer!r} without {method}"
+            raise TypeError(f"check_layer: expected a layer, an object with forward(x) and backward(dy), got {got}.")
+    _check_floats("check_layer", "x", x)
+    modes = (modes,) if isinstance(modes, str) else modes
+    if unknown := set(modes) - {"train", "eval"}:
+        raise ValueError(f"check_layer: expected modes out of ('train', 'eval'), got {unknown.pop()!r}.")
+    layer = layer if isinstance(layer, Layer) else Adopted(layer)
+    title, rows = layer._who(), []
+    for mode in modes:
+        rng = _own_rng(seed)
+        moved = float64_copy(layer, rng if jitter else None).train(mode == "train")
+        rows += [(mode, *row) for row in Check(moved, x, rng, f"{title}, {mode} mode").run(comparisons)]
+    return Report(title, rows)
+
+
+def check_loss(loss, prediction, *arguments, comparisons=1000, seed=0, **options):
+    """Check the gradient in ``value, gradient = loss(prediction, *arguments, **options)`` as check_layer does.
+
+    Examples
+    --------
+    >>> from minires.losses import mean_squared_error
+    >>> print(check_loss(mean_squared_error, np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    mean_squared_error: backward is the derivative of forward.
+    mode  tensor       shape  entries  directions  worst error  kinks
+    -     dprediction  (2,)   2 of 2   3           0.0e+00      0
+    """
+    _check_floats("check_loss", "prediction", prediction)
+    layer = Loss(loss, arguments, options)
+    prediction_name = next(iter(inspect.signature(loss).parameters))
+    check = Check(layer, prediction, _own_rng(seed), layer._who(), prediction_name)
+    return Report(layer._who(), [("-", *row) for row in check.run(comparisons, is_loss=True)])
+
+
+def _own_rng(seed):
+    """Not default_rng(seed): x often comes from that, and dy would be the same numbers, a mask (dy > 0) right."""
+    return np.random.default_rng((seed, 1))
+
+
+def _check_floats(who, name, x):
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"{who}: expected {name} to be an array of floats, got {got}. Use rng.normal(size=...).")
+    if x.size == 0 or not np.all(np.isfinite(x)):
+        got = f"the empty shape {x.shape}" if x.size == 0 else "NaN or infinite values"
+        raise ValueError(f"{who}: expected {name} to hold finite numbers, got {got}.")

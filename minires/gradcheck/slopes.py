@@ -1,0 +1,296 @@
+"""Slopes of L = sum(y * dy) from ``forward`` alone, each with a bound on its error, and the comparison with a gradient.
+
+Five points on a line, t = -2h, -h, 0, h, 2h, tell the slope and how far to trust it. With D(h) = (L(h) - L(-h)) / 2h,
+
+    (4 D(h) - D(2h)) / 3         is the slope up to O(h^4)                             (Richardson, 1911)
+    |D(h) - D(2h)| / 3           bounds what the step itself falsifies
+    y(-2h) - 4 y(-h) + 6 y(0) - 4 y(h) + y(2h)
+
+is 0 for every smooth y but for O(h^4): what is left of it is rounding (Hamming, 1962; Moré and Wild, Estimating
+computational noise, 2011) or a kink. Halved steps tell these two apart: rounding stays, a kink shrinks with h.
+"""
+
+import copy
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.gradcheck.guess import at_index, ratio_and_guess
+
+STEP = 2.0**-20  # about 1e-6; a power of two, so that x + h and x - h are exact for an x of float32
+TOLERANCE = 1e-8  # of the slope's own size; what rounding and the step falsify comes on top
+HIDDEN = 0.01  # a slope known no better than to a part in a hundred is not judged
+LOST = 1e5  # times the rounding of y itself: 170 in a net of 20 layers, 1e8 where something is float32
+SIGMAS = 10  # so many standard errors of rounding are allowed
+EPS = np.finfo(float).eps
+
+
+class Slope(NamedTuple):
+    """A slope measured along one direction."""
+
+    numeric: float
+    rounding: float  # one standard error
+    bend: float = 0.0  # what the step itself may falsify
+    rough: float = 0.0  # the length of the fourth difference of y, times dy
+    moved: bool = True  # whether y changed at all
+
+    @property
+    def bound(self):
+        """How far off it may be. (A jump of y at t = 0, a last digit rounded up or down, bends by 3/7 of its error.)"""
+        return SIGMAS * self.rounding + 3 * abs(self.bend)
+
+
+class Slopes:
+    """Slopes of L = sum(y * dy). Every evaluation starts from one state: running statistics, masks, all."""
+
+    def __init__(self, layer, x, dy):
+        self.layer, self.x, self.dy = layer, x, dy
+        self.not_copied = {id(parameter): parameter for parameter in layer.parameters()}
+        self.here = self.y()
+        self.length = np.linalg.norm(self.here * self.dy)
+
+    def y(self):
+        return np.array(copy.deepcopy(self.layer, dict(self.not_copied)).forward(self.x.copy()))
+
+    def beside(self, array, entries, u, steps):
+        """y at array + step * u, for each step."""
+        flat = array.reshape(-1)
+        here, values = flat[entries], []
+        try:
+            for step in steps:
+                flat[entries] = here + step * u
+                values.append(self.y())
+        finally:
+            flat[entries] = here
+        return values
+
+    def quick(self, array, entries, u, h):
+        """(L(h) - L(-h)) / 2h from two points, and one standard error of rounding, supposing that y has all digits."""
+        below, above = self.beside(array, entries, u, (-h, h))
+        moved = above - below  # subtract first: the sums of L would drown it
+        rounding = EPS * np.linalg.norm(self.here[moved != 0] * self.dy[moved != 0])
+        return np.sum(moved * self.dy) / (2 * h), rounding / h
+
+    def careful(self, array, entries, u, h):
+        """The Slope from five points."""
+        y2, y1, y_1, y_2 = self.beside(array, entries, u, (2 * h, h, -h, -2 * h))
+        near, far = np.sum((y1 - y_1) * self.dy) / (2 * h), np.sum((y2 - y_2) * self.dy) / (4 * h)
+        changed = (y1 != y_1) | (y2 != y_2)
+        if not np.any(changed):  # has it lost the digits on the way, in numbers of the size of 1 or of x?
+            return Slope(0.0, EPS * max(1, np.max(np.abs(self.x))) * np.linalg.norm(self.dy) / h, moved=False)
+        fourth = (y2 - self.here) + (y_2 - self.here) - 4 * ((y1 - self.here) + (y_1 - self.here))
+        rough = np.linalg.norm(fourth * self.dy)
+        least = EPS / 2 * np.linalg.norm((self.here * self.dy)[changed])
+        return Slope((4 * near - far) / 3, (rough / math.sqrt(70) + least) / h, near - far, rough)
+
+
+class Tensor:
+    """x or a parameter, its gradient from ``backward``, and the slopes to compare that with."""
+
+    def __init__(self, name, analytic, array, slopes, blur):
+        self.name, self.analytic, self.array, self.slopes, self.blur = name, analytic, array, slopes, blur
+        self.lost = 1  # by so much more than its own last digit is y rounded
+        self.size = np.sqrt(np.mean(array**2)) or 1
+        self.step = STEP * 2.0 ** round(math.log2(self.size))  # relative to the array: a pixel may be 0.1 or 100
+
+    def measure(self, share, rng):
+        """Choose directions, pairs (entries, u), and judge the slope along each."""
+        size = self.array.size
+        every, shuffled = np.arange(size), rng.permutation(size)
+        singles = every if size <= share else np.sort(shuffled[: share // 2])
+        groups = np.array_split(shuffled, share - share // 2) if 0 < share < size else []
+        groups += [every, every]
+        self.directions = [(np.array([entry]), np.ones(1)) for entry in singles]
+        self.directions += [(group, _unit(rng.choice([-1.0, 1.0], len(group)))) for group in groups]
+        self.directions.append((every, _unit(np.ones(size))))  # all in step: the members of a tie stay one
+        self.singles = len(singles)
+        self.choose_step()
+        self.judged = [self.judge(*direction) for direction in self.directions]
+        self.numeric = np.array([slope.numeric for slope, _ in self.judged])
+        self.bounds = np.array([slope.bound for slope, _ in self.judged])
+        self.claimed = np.array([self.claim(*direction) for direction in self.directions])
+        for i in self.where("wrong"):  # the last direction is in step: there a tie is no excuse
+            if self.singles <= i < len(self.directions) - 1 and self.find_wrong(*self.directions[i]) is None:
+                self.judged[i] = self.judged[i][0], "kink"
+
+    def choose_step(self):
+        """Where rounding or the step itself hides much, try other steps on the directions that move everything."""
+        whole = self.directions[-3:]
+
+        def slopes(exponent):
+            with np.errstate(all="ignore"):
+                return [self.slopes.careful(self.array, *direction, self.step * 2.0**exponent) for direction in whole]
+
+        def bound(exponent):
+            try:
+                return np.median([slope.bound if slope.moved else np.inf for slope in slopes(exponent)])
+            except Exception:  # so large a step may leave what the layer can take
+                return np.inf
+
+        claims = np.median([abs(self.claim(*direction)) for direction in whole])
+        first, best = slopes(0), 0
+        least = np.median([slope.bound if slope.moved else np.inf for slope in first])
+        if least <= 1e-5 * claims:
+            return
+        rough, rougher = (np.median([slope.rough for slope in found]) for found in (first, slopes(3)))
+        if rough > rougher / 4:  # rounding stays where a kink grows with the step
+            self.lost = rough / (EPS * self.slopes.length or 1)
+        for exponent in (5, 10, 15, 20, -5, -10, -15):
+            if (other := bound(exponent)) < least / 4 and (least < np.inf or other < claims):
+                least, best = other, exponent
+        self.step *= 2.0**best
+
+    def claim(self, entries, u):
+        return np.sum(self.analytic.reshape(-1)[entries] * u)
+
+    def judge(self, entries, u):
+        """Return a Slope and "right", "wrong", or why it cannot be told: "kink" or "hidden" in rounding."""
+        claimed = self.claim(entries, u)
+        numeric, rounding = self.slopes.quick(self.array, entries, u, self.step)
+        own = max(abs(numeric), abs(claimed))
+        if own == 0:
+            return Slope(0.0, 0.0), "right"
+        if abs(numeric - claimed) <= TOLERANCE / 10 * own + 4 * rounding and SIGMAS * rounding < HIDDEN * own:
+            return Slope(numeric, rounding), "right"
+        steps = [self.step * 2.0**-k for k in (0, 4, 8)]
+        if len(entries) == 1 and (value := abs(self.array.reshape(-1)[entries[0]])):
+            own_step = STEP * 2.0 ** round(math.log2(value))
+            steps += [own_step] if not 2.0**-8 < own_step / self.step < 2.0**4 else []
+        found = [self.slopes.careful(self.array, entries, u, step) for step in steps]
+        i = min(range(len(found)), key=lambda i: (not found[i].moved, found[i].bound))
+        best, blur = found[i], self.blurred(entries, u)
+        at_kink = found[0].rough / 4096 < found[2].rough < found[0].rough / 16  # it shrinks with the step
+        at_kink &= found[2].rough > max(HIDDEN * own * steps[2], 100 * EPS * self.slopes.length)
+        if self.off(best, claimed, blur) > 0:
+            if at_kink and len(entries) < self.array.size:
+                return best, "kink"
+            best = self.sure(best, claimed, blur, entries, u, steps[i])
+            if self.off(best, claimed, blur) > 0:
+                return best, "wrong"
+        if best.bound <= HIDDEN * max(abs(best.numeric), abs(claimed)):
+            return best, "right"
+        return best, "kink" if at_kink else "hidden"
+
+    def off(self, slope, claimed, blur):
+        """How far the gradient lies outside of what the slope allows; negative inside."""
+        own = max(abs(slope.numeric), abs(claimed))
+        return abs(slope.numeric - claimed) - TOLERANCE * own - slope.bound - blur
+
+    def sure(self, slope, claimed, blur, entries, u, step):
+        """One fourth difference may be small by chance: before a gradient is called wrong, take five."""
+        if self.off(slope, claimed, blur) > 1000 * slope.bound:
+            return slope
+        parts = 5 / 8, 6 / 8, 7 / 8, 9 / 8
+        found = [slope, *(self.slopes.careful(self.array, entries, u, step * part) for part in parts)]
+        numeric, rounding, bend, rough, _ = np.array(found).T
+        return Slope(np.mean(numeric), np.sqrt(np.mean(rounding**2) / 5), np.mean(bend), np.max(rough))
+
+    def blurred(self, entries, u):
+        """How far the gradient itself is rounded along u."""
+        return SIGMAS * np.linalg.norm(self.blur.reshape(-1)[entries] * u)
+
+    def where(self, verdict):
+        return [i for i, (_, got) in enumerate(self.judged) if got == verdict]
+
+    def count(self, verdict):
+        return len(self.where(verdict))
+
+    def find_wrong(self, entries, u):
+        """Halve a wrong direction until one wrong entry is left, and return it; None if it is no entry's fault.
+
+        The slope along a sum of directions is the sum of their slopes, but for kinks: where three numbers are equal,
+        the slope of a sort along (1, -1, 1) is not that of any order.
+        """
+        if len(entries) == 1:
+            return entries
+        middle = len(entries) // 2
+        halves = (entries[:middle], u[:middle]), (entries[middle:], u[middle:])
+        for half in halves:
+            if self.judge(*half)[1] == "wrong" and (found := self.find_wrong(*half)) is not None:
+                return found
+        return None
+
+    def sensitivity(self):
+        """How far L moves when the tensor moves by its own size: comparable between tensors."""
+        return np.max(np.abs(self.numeric), initial=0) * self.size
+
+    def complaint(self, largest):
+        """What is wrong or cannot be told, in a line, or ""; ``largest`` is the largest sensitivity of all tensors."""
+        if self.lost > LOST:
+            digits = max(0, 16 - round(math.log10(self.lost)))
+            return (
+                f"{self.name}: y keeps about {digits} of the 16 digits of float64, too few to measure slopes. "
+                "Does forward round to float32, sum in it, or subtract large numbers?"
+            )
+        if wrong := self.where("wrong"):
+            return self.what_is_wrong(wrong)
+        kinks, hidden, of = self.count("kink"), self.count("hidden"), len(self.directions)
+        if not self.singles or 2 * (kinks + hidden) <= of:
+            return ""
+        if kinks >= hidden:
+            return (
+                f"{self.name}: {kinks} of {of} slopes meet a kink (a ReLU at 0, equal maxima, ties in a sort), "
+                "too many to say anything. Use x without zeros and equal values, as rng.normal(size=...)."
+            )
+        tiny = np.max(np.abs(self.claimed)) <= np.max(self.bounds) / 10
+        if tiny and np.max(self.bounds) * self.size <= 1e-8 * largest:
+            return ""  # 0 but for rounding: a convolution's bias before batch norm
+        return (
+            f"{self.name}: rounding hides a mistake smaller than {self.sees(range(of))} of it (slopes of "
+            f"{self.typical():.1e}, y of {np.max(np.abs(self.slopes.here)):.1e}). Perhaps saturated here, choose "
+            "another x; or does forward compute in float32, or subtract large numbers?"
+        )
+
+    def typical(self):
+        return np.median(np.maximum(np.abs(self.numeric), np.abs(self.claimed)))
+
+    def sees(self, told=None):
+        """The smallest relative mistake that would have been seen, along a direction of the usual kind."""
+        told = self.where("right") if told is None else list(told)
+        own = np.maximum(np.abs(self.numeric), np.abs(self.claimed))[told]
+        if not np.any(own):
+            return "-"
+        return f"{TOLERANCE + np.median(self.bounds[told][own > 0] / own[own > 0]):.0e}"
+
+    def what_is_wrong(self, wrong):
+        wrong = np.array(wrong)
+        wrong_singles, directions = wrong[wrong < self.singles], len(self.directions) - self.singles
+        if len(wrong_singles):
+            entries, numeric = np.array([self.directions[i][0][0] for i in wrong_singles]), self.numeric[wrong_singles]
+        elif (entries := self.find_wrong(*self.directions[wrong[0]])) is not None:
+            numeric = np.array([self.judge(entries, np.ones(1))[0].numeric])
+        else:
+            return (
+                f"{self.name} is wrong along {len(wrong)} of {directions} directions, at no single entry: numeric "
+                f"{self.numeric[wrong[0]]:.6g}, analytic {self.claimed[wrong[0]]:.6g} when all entries move in step. "
+                "Are there equal values? Where maxima tie, dy goes to one of them, or is shared out, never doubled."
+            )
+        claimed = self.analytic.reshape(-1)[entries]
+        worst = np.argmax(np.abs(numeric - claimed))
+        where = np.unravel_index(entries, self.array.shape)
+        channel = where[min(1, len(where) - 1)] if where else np.zeros(len(entries))
+        ratio = ratio_and_guess(numeric, claimed, worst, channel, self.slopes.x.shape, self.slopes.here.shape)
+        sees = self.sees(wrong)
+        hides = f" Rounding hides a mistake smaller than {sees} of it." if float(sees) > 1e-6 else ""
+        return (
+            f"{self.name} is wrong at {len(wrong_singles)} of {self.singles} entries and along "
+            f"{len(wrong) - len(wrong_singles)} of {directions} directions. "
+            f"Worst at {at_index([axis[worst] for axis in where])}: numeric {numeric[worst]:.6g}, "
+            f"analytic {claimed[worst]:.6g}, ratio {ratio}{hides}"
+        )
+
+    def row(self):
+        entries = f"{self.singles} of {self.array.size}"
+        directions = len(self.directions) - self.singles
+        told = self.where("right")
+        numeric, claimed = self.numeric[told], self.claimed[told]
+        own = np.maximum(np.abs(numeric), np.abs(claimed)) + np.max(np.abs(self.numeric)) / 10
+        worst = np.max(np.abs(numeric - claimed) / np.maximum(own, np.finfo(float).tiny), initial=0)
+        counts = self.count("kink"), self.count("hidden")
+        return self.name, self.array.shape, entries, directions, f"{worst:.1e}", *counts, self.sees()
+
+
+def _unit(signs):
+    """+1 and -1 scaled to a vector about as long as one step along an axis; by a power of two, to stay exact."""
+    return signs * 2.0 ** -round(math.log2(len(signs)) / 2)
