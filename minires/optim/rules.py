@@ -21,7 +21,7 @@ class SGD(Optimizer):
         p &\leftarrow p - lr \cdot v
              \quad (p - lr \, (g + \mathrm{momentum} \cdot v) \text{ with Nesterov})
 
-    The first line is the gradient of weight_decay/2 * |p|^2, which falls on *every* parameter given here, gains and
+    The first line is the gradient of weight_decay/2 * sum(p**2), which falls on *every* parameter given here, gains and
     biases included; ``split_decay`` makes exceptions easy.
 
     Parameters
