@@ -1,6 +1,7 @@
 """The machinery under the kernels: threads, and the cache of compiled code."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -487,11 +488,30 @@ def test_without_home_and_with_a_cache_that_cannot_be_written_kernels_still_run(
     assert result.stdout == "[0. 2.]\n", result.stderr
 
 
-def test_a_damaged_cache_counts_as_absent(tmp_path):
-    python(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-    files = [file for ending in ("nbi", "nbc") for file in tmp_path.rglob(f"*.{ending}")]
+@pytest.fixture(scope="module")
+def full_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    assert "compiling kernels" in python(SMALL, NUMBA_CACHE_DIR=str(folder)).stderr
+    return folder
+
+
+def cut(content):
+    return content[:40]
+
+
+def with_a_flipped_bit(place):
+    return lambda content: content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [cut, *map(with_a_flipped_bit, (3, -150, -40, -1))])
+def test_a_damaged_cache_counts_as_absent_and_is_written_anew(full_cache, tmp_path, damage, ending):
+    shutil.copytree(full_cache, tmp_path, dirs_exist_ok=True)
+    files = list(tmp_path.rglob(f"*_relu-*.{ending}"))
     assert files
     for file in files:
-        file.write_bytes(file.read_bytes()[:40])
-    result = python(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-    assert result.stdout == "[0. 2.]\n", result.stderr
+        file.write_bytes(damage(file.read_bytes()))
+    for wanted in ("compiling kernels", ""):
+        result = python(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+        assert result.stdout == "[0. 2.]\n", result.stderr
+        assert wanted in result.stderr and bool(wanted) == bool(result.stderr)

@@ -8,7 +8,9 @@ Environment
 NUMBA_CACHE_DIR : where compiled kernels are kept; without it the user's cache folder.
 """
 
+import contextlib
 import hashlib
+import io
 import os
 import sys
 import tempfile
@@ -17,6 +19,9 @@ from pathlib import Path
 import numba
 import numpy as np
 from numba.core import event
+from numba.core.caching import IndexDataCacheFile
+
+from minires.files import cache_folder, locked
 
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT is set")
@@ -28,19 +33,9 @@ FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 def _cache_candidates():
     if os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(os.environ["NUMBA_CACHE_DIR"]) / "minires"
-    if os.environ.get("XDG_CACHE_HOME"):
-        yield Path(os.environ["XDG_CACHE_HOME"]) / "minires" / "kernels"
-    try:
-        home = Path.home()
-    except RuntimeError:  # no HOME and no entry for the user
-        pass
-    else:
-        if sys.platform == "win32":
-            yield Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "minires" / "kernels"
-        elif sys.platform == "darwin":
-            yield home / "Library" / "Caches" / "minires" / "kernels"
-        else:
-            yield home / ".cache" / "minires" / "kernels"
+    usual = cache_folder("kernels")
+    if usual:
+        yield usual
     yield Path(tempfile.gettempdir()) / f"minires-{os.getuid() if hasattr(os, 'getuid') else os.getlogin()}"
 
 
@@ -70,13 +65,38 @@ def _cache_folder():
 CACHE_FOLDER = _cache_folder()  # None: nothing is writable, and kernels compile anew in every process
 
 
+class _CheckedFiles(IndexDataCacheFile):
+    """Numba's files of one kernel, each followed by its hash: a flipped bit in machine code would be run."""
+
+    @contextlib.contextmanager
+    def _open_for_write(self, path):
+        with super()._open_for_write(path) as file:
+            content = io.BytesIO()
+            yield content
+            file.write(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+
+    def _load_index(self):
+        _check(self._index_path)
+        return super()._load_index()
+
+    def _load_data(self, name):
+        _check(self._data_path(name))
+        return super()._load_data(name)
+
+
+def _check(path):
+    with contextlib.suppress(FileNotFoundError):
+        content = Path(path).read_bytes()
+        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+            raise ValueError(f"{path}: damaged")
+
+
 def _save_one_at_a_time(save, forget_all):
     """Two processes that fill one cache at once must not mix up their files; a full disk must not stop training."""
 
     def save_overload(signature, result):
         try:
-            with open(CACHE_FOLDER / "lock", "a+b") as lock:
-                _lock(lock)
+            with locked(CACHE_FOLDER / "lock", waiting=""):
                 try:
                     save(signature, result)
                 except OSError:
@@ -102,19 +122,6 @@ def _load_or_compile(load):
     return load_overload
 
 
-try:
-    import fcntl
-
-    def _lock(file):
-        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-except ImportError:
-    import msvcrt
-
-    def _lock(file):
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-
-
 _kernels = []
 
 
@@ -129,6 +136,7 @@ def compiled(function):
         numba.config.CACHE_DIR = before
     if CACHE_FOLDER is not None:
         cache = kernel._cache
+        cache._cache_file.__class__ = _CheckedFiles
         cache.save_overload = _save_one_at_a_time(cache.save_overload, cache.flush)
         cache.load_overload = _load_or_compile(cache.load_overload)
     _kernels.append(kernel)
