@@ -282,7 +282,11 @@ def amount_of_work(name, arguments, result):
     The bytes are those of the images, and the weights of a convolution, that must at least be read and written once.
     Of a convolution the multiply-adds of its definition count, two operations each, however few are really done.
     """
-    images = [a for a in (*arguments, *(result if isinstance(result, tuple) else (result,))) if np.ndim(a) in (2, 4) and hasattr(a, "nbytes")]
+    images = [
+        a
+        for a in (*arguments, *(result if isinstance(result, tuple) else (result,)))
+        if np.ndim(a) in (2, 4) and hasattr(a, "nbytes")
+    ]
     moved = {"bytes": sum(image.nbytes for image in images)}
     if not name.startswith("conv2d"):
         return "x".join(map(str, images[0].shape[1:])), moved

@@ -7,8 +7,10 @@ it is refused. Whoever trusts it, and has torch, converts it with ``examples/con
 """
 
 import json
+import os
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
 
@@ -61,8 +63,12 @@ def load_weights(net, weights, strict=True):
     >>> print(load_weights(net, other.state_dict()))
     37 arrays loaded, in the names of minires
     """
-    state = weights if isinstance(weights, dict) else read_weights(weights)
-    origin = "load_weights" if isinstance(weights, dict) else str(weights)
+    if not isinstance(weights, str | os.PathLike | Mapping):
+        raise WeightsError(f"load_weights: expected a file or a dict of arrays, got {type(weights).__name__}.")
+    state = weights if isinstance(weights, Mapping) else read_weights(weights)
+    origin = "load_weights" if isinstance(weights, Mapping) else str(weights)
+    if not all(isinstance(name, str) for name in state):
+        raise WeightsError(f"{origin}: expected names that are texts, got {some(map(repr, state))}.")
     own = net.state_dict()
     match = match_names(own, state)
     if strict and match.complaint():

@@ -593,10 +593,26 @@ def test_the_python_archive_is_known_by_its_content(home, name):
     assert_is_cifar10(load_cifar10(data_file=write_python_archive(home / name, pickle.dumps)))
 
 
-def test_the_python_archive_may_be_gunzipped_or_zipped(home):
+def test_the_python_archive_may_be_gunzipped_zipped_or_packed_anew(home):
     packed = write_python_archive(home / "a.tar.gz", pickle.dumps)
     (home / "a.tar").write_bytes(gzip.decompress(packed.read_bytes()))
     assert_is_cifar10(load_cifar10(data_file=home / "a.tar"))
+    with (
+        zipfile.ZipFile(home / "a.zip", "w", zipfile.ZIP_DEFLATED) as file,
+        tarfile.open(home / "b.tgz", "w:gz") as tar,
+    ):
+        file.mkdir("cifar-10-batches-py")
+        for name in (".", "./cifar-10-batches-py"):
+            member = tarfile.TarInfo(name)
+            member.type, member.mtime = tarfile.DIRTYPE, 1.5  # half a second: Python writes pax headers
+            tar.addfile(member)
+        for name, content in dictionaries():
+            member = tarfile.TarInfo(f"./cifar-10-batches-py/{name}")
+            member.size, member.mtime = len(data := pickle.dumps(content)), 1.5
+            tar.addfile(member, io.BytesIO(data))
+            file.writestr(f"cifar-10-batches-py/{name}", data)
+    assert_is_cifar10(load_cifar10(data_file=home / "a.zip"))
+    assert_is_cifar10(load_cifar10(data_file=home / "b.tgz"))
 
 
 @pytest.mark.parametrize("name", ["python.tar.gz", "cifar-10-python.tar.gz", "a"])

@@ -220,6 +220,14 @@ def test_what_is_not_finite_floats_is_refused_and_nothing_is_written(array, mess
     assert_same(net, random_net())
 
 
+@pytest.mark.parametrize("wrong", [None, 3, [1], np.zeros(3)])
+def test_what_is_neither_a_file_nor_a_dict_is_told(wrong):
+    with pytest.raises(WeightsError, match=f"expected a file or a dict of arrays, got {type(wrong).__name__}"):
+        load_weights(random_net(), wrong)
+    with pytest.raises(WeightsError, match="expected names that are texts, got 0"):
+        load_weights(random_net(), {0: np.zeros(3)})
+
+
 def test_a_negative_variance_is_refused():
     state = random_net().state_dict()
     state["bn1.running_var"][3] = -0.5

@@ -52,10 +52,9 @@ def files_in(place, folder, most):
                 yield name, _content(file, str(path), most[name])
         return
     wanted = {f"{folder}/{n}": name for name in most for n in names_of(name)}
-    is_zip = _starts_with(place, b"PK")
     found = {}
     try:
-        for path, file in _zip_members(place) if is_zip else _tar_members(place, ASIDE + sum(most.values())):
+        for path, file in _members(place, ASIDE + sum(most.values())):
             inside = not path.startswith("/") and ".." not in path.split("/")
             name = wanted.get(f"*/{path.rpartition('/')[2]}" if folder == "*" and inside else path.removeprefix("./"))
             if found.get(name) == path:
@@ -64,20 +63,26 @@ def files_in(place, folder, most):
                 found[name] = path
                 yield name, _content(file, f"{place}, {path}", most[name])
     except DAMAGED as error:
-        raise ValueError(f"{place}: not a whole {'.zip' if is_zip else '.tar.gz'} archive ({error}).") from None
+        raise ValueError(f"{place}: not a whole {'.zip' if _is_zip(place) else '.tar.gz'} archive ({error}).") from None
     lost = [name if folder == "*" else f"{folder}/{name}" for name in most if name not in found]
     if lost:
         raise ValueError(f"{place}: expected {', '.join(lost)} in it, found none. Is it the official archive?")
 
 
 def first_name(place):
-    """Return the first name in an archive, "" if there is none. No more than the head is read."""
+    """Return the path of the first file in an archive, "" if there is none. No more than the head is read."""
     try:
-        with _opened(place) as stream:
-            name = tarfile.TarInfo.frombuf(stream.read(BLOCK), "utf-8", "surrogateescape").name
+        return next((path for path, _ in _members(place, 16 * ASIDE)), "").removeprefix("./")
     except DAMAGED:
         return ""
-    return name.removeprefix("./")
+
+
+def _members(place, most):
+    return _zip_members(place) if _is_zip(place) else _tar_members(place, most)
+
+
+def _is_zip(place):
+    return _starts_with(place, b"PK")
 
 
 def _starts_with(place, magic):
@@ -104,6 +109,8 @@ def _content(file, path, most):
 def _zip_members(place):
     with zipfile.ZipFile(place) as archive:
         for member in archive.infolist():
+            if member.is_dir():
+                continue
             with archive.open(member) as file:
                 yield member.filename, file
 

@@ -23,62 +23,30 @@ from minires.files import cache_folder
 
 @dataclass(frozen=True)
 class Form:
-    """A form in which a set is handed on.
+    """A form in which a set is handed on: what its files are called, and the function that reads them."""
 
-    Parameters
-    ----------
-    folder : str
-        Where its files lie, on the disk and in an archive.
-    archive : str
-        The name under which an archive of it is looked for; "" if it has no usual one. The files may then lie in any
-        folder of an archive.
-    train, test : tuples of tuples of str
-        Names of files. Those in an inner tuple hold images and their labels together; it is mostly one file.
-    read : function
-        ``read(*bytes, N, shape)`` of a part returns (images, labels).
-    """
-
-    folder: str
-    archive: str
-    train: tuple
+    folder: str  # where they lie, on the disk and in an archive
+    archive: str  # what an archive of them is called; "" if that may be anything, and the files anywhere in it
+    train: tuple  # of tuples of names: files that hold images and their labels together, mostly a single one
     test: tuple
-    read: Callable
+    read: Callable  # read(*bytes, N, shape) of such files returns (images, labels)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A set of images.
-
-    Parameters
-    ----------
-    title : str
-    classes : sequence of str
-    shape : (C, H, W)
-        Of one image.
-    train, test : int
-        Numbers of images.
-    url : str
-        The address of the folder that holds ``files``.
-    files : dict
-        What is fetched from there: for each name the size and the SHA-256.
-    forms : tuple of Form
-        The first is that of what is fetched.
-    mirror : bool
-        Whether a mirrored image is one of the same class, as for ``Dataset``.
-    """
+    """A set of images."""
 
     title: str
     classes: tuple
-    shape: tuple
-    train: int
+    shape: tuple  # (C, H, W)
+    train: int  # images
     test: int
-    url: str
-    files: dict
-    forms: tuple
-    mirror: bool = True
+    url: str  # of the folder in which ``files`` are
+    files: dict  # what is fetched from there: the size and the SHA-256 of each name
+    forms: tuple  # the first one is that of what is fetched
+    mirror: bool = True  # whether a mirrored image is one of the same class
 
 
-# Of each file that is fetched, the size and the SHA-256.
 CIFAR10_FILES = {
     "cifar-10-binary.tar.gz": (170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
 }
