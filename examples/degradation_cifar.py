@@ -19,11 +19,13 @@ from pathlib import Path
 import numpy as np
 from experiment import add_data_options, images_named, load_data, positive
 
-from minires.checkpoint import CheckpointError, Run, machine, read_log
+from minires.checkpoint import CheckpointError
 from minires.lab.degradation import PUBLISHED, final_errors, percent, verdict
+from minires.machine import machine
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD, Cosine, LinearWarmUp, MultiStep, WarmUpUntil
 from minires.plots import degradation_figure
+from minires.run import Run, read_log
 from minires.train import Diverged, train
 
 NETS = {"plain": cifar_plain, "resnet": cifar_resnet}

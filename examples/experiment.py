@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.checkpoint import CheckpointError, Run, load_checkpoint, machine, read_log, read_run_json
+from minires.checkpoint import CheckpointError, load_checkpoint
 from minires.data import batches, find_cifar10, load_cifar10, synthetic
 from minires.lab.degradation import final_errors
 from minires.lab.snapshots import Snapshot, snapshots
 from minires.layer import Layer
+from minires.machine import machine
 from minires.networks import network
 from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.run import Run, read_log, read_run_json
 from minires.train import Diverged, train
 
 

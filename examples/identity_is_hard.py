@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from experiment import errors_in_one_line, positive
 
-from minires.checkpoint import machine
 from minires.lab.identity import boosted_stumps, fit_stacks, residual_stages, straight_line, wave
+from minires.machine import machine
 from minires.plots import identity_figure, residuals_figure
 
 

@@ -23,10 +23,10 @@ from experiment import errors_in_one_line, positive
 from minires import kernels
 from minires.bench import MiniresWork
 from minires.bench_torch import seconds
-from minires.checkpoint import machine
 from minires.kernels.compiled.planes import BLOCK, multiply
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.threads import num_threads, over_parts, over_threads
+from minires.machine import machine
 from minires.plots import roofline_figure
 
 # operations on each number of an image, and images that must be read or written

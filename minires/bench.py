@@ -21,9 +21,9 @@ import numpy as np
 
 from minires import bench_torch, kernels
 from minires.bench_torch import LR, MOMENTUM, WEIGHT_DECAY, peak_memory, random_batch, seconds, serve
-from minires.checkpoint import machine
 from minires.kernels.machine.memory import keep_freed_memory
 from minires.losses import softmax_cross_entropy
+from minires.machine import machine
 from minires.networks import network
 from minires.optim import SGD
 

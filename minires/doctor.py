@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from minires import kernels
-from minires.checkpoint import machine
 from minires.data import find_cifar10
 from minires.gradcheck import check_layer
 from minires.kernels.machine import threads
 from minires.kernels.machine.cores import threads_wanted
 from minires.layers import Conv2d
 from minires.losses import softmax_cross_entropy
+from minires.machine import machine
 from minires.networks import cifar_resnet
 from minires.optim import SGD
 from minires.version import VERSION

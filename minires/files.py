@@ -73,10 +73,22 @@ def sync_folder(folder):
 
 def set_aside(path, why):
     """Rename a file to ``<name>.<why>``, or ``<name>.<why>2`` and so on if that is taken; return the new path."""
+    return path.rename(_free(path, why))
+
+
+def copy_aside(path, why):
+    """Leave a file where it is and make a copy as ``set_aside`` would name it; return the path of the copy."""
+    aside = _free(path, why)
+    with written_safely(aside) as file:
+        file.write(path.read_bytes())
+    return aside
+
+
+def _free(path, why):
     for number in range(1, 1000):
         aside = path.with_name(f"{path.name}.{why}{number if number > 1 else ''}")
         if not os.path.lexists(aside):
-            return path.rename(aside)
+            return aside
     raise OSError(f"{path.parent}: too many files {path.name}.{why}*. Delete them.")
 
 

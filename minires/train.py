@@ -8,55 +8,37 @@ A step is what a learner writes in a notebook::
     net.backward(dlogits)
     optimizer.step()
 
-``train`` puts around it what a run of an hour needs: a learning rate by iteration, a progress bar, a log, tests,
-checkpoints to go on from, and a word about where the numbers went wrong when they do.
+``steps`` (minires/step.py) is this loop, over any batches and with any loss. ``train`` puts around it what a run of an
+hour needs: a progress bar, a log, tests, and checkpoints to go on from.
 """
 
+import inspect
 import time
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import islice
 
 import numpy as np
-from tqdm import tqdm
 
+from minires.checks import InvalidArgument, generator, real, some, whole
 from minires.data.batches import batches, normalisation
+from minires.data.dataset import Dataset
 from minires.kernels.machine.memory import keep_freed_memory
+from minires.layer import Layer
 from minires.losses import softmax_cross_entropy
-from minires.optim import Schedule
-from minires.probe import Probe
+from minires.optim import Optimizer, Schedule
+from minires.progress import Progress
+from minires.step import Diverged, first_not_finite, not_finite_explained, require_finite, require_own_parameters, steps
 
-BAR = "{desc}: {percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt} [{remaining} left{postfix}]"
-
-
-class Diverged(ArithmeticError):
-    """The numbers of a run are not finite any more; the message names the layer."""
+__all__ = ["Diverged", "Interrupted", "Training", "evaluate", "fingerprint", "first_not_finite", "steps", "train"]
 
 
 class Interrupted(KeyboardInterrupt):
     """A run was asked to stop and has saved itself; the message says how to go on."""
 
 
-@keep_freed_memory()
-def train(
-    net,
-    optimizer,
-    train_set,
-    test_set=None,
-    *,
-    steps,
-    batch_size=128,
-    schedule=None,
-    rng=0,
-    augment=True,
-    normalise="pixel_mean",
-    test_every=None,
-    log_every=20,
-    run=None,
-    title="training",
-    bar=True,
-):
+def train(net, optimizer, train_set, test_set=None, **options):
     """Train a net for a number of steps; return the log.
 
     Errors in the log are fractions of wrong images. Training loss and error are those of the batches since the line
@@ -64,10 +46,15 @@ def train(
     set in evaluation mode. On Linux, the C library keeps freed memory for the next step until training ends
     (:func:`~minires.kernels.machine.memory.keep_freed_memory`).
 
+    Layers that are in evaluation mode while others are not, after ``net.bn1.eval()``, stay so: a frozen batch norm goes
+    by its running statistics and leaves them alone. A net that is in evaluation mode as a whole is put into training
+    mode.
+
     Parameters
     ----------
     net : Layer
-    optimizer : SGD
+    optimizer : Optimizer
+        Of the net's parameters, or of some of them: the others stay as they are.
     train_set, test_set : Dataset
     steps : int
         Iterations in all, those before a resumption included.
@@ -83,11 +70,12 @@ def train(
     log_every : int, default 20
         Steps between lines of the log.
     run : Run, optional
-        Folder for the log and checkpoints. A run found there goes on where it stopped, bit for bit.
+        Folder for the log and checkpoints. A run found there goes on where it stopped, bit for bit; with a constant
+        learning rate also for more steps than it was begun with.
     title : str
         What the bar says.
     bar : bool, default True
-        Show one, on a terminal.
+        Show one on a terminal; elsewhere, write a line now and then.
 
     Returns
     -------
@@ -97,74 +85,132 @@ def train(
 
     Raises
     ------
+    InvalidArgument
+        When an argument is of the wrong kind, or the optimizer moves parameters that are not the net's.
     Diverged
         When loss, gradients or parameters are not finite.
     Interrupted
         After Ctrl-C, once the run has been saved. (Without a run, Ctrl-C stops at once.)
     """
-    rng = np.random.default_rng(rng)
-    schedule = schedule or Schedule(optimizer.lr)
-    test_every = test_every or -(-len(train_set) // batch_size)
-    run = run or _Unrecorded()
-    config = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "optimizer": optimizer.state_dict()["groups"],
-        "schedule": repr(schedule),
-        "augment": augment,
-        "normalise": normalise,
-        "test_every": test_every,
-        "log_every": log_every,
-        "train_set": fingerprint(train_set),
-        "test_set": fingerprint(test_set),
-    }
-    parts = {"net": net, "optimizer": optimizer, "schedule": schedule}
-    inputs = {"normalisation": normalisation(train_set, normalise), "classes": train_set.classes}
+    return Training(net, optimizer, train_set, test_set, **options).all_steps()
 
-    with run.open(config), np.errstate(all="ignore"):  # numbers that are not finite are reported here, by layer
-        at = _Progress(**run.restore(**parts, rng=rng))
-        if at.step >= steps:
-            return run.lines
-        run.begin(at.step)
-        net.train()
-        with tqdm(total=steps, initial=at.step, desc=title, bar_format=BAR, disable=None if bar else True) as show:
-            while at.step < steps:
-                epoch_start = rng.bit_generator.state  # this and at.batch say where in the data we are
-                epoch = batches(train_set, batch_size, rng, augment=augment, normalise=normalise, start=at.batch)
-                clock = time.perf_counter()
-                for x, labels in islice(epoch, steps - at.step):
-                    optimizer.lr = schedule.lr(at.step)
-                    with _not_finite_explained(net, x, labels, f"Step {at.step + 1}, learning rate {optimizer.lr:g}"):
-                        logits = net.forward(x)
-                        loss, dlogits = softmax_cross_entropy(logits, labels)
-                        optimizer.zero_grad()
-                        net.backward(dlogits)
-                        _require_finite([loss, *(parameter.grad for parameter in optimizer.parameters())])
-                        optimizer.step()
 
-                    wrong = int(np.count_nonzero(logits.argmax(axis=1) != labels))
-                    schedule.observe(wrong / len(labels))
-                    at.count(loss, wrong, len(labels), time.perf_counter() - clock)
+@dataclass
+class Training:
+    """One call of ``train``, whose arguments it has."""
 
-                    test_now = at.step % test_every == 0 or at.step == steps
-                    if test_now or at.step % log_every == 0:
-                        run.log(at.train_line(len(train_set), optimizer.lr))
-                    if test_now and test_set is not None:
-                        at.test_error, test_loss = evaluate(net, test_set, normalise=normalise)
-                        run.log(at.test_line(len(train_set), test_loss))
-                    show.set_postfix_str(at.words(len(train_set)), refresh=False)
-                    show.update()
-                    if test_now or run.save_due() or run.stop_asked:
-                        with _not_finite_explained(net, x, labels, f"After step {at.step}"):
-                            _require_finite(net.state_dict().values())
-                        run.save(**parts, rng=epoch_start, inputs=inputs, **vars(at))
-                    if run.stop_asked and at.step < steps:
-                        raise Interrupted(f"Stopped at step {at.step} of {steps}; saved in {run.folder}.")
-                    clock = time.perf_counter()
-                at.batch = 0
-    if run.stop_asked:
-        raise Interrupted(f"Stopped after the last step, {steps}; saved in {run.folder}.")
-    return run.lines
+    net: Layer
+    optimizer: Optimizer
+    train_set: Dataset
+    test_set: Dataset | None = None
+    _: KW_ONLY
+    steps: int
+    batch_size: int = 128
+    schedule: Schedule | None = None
+    rng: np.random.Generator | int = 0
+    augment: bool = True
+    normalise: str = "pixel_mean"
+    test_every: int | None = None
+    log_every: int = 20
+    run: object = None
+    title: str = "training"
+    bar: bool = True
+
+    def __post_init__(self):
+        _expect("net", self.net, Layer, "a Layer")
+        _expect("optimizer", self.optimizer, Optimizer, "an optimizer such as SGD(net.parameters(), lr=0.1)")
+        for name, dataset in [("train_set", self.train_set), ("test_set", self.test_set or self.train_set)]:
+            _expect(name, dataset, Dataset, "a Dataset such as those of  train_set, test_set = synthetic()")
+        require_own_parameters(self.net, self.optimizer)
+        hint = f"Use int({self.steps!r})." if isinstance(self.steps, float) else ""
+        self.steps = whole("train", "steps", self.steps, hint=hint)
+        self.batch_size = whole("train", "batch_size", self.batch_size, least=1)
+        self.log_every = whole("train", "log_every", self.log_every, least=1)
+        once_an_epoch = -(-len(self.train_set) // self.batch_size)
+        test_every = once_an_epoch if self.test_every is None else self.test_every
+        self.test_every = whole("train", "test_every", test_every, least=1)
+        self.rng = generator("train", self.rng)
+        self.schedule = Schedule(self.optimizer.lr) if self.schedule is None else self.schedule
+        methods = "lr", "observe", "state_dict", "load_state_dict"
+        _expect("schedule", self.schedule, methods, "a Schedule such as Schedule(0.1) or Cosine(0.1, total=1000)")
+        self.run = _Unrecorded() if self.run is None else self.run
+        _expect("run", self.run, ("open", "restore", "begin", "log", "save"), 'a Run such as Run("runs/mine")')
+        self.inputs = {
+            "normalisation": normalisation(self.train_set, self.normalise),
+            "classes": self.train_set.classes,
+        }
+
+    def config(self):
+        """What must be the same for a run to go on."""
+        config = {name: getattr(self, name) for name in ("steps", "batch_size", "augment", "normalise")}
+        config |= {"test_every": self.test_every, "log_every": self.log_every, "schedule": repr(self.schedule)}
+        config |= {"rule": type(self.optimizer).__name__, "optimizer": self.optimizer.state_dict()["groups"]}
+        config |= {"train_set": fingerprint(self.train_set), "test_set": fingerprint(self.test_set)}
+        layers = list(self.net.named_layers())
+        frozen = [path for path, layer in layers if not layer.training]
+        return config | ({"frozen": frozen} if 0 < len(frozen) < len(layers) else {})
+
+    def all_steps(self):
+        """Train from where the run stands to the last step; return the log."""
+        net, run, rng = self.net, self.run, self.rng
+        notes = [self.optimizer.note] if self.optimizer.note else []
+        notes.append(f"{self.normalise} of {self.train_set.train or self.train_set!r}")
+        may_grow = ["steps"] if type(self.schedule) is Schedule else []
+        opened = run.open(self.config(), notes=notes, may_grow=may_grow)
+        with opened, keep_freed_memory(), np.errstate(all="ignore"):
+            at = self.at = _Position(**run.restore(**self._parts(), rng=rng, check=_Position.check))
+            if at.step >= self.steps:
+                return run.lines
+            run.begin(at.step)
+            if not any(layer.training for _, layer in net.named_layers()):
+                net.train()
+            with Progress(self.steps, self.title, at.step, self.bar) as show:
+                while at.step < self.steps:
+                    epoch_start = rng.bit_generator.state  # this and at.batch say where in the data we are
+                    options = {"augment": self.augment, "normalise": self.normalise, "start": at.batch}
+                    epoch = batches(self.train_set, self.batch_size, rng, **options)
+                    self._epoch(islice(epoch, self.steps - at.step), epoch_start, show)
+                    at.batch = 0
+        if run.stop_asked:
+            raise Interrupted(f"Stopped after the last step, {self.steps}; saved in {run.folder}.")
+        return run.lines
+
+    def _epoch(self, epoch, epoch_start, show):
+        at, run, images = self.at, self.run, len(self.train_set)
+        clock = time.perf_counter()
+        for step in steps(self.net, self.optimizer, epoch, schedule=self.schedule, first=at.step):
+            at.count(step, time.perf_counter() - clock)
+            test_now = at.step % self.test_every == 0 or at.step == self.steps
+            if test_now or at.step % self.log_every == 0:
+                run.log(at.train_line(images, self.optimizer.lr))
+            if test_now and self.test_set is not None:
+                at.test_error, test_loss = evaluate(self.net, self.test_set, normalise=self.normalise)
+                run.log(at.test_line(images, test_loss))
+            show.update(at.words(images))
+            if test_now or run.save_due() or run.stop_asked:
+                state = self.optimizer.state_dict()
+                kept = [array for name in self.optimizer.remembers for array in state[name] if array is not None]
+                with not_finite_explained(self.net, step.x, step.target, f"After step {at.step}"):
+                    require_finite([*self.net.state_dict().values(), *kept])
+                run.save(**self._parts(), rng=epoch_start, inputs=self.inputs, **vars(at))
+            if run.stop_asked and at.step < self.steps:
+                raise Interrupted(f"Stopped at step {at.step} of {self.steps}; saved in {run.folder}.")
+            clock = time.perf_counter()
+
+    def _parts(self):
+        return {"net": self.net, "optimizer": self.optimizer, "schedule": self.schedule}
+
+
+train.__signature__ = inspect.signature(Training)  # for help(train)
+
+
+def _expect(name, value, kind, wanted):
+    """Raise InvalidArgument unless the value is of a class, or has all methods of a tuple."""
+    methods = kind if isinstance(kind, tuple) else ()
+    fits = all(hasattr(value, method) for method in methods) if methods else isinstance(value, kind)
+    if not fits or isinstance(value, type):
+        got = f"the class {value.__name__}" if isinstance(value, type) else " ".join(repr(value).split())[:60]
+        raise InvalidArgument(f"train: expected {name}, {wanted}, got {got}.")
 
 
 def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
@@ -172,25 +218,19 @@ def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
 
     The error is the fraction of wrong images. Afterwards every layer is in the mode it was in.
     """
-    modes = [(layer, layer.training) for _, layer in net.named_layers()]
     wrong = total = 0
-    net.eval()
-    try:
-        with net.without_caches():
-            for x, labels in batches(dataset, batch_size, normalise=normalise):
-                with _not_finite_explained(net, x, labels, "Evaluation"):
-                    logits = net.forward(x)
-                    loss, _ = softmax_cross_entropy(logits, labels)
-                wrong += int(np.count_nonzero(logits.argmax(axis=1) != labels))
-                total += loss * len(labels)
-    finally:
-        for layer, training in modes:
-            layer.training = training
+    with net.evaluating():
+        for x, labels in batches(dataset, batch_size, normalise=normalise):
+            with not_finite_explained(net, x, labels, "Evaluation"):
+                logits = net.forward(x)
+                loss, _ = softmax_cross_entropy(logits, labels)
+            wrong += int(np.count_nonzero(logits.argmax(axis=1) != labels))
+            total += loss * len(labels)
     return wrong / len(dataset), total / len(dataset)
 
 
 @dataclass
-class _Progress:
+class _Position:
     """How far a run has come, and the sums since its latest train line. Every checkpoint holds it."""
 
     step: int = 0
@@ -201,11 +241,25 @@ class _Progress:
     sums: dict = field(default_factory=lambda: {"loss": 0.0, "wrong": 0, "images": 0, "seconds": 0.0})
     logged: bool = False  # whether the sums are in the log, so that the next step begins new ones
 
-    def count(self, loss, wrong, images, seconds):
-        self.step, self.batch, self.images = self.step + 1, self.batch + 1, self.images + images
+    @classmethod
+    def check(cls, saved):
+        """Raise ValueError unless ``cls(**saved)`` would be one."""
+        if saved.keys() != vars(cls()).keys() or not isinstance(saved["sums"], dict):
+            raise ValueError(f"it was not saved by train: it holds {some(saved)}")
+        for name in ("step", "images", "batch"):
+            whole("its progress", name, saved[name])
+        if saved["sums"].keys() != cls().sums.keys() or not isinstance(saved["logged"], bool):
+            raise ValueError("the sums of its progress are damaged")
+        error = 0.0 if saved["test_error"] is None else saved["test_error"]
+        for name, value in {**saved["sums"], "seconds": saved["seconds"], "test_error": error}.items():
+            real("its progress", name, value, least=0)
+
+    def count(self, step, seconds):
+        images, loss, wrong = len(step.target), step.loss, step.wrong
+        self.step, self.batch, self.images = step.number, self.batch + 1, self.images + images
         self.seconds += seconds
         if self.logged:
-            self.sums, self.logged = _Progress().sums, False
+            self.sums, self.logged = _Position().sums, False
         for name, more in {"loss": loss * images, "wrong": wrong, "images": images, "seconds": seconds}.items():
             self.sums[name] += more
 
@@ -242,10 +296,10 @@ class _Unrecorded:
         self.lines = []
 
     @contextmanager
-    def open(self, config):
+    def open(self, config, notes, may_grow):
         yield
 
-    def restore(self, **parts):
+    def restore(self, check, **parts):
         return {}
 
     def begin(self, step):
@@ -266,62 +320,3 @@ def fingerprint(dataset):
     if dataset is None:
         return None
     return f"{len(dataset)} images, checksum {zlib.crc32(dataset.labels, zlib.crc32(dataset.images)):08x}"
-
-
-# -- numbers that are not finite --------------------------------------------------------------------------------
-
-
-def _require_finite(arrays):
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise FloatingPointError
-
-
-@contextmanager
-def _not_finite_explained(net, x, labels, when):
-    """Turn an error that NaN or infinity caused inside the ``with`` into Diverged, with the layer where they begin."""
-    try:
-        yield
-    except (FloatingPointError, ValueError) as error:
-        where = first_not_finite(net, x, labels)
-        if where is None and isinstance(error, ValueError):
-            raise  # something else was wrong
-        raise Diverged(
-            f"{when}: NaN or infinity, first in {where or 'a layer that could not be found again'}. "
-            f"{'Check the data.' if where == BATCH else 'Lower the learning rate, or warm it up.'}"
-        ) from None
-
-
-BATCH = "the batch x itself"
-
-
-def first_not_finite(net, x, labels):
-    """Say where NaN or infinity arise first, in words with the dotted name of the layer; None if nowhere.
-
-    Looked at in this order: the batch, the parameters, then layer by layer forward and, in training mode, backward,
-    which are run again for it; last the running statistics. Gradients and running statistics are spoilt afterwards.
-    """
-
-    def bad(array):
-        return not np.isfinite(array).all()
-
-    if bad(x):
-        return BATCH
-    for name, parameter in net.named_parameters():
-        if bad(parameter.data):
-            return f"{name}, a parameter"
-    with np.errstate(all="ignore"), Probe(net, reduce=bad) as probe:
-        logits = net.forward(x)
-        for path, is_bad in probe.y.items():  # in the order in which they finished: a layer before those it is part of
-            if is_bad:
-                return f"the output of {path or 'the net'}, going forward"
-        if net.training:
-            net.zero_grad()
-            net.backward(softmax_cross_entropy(logits, labels)[1])
-            grads = dict(net.named_parameters())
-            for path, is_bad in probe.dx.items():
-                own = [name for name in grads if name.rpartition(".")[0] == path and bad(grads[name].grad)]
-                if is_bad or own:
-                    return f"the gradient of {own[0] if own else path or 'the net'}, going backward"
-    return next(
-        (f"{name}, a running statistic, going forward" for name, array in net.state_dict().items() if bad(array)), None
-    )

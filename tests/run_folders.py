@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from minires.checkpoint import Run
 from minires.data import Dataset
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD
+from minires.run import Run
 from minires.train import train
 
 

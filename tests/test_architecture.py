@@ -10,12 +10,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minires"
 FLOORS = [
-    ["checks", "files", "pytorch", "version"],
+    ["checks", "files", "progress", "pytorch", "version"],
     ["parameter", "kernels"],
     ["layer"],
-    ["layers", "unfound", "losses", "optim", "data", "page"],
-    ["networks", "probe", "gradcheck"],
-    ["train", "checkpoint", "weights", "walk", "trace", "bench_torch"],
+    ["layers", "unfound", "losses", "optim", "data", "page", "layer_state", "machine"],
+    ["networks", "probe", "gradcheck", "checkpoint"],
+    ["step", "run", "weights", "walk", "trace", "bench_torch"],
+    ["train"],
     ["pretrained"],
     ["lab", "plots", "bench", "doctor"],
     ["report"],
@@ -26,7 +27,8 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DAILY = {"__init__", "__main__"}  # the top of the package gathers names from everywhere; nobody imports them from there
 # bench_torch is a script which minires bench --against torch runs in a process of its own
 ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "matplotlib": "plots", "torch": "bench_torch"}
-CORE = ["parameter.py", "layer.py", "layers", "losses.py", "optim", "networks", "train.py", "kernels/reference.py"]
+TRAINING = ["optim", "step.py", "train.py"]
+CORE = ["parameter.py", "layer.py", "layers", "losses.py", "networks", *TRAINING, "kernels/reference.py"]
 
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -126,7 +128,7 @@ def test_the_core_can_be_read_in_one_sitting():
         file for part in CORE for file in ([PACKAGE / part] if part.endswith(".py") else (PACKAGE / part).glob("*.py"))
     ]
     lines = {file.relative_to(PACKAGE).as_posix(): lines_of_code(file.read_text(encoding="utf-8")) for file in files}
-    assert sum(lines.values()) <= 2120, lines
+    assert sum(lines.values()) <= 2150, lines
 
 
 def test_comments_and_docstrings_are_not_code():

@@ -7,17 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from minires.checkpoint import (
-    CheckpointError,
-    Run,
-    load_checkpoint,
-    load_inputs,
-    read_log,
-    read_run_json,
-    save_checkpoint,
-)
+from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, save_checkpoint
 from minires.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Sequential
 from minires.optim import SGD, Schedule, WarmUpUntil
+from minires.run import Run, read_log, read_run_json
 
 
 def make(seed=0, features=3, generator=np.random.default_rng):

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minires.checkpoint import CheckpointError, owned
+from minires.checkpoint import CheckpointError
 from minires.data.dataset import Dataset
 from minires.lab import grid
 from minires.lab.grid import landscapes
 from minires.lab.landscape import Slice, Surface, random_direction
 from minires.networks import cifar_plain, cifar_resnet
+from minires.run import owned
 from minires.train import Interrupted
 
 

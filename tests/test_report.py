@@ -11,7 +11,7 @@ import pytest
 from pages import Page
 from run_folders import few_images, log, train_two, write_run
 
-from minires.checkpoint import CheckpointError, Run, load_checkpoint
+from minires.checkpoint import CheckpointError, load_checkpoint
 from minires.cli import main
 from minires.data import batches
 from minires.lab import trained
@@ -22,6 +22,7 @@ from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD
 from minires.probe import gradient_flow
 from minires.report import report
+from minires.run import Run
 from minires.train import train
 
 KEPT = Path(__file__).parents[1] / "docs" / "cifar10-30m"

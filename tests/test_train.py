@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minires.checkpoint import CheckpointError, Run, read_log, read_run_json
+from minires.checkpoint import CheckpointError
 from minires.data.batches import batches
 from minires.data.dataset import Dataset
 from minires.layers import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Identity, Linear, ReLU, Sequential
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_resnet
 from minires.optim import SGD, Cosine, Schedule, WarmUpUntil
+from minires.run import Run, read_log, read_run_json
 from minires.train import Diverged, Interrupted, evaluate, train
 
 

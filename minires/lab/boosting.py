@@ -49,7 +49,7 @@ from minires.layers import GlobalAvgPool2d, Identity, Linear, Sequential, Subsam
 from minires.losses import softmax_cross_entropy
 from minires.optim import SGD, Cosine, LinearWarmUp
 from minires.probe import Probe
-from minires.train import BAR
+from minires.progress import BAR
 
 STEM = "stem"  # the name of what comes before the first block: the first weak learner
 

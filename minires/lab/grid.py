@@ -23,11 +23,13 @@ import numpy as np
 from tqdm import tqdm
 
 from minires import kernels
-from minires.checkpoint import CheckpointError, owned, read_log
+from minires.checkpoint import CheckpointError
 from minires.files import written_safely
 from minires.kernels.machine.cores import num_threads
 from minires.lab.landscape import Landscape, Surface
-from minires.train import BAR, Interrupted
+from minires.progress import BAR
+from minires.run import owned, read_log
+from minires.train import Interrupted
 
 
 def landscapes(slices, x, labels, *, folder=None, workers=0, title="landscape", bar=True):

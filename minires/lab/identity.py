@@ -27,7 +27,7 @@ from minires.layers import BatchNorm2d, Identity, Linear, ReLU, Residual, Sequen
 from minires.losses import mean_squared_error
 from minires.networks.blocks import basic_block, conv3x3
 from minires.optim import SGD, Cosine, LinearWarmUp
-from minires.train import BAR
+from minires.progress import BAR
 
 # -- the identity ---------------------------------------------------------------------------------------------
 

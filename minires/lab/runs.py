@@ -6,7 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from minires.checkpoint import CheckpointError, read_log, read_run_json
+from minires.checkpoint import CheckpointError
+from minires.run import read_log, read_run_json
 
 
 class Trained(NamedTuple):

@@ -9,7 +9,8 @@ from tqdm import tqdm
 from minires.data import batches
 from minires.losses import softmax_cross_entropy
 from minires.optim import SGD, Cosine, LinearWarmUp
-from minires.train import BAR, Diverged, first_not_finite
+from minires.progress import BAR
+from minires.train import Diverged, first_not_finite
 
 
 class Snapshot(NamedTuple):

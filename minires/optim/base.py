@@ -43,6 +43,7 @@ class Optimizer:
     """
 
     remembers = ()
+    note = ""  # what run.json says of the rule
 
     def __init__(self, parameters, lr, **settings):
         self.lr = lr

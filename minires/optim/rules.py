@@ -53,7 +53,7 @@ class SGD(Optimizer):
     """
 
     remembers = ("velocity",)
-    note = "momentum as in PyTorch: v <- momentum v + g, p <- p - lr v, so lr is outside v"  # for run.json
+    note = "momentum as in PyTorch: v <- momentum v + g, p <- p - lr v, so lr is outside v"
 
     def __init__(self, parameters, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
         super().__init__(

@@ -1,0 +1,115 @@
+"""What layers hold besides Parameters and Buffers: random generators and counters."""
+
+import copy
+import inspect
+import random
+import types
+
+import numpy as np
+
+from minires.layer import Buffer, Layer, Parameter
+
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+FIXED = (Parameter, Buffer, Layer, np.dtype, type, types.ModuleType, np.ndarray)
+
+
+def generators(net):
+    """Return {path: generator} of NumPy's and Python's random generators, those in lists and dicts too."""
+    found = {}
+    for path, _, _, value in _attributes(net):
+        found |= {at: leaf for at, leaf in _leaves(path, value) if isinstance(leaf, GENERATORS) and _can_be_saved(leaf)}
+    return found
+
+
+def generator_state(generator):
+    """Return the state of a generator as numbers, texts and arrays, with its kind under "bit_generator"."""
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    if isinstance(generator, np.random.RandomState):
+        return {"bit_generator": "RandomState", "state": generator.get_state(legacy=False)}
+    return {"bit_generator": "random.Random", "state": generator.getstate()}
+
+
+def set_generator_state(generator, state):
+    """Put back what ``generator_state`` returned."""
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(state["state"])
+    else:
+        version, numbers, gauss = state["state"]
+        generator.setstate((version, tuple(numbers), gauss))
+
+
+def check_generator_state(generator, state):
+    """Raise ValueError unless the state is one of a generator of this kind."""
+    kind = state.get("bit_generator") if isinstance(state, dict) else state
+    if kind != generator_state(generator)["bit_generator"]:
+        raise ValueError(f"its random generator is {kind}, expected {generator}")
+    try:
+        set_generator_state(copy.deepcopy(generator), state)
+    except Exception as error:  # NumPy and Python raise several kinds
+        raise ValueError(f"the state of its random generator is damaged ({error})") from None
+
+
+def counters(net):
+    """Return {path: value} of the plain values that layers hold: numbers, texts, lists and dicts of them.
+
+    An attribute with the name of an argument of the constructor is a setting, and not among them.
+    """
+    return {path: copy.deepcopy(value) for path, _, _, value in _counters(net)}
+
+
+def set_counters(net, values):
+    """Put back what ``counters`` returned, as far as the layers have such attributes."""
+    for path, layer, name, value in list(_counters(net)):
+        if path in values:
+            setattr(layer, name, tuple(values[path]) if isinstance(value, tuple) else values[path])
+
+
+def not_saved(net):
+    """Return [path (kind)] of what layers hold that may change in training and that a checkpoint cannot keep."""
+    return [
+        f"{at} ({type(leaf).__name__})"
+        for path, _, _, value in _attributes(net)
+        for at, leaf in _leaves(path, value)
+        if not (_plain(leaf) or isinstance(leaf, FIXED) or callable(leaf) or at in generators(net))
+    ]
+
+
+def _counters(net):
+    for path, layer, name, value in _attributes(net):
+        if _plain(value) and name not in inspect.signature(type(layer)).parameters:
+            yield path, layer, name, value
+
+
+def _attributes(net):
+    """Yield (path, layer, name, value) of the attributes of all layers, but for those that every layer has."""
+    for path, layer in net.named_layers():
+        for name, value in vars(layer).items():
+            if not hasattr(Layer, name):
+                yield f"{path}.{name}" if path else name, layer, name, value
+
+
+def _leaves(path, value):
+    if type(value) in (list, tuple, dict):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(f"{path}.{key}", item)
+    else:
+        yield path, value
+
+
+def _plain(value):
+    if type(value) in (list, tuple):
+        return all(map(_plain, value))
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(_plain, value.values()))
+    return value is None or type(value) in (bool, int, float, str) or isinstance(value, (np.integer, np.floating))
+
+
+def _can_be_saved(generator):
+    try:
+        generator_state(generator)
+        return True
+    except NotImplementedError:  # random.SystemRandom has no state
+        return False

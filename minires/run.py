@@ -1,0 +1,316 @@
+"""The folder of a training run, written so that a kill at any moment leaves it whole, and nothing in it is ever lost.
+
+``run.json`` says what was run, on what and when; ``log.jsonl`` how it went, a line at a time; ``checkpoint.npz`` where
+to go on from.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from minires.checkpoint import CheckpointError, Damaged, load_checkpoint, read_progress, save_checkpoint
+from minires.files import copy_aside, locked, previous, set_aside, written_safely
+from minires.layer_state import not_saved
+from minires.machine import machine
+
+
+class Run:
+    """The folder of one training run, for ``train(..., run=Run("runs/resnet-20"))``.
+
+    Called again with the same folder and the same configuration, training goes on where the latest checkpoint stands;
+    with another configuration it is refused.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if needed.
+    config : dict, optional
+        What identifies the run and is not known to ``train``: network, depth, data, seed. Compared when a run is
+        resumed.
+    deviations : list of str
+        How the run departs from the paper it follows. Written down, not compared.
+    save_every : float, default 120
+        Seconds between checkpoints; there is one at each test as well.
+
+    Attributes
+    ----------
+    lines : list of dicts
+        The log.
+    """
+
+    def __init__(self, folder, config=None, deviations=(), save_every=120):
+        self.folder = Path(folder)
+        self.config, self.deviations, self.save_every = dict(config or {}), list(deviations), save_every
+        self.log_path, self.json_path = self.folder / "log.jsonl", self.folder / "run.json"
+        self.checkpoint_path = self.folder / "checkpoint.npz"
+        self.lines = []
+        self.stop_asked = False
+        self._about = {}
+        self._session = None  # of this process, from begin on
+        self._unaccounted = (
+            False  # whether the log holds more than its lines up to the checkpoint and what is done again
+        )
+
+    @contextmanager
+    def open(self, config, notes=(), may_grow=()):
+        """Own the folder while the ``with`` lasts: one process at a time, and Ctrl-C waits for the end of a step.
+
+        Parameters
+        ----------
+        config : dict
+            Compared with that of the run that is found there.
+        notes : list of str
+            Further facts for run.json, not compared.
+        may_grow : names of numbers in ``config``
+            They may be larger than in the run that is found there, which is then continued.
+        """
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with owned(self.folder), self._signals_wait():
+            self._session = None
+            self._about = self._checked({**self.config, **config}, list(notes), may_grow)
+            try:
+                yield self
+            except BaseException as error:
+                with suppress(CheckpointError):  # what went wrong first is what to tell
+                    self._end(f"{type(error).__name__}: {error}")
+                raise
+            self._end("finished")
+
+    def restore(self, check=None, **objects):
+        """Load the latest whole checkpoint into ``net=, optimizer=, ...``; return the progress, {} if there is none.
+
+        ``check`` is that of ``load_checkpoint``.
+        """
+        progress = {}
+        if self.checkpoint_path.exists() or previous(self.checkpoint_path).exists():
+            progress = self._load(objects, check)
+        elif self._about.get("status") == "finished":
+            raise CheckpointError(
+                f"{self.folder}: a finished run, but its {self.checkpoint_path.name} is gone. Put it back, or choose "
+                "another folder to train anew."
+            )
+        kept, step = progress.pop("run", {}).get("lines", 0), progress.get("step", -1)
+        lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
+        lines = lines[: next((i for i, line in enumerate(lines) if type(line.get("step")) is not int), len(lines))]
+        # Lines after the checkpoint belong to steps that will be done again.
+        self.lines = [line for line in lines if line["step"] <= step]
+        damaged = bool(rest) and not (rest.startswith(b"{") and b"\n" not in rest)  # else cut by a kill
+        self._unaccounted = damaged or (bool(lines) and not progress)
+        if damaged:
+            _say(f"{self.log_path}: damaged after line {len(lines)}; the rest of it is left out.")
+        if len(self.lines) < kept:
+            _say(f"{self.log_path}: {kept - len(self.lines)} of the {kept} lines up to step {step} are missing.")
+        held = not_saved(objects["net"]) if "net" in objects else []
+        if held:
+            _say(f"a checkpoint does not hold {', '.join(held)}; if it changes, a resumed run is not the same.")
+        return progress
+
+    def begin(self, step):
+        """Note that training sets in at this step."""
+        session = {"started": _now(), "from_step": step, **machine()}
+        self._about |= {"status": "running", "sessions": [*self._about["sessions"], session]}
+        self._write_json()  # before the log: a log without it would belong to nobody
+        self._session, self._saved, self._began = session, time.monotonic(), time.monotonic()
+        with _writing(self.log_path):
+            text = b"".join(map(_line, self.lines))
+            if self.log_path.exists() and self.log_path.read_bytes() == text:
+                return
+            if self._unaccounted:
+                _say(f"the log as it was is kept as {copy_aside(self.log_path, 'before').name}.")
+            with written_safely(self.log_path) as file:
+                file.write(text)
+
+    def log(self, line):
+        """Append one line, a dict, to the log."""
+        self.lines.append(line)
+        with _writing(self.log_path), open(self.log_path, "ab") as file:
+            file.write(_line(line))
+
+    def save_due(self):
+        """Whether the latest checkpoint is ``save_every`` seconds old."""
+        return time.monotonic() - self._saved >= self.save_every
+
+    def save(self, **objects):
+        """Write a checkpoint, after the log that belongs to it."""
+        if self.log_path.exists():
+            with _writing(self.log_path), open(self.log_path, "rb+") as file:
+                os.fsync(file.fileno())
+        run = {"config": self._about.get("config", {}), "lines": len(self.lines)}
+        save_checkpoint(self.checkpoint_path, **objects, run=run)
+        self._saved = time.monotonic()
+
+    def _load(self, objects, check):
+        path, before = self.checkpoint_path, previous(self.checkpoint_path)
+        objects["check"] = check and (lambda progress: check({k: v for k, v in progress.items() if k != "run"}))
+        if not path.exists():
+            return load_checkpoint(before, **objects)
+        try:
+            return load_checkpoint(path, **objects)
+        except Damaged as error:
+            if not before.exists():
+                raise
+            try:
+                progress = load_checkpoint(before, **objects)
+            except Damaged:
+                raise CheckpointError(
+                    f"{self.folder}: {path.name} and {before.name} are both damaged or cut short. Restore one from a "
+                    "copy, or choose another folder."
+                ) from None
+            with _writing(path):
+                damaged = set_aside(path, "damaged")  # or the next checkpoint would take the place of the good one
+            _say(f"{error} Kept as {damaged.name}; going on from {before.name}.")
+            return progress
+
+    def _checked(self, config, notes, may_grow):
+        config = json.loads(json.dumps(config))  # as it will be read back: tuples are lists
+        about = self._found()
+        if about is None:
+            return {
+                "config": config, "deviations": self.deviations, "notes": notes, "status": "new", "sessions": []
+            }  # fmt: skip
+        found = about["config"]
+        if "rule" in config:
+            found.setdefault("rule", "SGD")  # the only one there was before it was written down
+        for key in {**found, **config}:
+            there, here = found.get(key, "nothing"), config.get(key, "nothing")
+            if key in may_grow and type(there) is int and here > there:
+                found[key] = here
+            elif there != here:
+                raise CheckpointError(
+                    f"{self.folder}: holds a run with {key} = {there}, this one has {key} = {here}. "
+                    "Choose another folder, or delete this one."
+                )
+        return about
+
+    def _found(self):
+        """What run.json says; if it is damaged or gone, as much as the checkpoint knows; None if nothing was begun."""
+        try:
+            return read_run_json(self.folder)
+        except CheckpointError as error:
+            missing, why = not self.json_path.exists(), error
+        paths = [path for path in (self.checkpoint_path, previous(self.checkpoint_path)) if path.exists()]
+        config = None
+        for path in paths:
+            with suppress(CheckpointError, KeyError, TypeError):
+                config = config or dict(read_progress(path)["run"]["config"])
+        nobodys = paths or (missing and self.log_path.exists() and read_log(self.log_path))
+        if config is None and nobodys:
+            raise CheckpointError(f"{self.folder}: holds a run but no run.json to say which. Use another folder.")
+        if not missing:
+            with _writing(self.json_path):
+                _say(f"{why} Kept as {copy_aside(self.json_path, 'damaged').name}; begun anew.")
+        return config and {"config": config, "deviations": self.deviations, "status": "unknown", "sessions": []}
+
+    def _end(self, status):
+        if self._session is not None:
+            self._about["status"] = status
+            self._session |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
+            self._write_json()
+
+    def _write_json(self):
+        with _writing(self.json_path), written_safely(self.json_path) as file:
+            file.write(json.dumps(self._about, indent=1).encode() + b"\n")
+
+    @contextmanager
+    def _signals_wait(self):
+        self.stop_asked = False
+        if threading.current_thread() is not threading.main_thread():  # only the main thread may catch signals
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def ask(number, frame):
+            self.stop_asked = True
+            signal.signal(number, before[number])
+            print("\nminires: saving after this step; once more stops at once.", file=sys.stderr)
+
+        try:
+            for number in before:
+                signal.signal(number, ask)
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def read_log(path):
+    """Return the lines of a ``log.jsonl`` as dicts, up to the first that is none; [] if there is no file."""
+    return _parse(Path(path).read_bytes())[0] if Path(path).exists() else []
+
+
+def _parse(text):
+    """(the lines as dicts, up to the first that is incomplete or damaged; the bytes from there on)."""
+    lines, rest = [], text
+    while rest:
+        first, _, after = rest.partition(b"\n")
+        try:
+            line = json.loads(first)
+        except ValueError:  # not JSON, or not UTF-8
+            break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
+        rest = after
+    return lines, rest
+
+
+def _line(content):
+    return json.dumps(content).encode() + b"\n"
+
+
+def read_run_json(folder):
+    """Return the ``run.json`` of a run folder as a dict; "config" and "sessions" are there."""
+    path = Path(folder) / "run.json"
+    try:
+        about = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file. Is {folder} the folder of a run?") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not JSON ({error}).") from None
+    fits = isinstance(about, dict) and isinstance(about.get("config"), dict)
+    if not fits or not isinstance(about.setdefault("sessions", []), list):
+        raise CheckpointError(f'{path}: expected {{"config": {{...}}, ...}}. Did minires write it?')
+    return about
+
+
+@contextmanager
+def owned(folder):
+    """Refuse a folder that another process is writing to."""
+    with ExitStack() as stack:
+        try:
+            with _writing(folder):
+                stack.enter_context(locked(folder / ".lock"))
+        except BlockingIOError:
+            raise CheckpointError(
+                f"{folder}: another process is at work there. Wait for it, or choose another folder."
+            ) from None
+        yield
+
+
+@contextmanager
+def _writing(path):
+    """Turn an error of the system into one line that says what is safe."""
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: could not be written ({error.strerror or error}). What was saved before is unharmed; "
+            "make room or choose another folder, and go on from there."
+        ) from None
+
+
+def _say(text):
+    print(f"minires: {text}", file=sys.stderr)
+
+
+def _now():
+    return datetime.now().astimezone().isoformat(timespec="seconds")
