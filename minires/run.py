@@ -251,7 +251,7 @@ def _parse(text):
     while rest:
         first, _, after = rest.partition(b"\n")
         try:
-            line = json.loads(first)
+            line = json.loads(first.decode())
         except ValueError:  # not JSON, or not UTF-8
             break
         if not isinstance(line, dict):

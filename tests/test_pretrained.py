@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 import minires
-from minires.checkpoint import Run, load_inputs
+from minires.checkpoint import load_inputs
 from minires.cli import main
 from minires.data import batches, synthetic
 from minires.networks import network
 from minires.optim import SGD
 from minires.pretrained import __main__ as ship
+from minires.run import Run
 from minires.train import train
 
 package = importlib.import_module("minires.pretrained")  # minires.pretrained is the function

@@ -128,15 +128,16 @@ def read_runs(places):
 
 def _read_run(folder):
     about, path = read_run_json(folder), folder / "log.jsonl"
-    if not isinstance(about, dict) or not isinstance(about.get("config"), dict):
-        raise CheckpointError(f'{folder / "run.json"}: expected {{"config": {{...}}, ...}}. Did minires write it?')
-    try:
-        log = read_log(path)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except UnicodeDecodeError:
-        raise CheckpointError(f"{path}: not a text file. Restore it from a copy.") from None
-    if len(log) < len(lines) - 1:  # the last may be cut short
-        raise CheckpointError(f"{path}, line {len(log) + 1}: not JSON. Restore it from a copy.")
+    log, text = read_log(path), path.read_bytes() if path.exists() else b""
+    if len(log) < text.count(b"\n"):  # the last line may be cut short
+        try:
+            json.loads(text.splitlines()[len(log)].decode())
+            why = "expected kind, step, error and images. Did minires write it?"
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{path}: not a text file. Restore it from a copy.") from None
+        except ValueError:
+            why = "not JSON. Restore it from a copy."
+        raise CheckpointError(f"{path}, line {len(log) + 1}: {why}")
     for number, line in enumerate(log, 1):
         if not _is_line(line):
             raise CheckpointError(

@@ -7,6 +7,7 @@ import numpy as np
 from minires.checks import InvalidArgument, real, whole
 from minires.layer import Parameter
 from minires.optim.schedules import Schedule
+from minires.pytorch import no_attribute
 
 
 class Optimizer:
@@ -221,6 +222,9 @@ class Optimizer:
         if not np.isfinite(array).all():
             raise InvalidArgument(f"{which} to be finite in {wanted.dtype}, got NaN, infinity or a number too large.")
         return array
+
+    def __getattr__(self, name):
+        raise no_attribute(self, "optimizer", name)
 
     def __repr__(self):
         def text(group):

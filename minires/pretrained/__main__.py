@@ -10,9 +10,10 @@ import json
 import sys
 from pathlib import Path
 
-from minires.checkpoint import CheckpointError, load_inputs, read_log, read_run_json, save_checkpoint
+from minires.checkpoint import CheckpointError, load_inputs, save_checkpoint
 from minires.files import written_safely
 from minires.pretrained import HERE, digest, untrained
+from minires.run import read_log, read_run_json
 from minires.weights import load_weights, read_weights
 
 
