@@ -75,7 +75,7 @@ def load_weights(net, weights, strict=True):
         raise WeightsError(f"{origin}: {match.complaint()} load_weights(net, file, strict=False) loads what fits.")
     arrays = {}
     for name, theirs in match.loaded.items():
-        array = _floats(origin, theirs, state[theirs], own[name].dtype)
+        array = _array_of(origin, theirs, state[theirs], own[name].dtype.kind)
         if array.shape == own[name].shape:
             arrays[name] = array
         elif strict:
@@ -90,7 +90,10 @@ def load_weights(net, weights, strict=True):
         del match.loaded[name]
     if not arrays:
         raise WeightsError(f"{origin}: fits nothing. It holds {some(list(state))}; the net {some(list(own))}.")
-    net.load_state_dict(own | arrays)
+    try:
+        net.load_state_dict(arrays, strict=False)
+    except ValueError as error:
+        raise WeightsError(f"{origin}: {error}") from None
     return match
 
 
@@ -125,27 +128,15 @@ def classes_of(state):
     return None
 
 
-def _floats(origin, name, array, dtype):
-    """The array in a net's dtype, checked: finite numbers, and variances not below zero."""
+def _array_of(origin, name, value, kind):
     try:
-        masked, array = np.ma.isMaskedArray(array), np.asarray(array)
+        array = np.asanyarray(value)  # a masked one stays so: load_state_dict refuses it
     except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor on a GPU
         raise WeightsError(f"{origin}: {name} cannot be made an array ({error}).") from None
-    if array.dtype.kind != "f" or masked:
+    if array.dtype.kind != kind == "f":
         hint = " If it is bfloat16, save it as float32." if array.dtype.itemsize == 2 else ""
-        got = "a masked array" if masked else array.dtype
-        raise WeightsError(f"{origin}: expected {name} to be an array of floats, got {got}.{hint}")
-    with np.errstate(over="ignore"):
-        made = array.astype(dtype)
-    if not np.isfinite(made).all():
-        wrong = array[~np.isfinite(made)]
-        raise WeightsError(
-            f"{origin}: expected {name} to hold finite numbers of {made.dtype}, got {wrong[0]} and "
-            f"{wrong.size - 1} others like it. Did the training that it comes from diverge?"
-        )
-    if name.endswith("running_var") and (made < 0).any():
-        raise WeightsError(f"{origin}: expected {name}, variances, to be at least 0, got {made.min()}.")
-    return made
+        raise WeightsError(f"{origin}: expected {name} to be an array of floats, got {array.dtype}.{hint}")
+    return array
 
 
 # -- files ----------------------------------------------------------------------------------------------------

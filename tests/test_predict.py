@@ -327,7 +327,7 @@ def test_the_names_of_classes_are_as_many_and_in_their_order():
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "two.txt"], "expected 10 names.*got 2"),
         (
             ["resnet-8", "--weights", "nan.npz", "p.png", "--preprocess", "cifar10"],
-            "linear.bias to hold finite numbers of float32, got nan",
+            "linear.bias of numbers that are finite in float32, got NaN",
         ),
     ],
 )

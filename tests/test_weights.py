@@ -206,10 +206,13 @@ def test_a_net_whose_own_names_begin_like_a_wrapper_keeps_them():
         (["1"] * 10, "expected linear.bias to be an array of floats, got <U1"),
         (np.ones(10, bool), "expected linear.bias to be an array of floats, got bool"),
         ([[1.0], [1.0, 2.0]], "linear.bias cannot be made an array"),
-        (np.ma.masked_array(np.ones(10), [True] + 9 * [False]), "got a masked array"),
-        (np.array([np.nan, *np.ones(9)]), "linear.bias to hold finite numbers of float32, got nan and 0 others"),
-        (np.array([1, np.inf, -np.inf, *np.ones(7)]), "finite numbers of float32, got inf and 1 others"),
-        (np.full(10, 1e300), "finite numbers of float32, got 1e\\+300 and 9 others"),
+        (
+            np.ma.masked_array(np.ones(10), [True] + 9 * [False]),
+            "expected linear.bias as a plain array, got a masked one",
+        ),
+        (np.array([np.nan, *np.ones(9)]), "linear.bias of numbers that are finite in float32, got NaN"),
+        (np.array([1, np.inf, -np.inf, *np.ones(7)]), "linear.bias of numbers that are finite in float32"),
+        (np.full(10, 1e300), "linear.bias of numbers that are finite in float32, .* or too large ones"),
     ],
 )
 @pytest.mark.parametrize("strict", [True, False])
@@ -231,7 +234,7 @@ def test_what_is_neither_a_file_nor_a_dict_is_told(wrong):
 def test_a_negative_variance_is_refused():
     state = random_net().state_dict()
     state["bn1.running_var"][3] = -0.5
-    with pytest.raises(WeightsError, match="expected bn1.running_var, variances, to be at least 0, got -0.5"):
+    with pytest.raises(WeightsError, match="expected bn1.running_var of numbers of at least 0.*, got -0.5"):
         load_weights(random_net(), state)
 
 

@@ -66,36 +66,37 @@ def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
         When the checksum is wrong. The file is kept under another name.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"expected an address that begins with https://, got {url!r}. A local file needs no download.")
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         _make_writable(path.parent)
-        with locked(
-            path.with_name(f"{path.name}.lock"), f"minires: another process is downloading {path.name}; waiting"
-        ):
-            if not path.exists():
-                try:
-                    _complete(url, part, size, advice, timeout, progress)
-                    verify(part, size=size, sha256=sha256)
-                except ValueError as error:
-                    bad = set_aside(part, "bad")
-                    raise ValueError(
-                        f"{error} It came from {url}, and is kept as {bad.name}. {advice}".rstrip()
-                    ) from None
-                finally:
-                    if part.is_file() and not part.stat().st_size:
-                        part.unlink()
-                os.replace(part, path)
-                sync_folder(path.parent)
-            else:
+        waiting = f"minires: another process is downloading {path.name}; waiting for it"
+        with locked(path.with_name(f"{path.name}.lock"), waiting):
+            if path.exists():
                 verify(path, size=size, sha256=sha256)
+            else:
+                _fetch(url, path, size, sha256, advice, timeout, progress)
     finally:
         for folder in made:
             with suppress(OSError):  # not empty
                 folder.rmdir()
     return path
+
+
+def _fetch(url, path, size, sha256, advice, timeout, progress):
+    part = path.with_name(f"{path.name}.part")
+    try:
+        _complete(url, part, size, advice, timeout, progress)
+        verify(part, size=size, sha256=sha256)
+    except ValueError as error:
+        bad = set_aside(part, "bad")
+        raise ValueError(f"{error} It came from {url}, and is kept as {bad.name}. {advice}".rstrip()) from None
+    finally:
+        if part.is_file() and not part.stat().st_size:
+            part.unlink()
+    os.replace(part, path)
+    sync_folder(path.parent)
 
 
 def _make_writable(folder):

@@ -76,13 +76,18 @@ def pickled(key):
 
 # A pickle is a program for a stack machine. Python's own can call any function and set any attribute. This one knows
 # only the instructions that a dict of numbers, texts and arrays of whole numbers consists of.
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
-TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-VALUES = set(
+VALUES = (
     "INT BININT BININT1 BININT2 LONG LONG1 BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
 )
+PUSHED = {name: lambda value: value for name in VALUES.split()} | {
+    "NONE": lambda _: None,
+    "NEWTRUE": lambda _: True,
+    "NEWFALSE": lambda _: False,
+    "EMPTY_LIST": lambda _: [],
+    "EMPTY_DICT": lambda _: {},
+    "EMPTY_TUPLE": lambda _: (),
+}
 # The names that NumPy's arrays go by: of the array, of its dtype, and of how Python 3 writes bytes for Python 2.
 NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),
@@ -113,22 +118,15 @@ def unpickled(data, most):
         if count > most:
             raise ValueError(f"it has more than {most:,} instructions")
         match opcode.name:
-            case name if name in VALUES:
-                stack.append(argument)
-            case name if name in CONSTANTS:
-                stack.append(CONSTANTS[name])
-            case name if name in EMPTY:
-                stack.append(EMPTY[name]())
+            case name if name in PUSHED:
+                stack.append(PUSHED[name](argument))
             case "MARK":
                 marks.append(len(stack))
-            case name if name in TUPLES:
-                stack[-TUPLES[name] :] = [tuple(stack[-TUPLES[name] :])]
-            case "TUPLE":
-                stack.append(tuple(since_mark()))
-            case "LIST":
-                stack.append(since_mark())
-            case "DICT":
-                stack.append(_dict_of(since_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
+                length = int(name[-1])
+                stack[-length:] = [tuple(stack[-length:])]
+            case "TUPLE" | "LIST" | "DICT" as name:
+                stack.append({"TUPLE": tuple, "LIST": list, "DICT": _dict_of}[name](since_mark()))
             case "APPEND" | "APPENDS" as name:
                 items = since_mark() if name == "APPENDS" else [stack.pop()]
                 _of(list, stack[-1]).extend(items)
