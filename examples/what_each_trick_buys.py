@@ -8,7 +8,7 @@ rows take turns, so that a machine that slows down slows them all; the median ov
 """
 
 import argparse
-import importlib.util
+import contextlib
 import json
 import os
 import statistics
@@ -30,7 +30,8 @@ ROWS = {
     "winograd": ("half the multiplications (Winograd)", 1),
     "memory": ("freed memory kept for the next step", 1),
     "ahead": ("memory asked for before it is needed", 1),
-    "threads": ("all cores", 0),
+    "threads": ("all cores, each handed its part in Python (ThreadPoolExecutor)", 0),
+    "board": ("parts handed over in compiled code", 0),
 }
 
 
@@ -117,31 +118,27 @@ def plain_multiply_transposed(dout, p0, p1, planes, offset, dweight):
 # -- one row ----------------------------------------------------------------------------------------------------------
 
 
+def has(row, trick):
+    """Whether a row keeps this trick: its own and those above it."""
+    return list(ROWS).index(trick) <= list(ROWS).index(row)
+
+
 def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
-    done = list(ROWS)[: list(ROWS).index(row) + 1]
-    if "memory" not in done:  # minires asks the C library as it is imported: let it find a function that does nothing
-        (folder,) = importlib.util.find_spec("minires").submodule_search_locations
-        spec = importlib.util.spec_from_file_location(
-            "minires.kernels.machine.memory", f"{folder}/kernels/machine/memory.py"
-        )
-        memory = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(memory)
-        memory.keep_freed_memory = lambda: None
     from minires import kernels
     from minires.kernels import reference
     from minires.kernels.compiled import conv, planes, winograd
 
     # A kernel is compiled when it is first called, with what these names mean then.
-    if "ahead" not in done:
+    if not has(row, "ahead"):
         planes.AHEAD = winograd.AHEAD = -4096  # what is asked for has been used already
-    if "registers" not in done:
+    if not has(row, "registers"):
         conv.multiply, conv.multiply_transposed = plain_multiply, plain_multiply_transposed
-    if "winograd" not in done:
+    if not has(row, "winograd"):
         winograd.fits = lambda *arguments: False
     names = set(kernels.__all__) - {"chosen"}
-    convolutions = {name for name in names if name.startswith("conv2d")}
-    for name in names if "passes" not in done else convolutions if "rows" not in done else ():
+    convolutions = {name for name in names if name.startswith(("conv2d", "linear"))}
+    for name in names if not has(row, "passes") else convolutions if not has(row, "rows") else ():
         setattr(kernels, name, getattr(reference, name))
     if row == "loops":
         kernels.conv2d, kernels.conv2d_input_gradient = loops_conv2d, loops_input_gradient
@@ -152,22 +149,24 @@ def measure(row, batch_size):
     """In a child process: print the seconds of a step whenever a line comes in."""
     prepare(row)
     from minires import SGD, cifar_resnet, softmax_cross_entropy
+    from minires.kernels.machine.memory import keep_freed_memory
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch_size, 3, 32, 32)).astype(np.float32)
     labels = rng.integers(0, 10, batch_size)
     net = cifar_resnet(20, rng=0)
     optimizer = SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    for line in sys.stdin:
-        seconds = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
-            net.zero_grad()
-            net.backward(dlogits)
-            optimizer.step()
-            seconds.append(time.perf_counter() - start)
-        print(json.dumps({"seconds": seconds, "loss": float(loss)}), flush=True)
+    with keep_freed_memory() if has(row, "memory") else contextlib.nullcontext():
+        for line in sys.stdin:
+            seconds = []
+            for _ in range(int(line)):
+                start = time.perf_counter()
+                loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
+                net.zero_grad()
+                net.backward(dlogits)
+                optimizer.step()
+                seconds.append(time.perf_counter() - start)
+            print(json.dumps({"seconds": seconds, "loss": float(loss)}), flush=True)
 
 
 def main():
@@ -198,7 +197,8 @@ def measure_all(options, scratch):
     children = {}
     for row in options.rows:
         changes = {} if ROWS[row][1] == 0 else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        if row in list(ROWS)[: list(ROWS).index("ahead")]:  # on the disk are the real kernels: do not mix them
+        changes["MINIRES_THREADING"] = "board" if has(row, "board") else "executor"
+        if not has(row, "ahead"):  # on the disk are the real kernels: do not mix them
             changes["NUMBA_CACHE_DIR"] = os.path.join(scratch, "rows" if row == "rows" else "others")
         command = [sys.executable, __file__, "--measure", row, "--batch-size", str(options.batch_size)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -111,7 +111,9 @@ def test_the_products_left_to_the_compiler_are_the_same_products():
     "rows",
     [
         ["loops", "im2col"],
-        pytest.param(["passes", "rows", "registers", "winograd", "memory", "ahead", "threads"], marks=pytest.mark.slow),
+        pytest.param(
+            ["passes", "rows", "registers", "winograd", "memory", "ahead", "threads", "board"], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_row_of_the_table_of_tricks_trains(rows, tmp_path):
