@@ -277,7 +277,7 @@ def _timed_kernels(taken, work):
 
 
 def amount_of_work(name, arguments, result):
-    """(shape in words, {"bytes": n}, of a convolution also {"flops": n}) of one kernel call.
+    """(shape in words, {"bytes": n}, of a product also {"flops": n}) of one kernel call.
 
     The bytes are those of the images, and the weights of a convolution, that must at least be read and written once.
     Of a convolution the multiply-adds of its definition count, two operations each, however few are really done.
@@ -288,6 +288,9 @@ def amount_of_work(name, arguments, result):
         if np.ndim(a) in (2, 4) and hasattr(a, "nbytes")
     ]
     moved = {"bytes": sum(image.nbytes for image in images)}
+    if name.startswith("linear"):  # N x D, D x K and N x K: of the product of their sizes, N*D*K is the root
+        shape = "x".join(map(str, images[0].shape[1:]))
+        return shape, {"flops": 2 * math.isqrt(math.prod(matrix.size for matrix in images))} | moved
     if not name.startswith("conv2d"):
         return "x".join(map(str, images[0].shape[1:])), moved
     if name == "conv2d":

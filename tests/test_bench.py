@@ -89,6 +89,14 @@ def test_ratios_are_to_the_fastest_and_the_smallest(report):
     assert "training step 0.70, inference 0.20, peak memory 1.25" in text
 
 
+def test_a_product_of_matrices_counts_two_operations_for_each_multiply_add():
+    x, weight, y = np.zeros((3, 5)), np.zeros((7, 5)), np.zeros((3, 7))
+    wanted = {"flops": 2 * 3 * 5 * 7, "bytes": 8 * (15 + 35 + 21)}
+    assert amount_of_work("linear", (x, weight, np.zeros(7)), y) == ("5", wanted)
+    assert amount_of_work("linear_input_gradient", (y, weight), x) == ("7", wanted)
+    assert amount_of_work("linear_weight_gradient", (y, x), weight) == ("7", wanted)
+
+
 def test_bytes_are_those_of_the_images_read_and_written():
     x = np.zeros((2, 3, 4, 5), np.float32)
     shape, amount = amount_of_work("batchnorm_backward", (x, x, np.zeros(3), np.zeros(3), np.zeros(3)), (x, 0, 0))

@@ -6,7 +6,12 @@ import numpy as np
 
 from minires.plots.sheet import FAINT, INK, clean, sheet
 
-KINDS = {"conv2d": ("convolutions", "#0072B2"), "batchnorm": ("batch norm", "#D55E00"), "": ("elementwise", "#009E73")}
+KINDS = {
+    "conv2d": ("convolutions", "#0072B2"),
+    "linear": ("Linear", "#CC79A7"),
+    "batchnorm": ("batch norm", "#D55E00"),
+    "": ("elementwise", "#009E73"),
+}
 WHOLE_STEP = 4000  # points^2: the area of a dot whose share is 1
 
 
