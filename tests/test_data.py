@@ -54,6 +54,7 @@ def some_dataset(N=10, size=8, channels=3, **options):
         (np.zeros((2, 28, 28, 1), np.uint8), [0, 1], r"got \(2, 28, 28, 1\). Is it NHWC"),
         (np.zeros((2, 28, 28), np.uint8), [0, 1], r"got \(2, 28, 28\). Are they grey\? Use images\[:, None\]"),
         (np.zeros((0, 3, 4, 4), np.uint8), [], r"\(N, C, H, W\), got \(0, 3, 4, 4\)"),
+        (np.ma.zeros((2, 3, 4, 4), np.uint8), [0, 1], "expected plain arrays, got a masked one"),
         (np.zeros((2, 3, 4, 4), np.uint8), [0.0, 1.0], "labels that are whole numbers, got float64"),
         (np.zeros((2, 3, 4, 4), np.uint8), [0, 1, 2], r"expected 2 labels, one for each image, got shape \(3,\)"),
         (np.zeros((2, 3, 4, 4), np.uint8), [0, 3], r"labels 0 to 2 \(there are 3 classes\), got 3 for image 1"),

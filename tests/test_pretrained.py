@@ -63,7 +63,7 @@ def test_what_is_shipped_is_the_net_of_the_run(run, shipped):
 
 
 def test_the_state_at_step_0_is_what_the_seed_gives_and_the_early_one_lies_between(run, shipped):
-    start, early, final = (minires.pretrained("plain-8", at=at) for at in (0, "early", "final"))
+    start, early, final = (minires.pretrained("plain-8", at=at) for at in (np.int64(0), "early", "final"))
     fresh = network("plain-8", classes=10, rng=np.random.default_rng(5).spawn(2)[0])
     np.testing.assert_array_equal(start.conv1.weight.data, fresh.conv1.weight.data)
     for a, b in [(start, early), (early, final), (start, final)]:

@@ -42,6 +42,8 @@ class Dataset:
     mirror: bool = True
 
     def __post_init__(self):
+        if np.ma.isMaskedArray(self.images) or np.ma.isMaskedArray(self.labels):
+            raise TypeError(f"Dataset {self.name!r}: expected plain arrays, got a masked one. Use .filled(0).")
         images, labels, classes = np.asarray(self.images), np.asarray(self.labels), tuple(self.classes)
         if images.dtype != np.uint8:
             raise TypeError(

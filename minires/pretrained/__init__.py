@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minires.checks import is_whole
 from minires.networks import network
 from minires.weights import load_weights
 
@@ -36,7 +37,7 @@ def pretrained(name, at="final"):
     """
     about = _about(name)
     net = untrained(name, about["classes"], about["seed"])
-    if type(at) is int and at == 0:
+    if is_whole(at) and at == 0:
         if digest(net) != about["start"]:
             raise ValueError(f"pretrained: seed {about['seed']} no longer gives the weights that {name} began with.")
     else:
