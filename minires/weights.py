@@ -18,7 +18,7 @@ import numpy as np
 
 from minires.checks import some
 from minires.files import written_safely
-from minires.networks.foreign import NAMES, foreign_name, match_names, without_wrapper
+from minires.foreign import NAMES, foreign_name, match_names, without_wrapper
 
 LARGEST = 4 << 30  # bytes of a file
 SMALL, SHRINKS = 64 << 20, 32  # bytes that an .npz may always hold; how many times larger than itself else

@@ -307,8 +307,8 @@ def test_an_inception_block_is_three_lines_of_concat():
         (lambda: cifar_highway(20, carry="T"), "carry: expected '1 - T' or 'free', got 'T'"),
         (lambda: highway_mlp(1), "highway_mlp: expected depth, a whole number of at least 2, got 1"),
         (lambda: cifar_one_layer(21), r"3n \+ 2"),
-        (lambda: cifar_stochastic_depth(110, survival=0), "survival: expected .* at most 1, got 0"),
-        (lambda: cifar_stochastic_depth(20, survival=2), "survival: expected .* at most 1, got 2"),
+        (lambda: cifar_stochastic_depth(110, survival=0), "expected survival, .* at most 1, got 0"),
+        (lambda: cifar_stochastic_depth(20, survival=2), "expected survival, .* at most 1, got 2"),
         (
             lambda: StochasticResidual(Identity(), survival=0),
             "Residual: expected survival, a number above 0 and at most 1",

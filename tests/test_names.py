@@ -147,3 +147,39 @@ def test_a_name_says_the_shortcut():
 def test_an_unknown_name_lists_the_known(name, message):
     with pytest.raises(ValueError, match=message):
         network(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain-8", "resnet-8", "resnet-8-original", "bottleneck-11", "preact-8", "wrn-10-1", "highway-5", "one-layer-5"],
+)
+def test_networks_for_small_images_take_any_number_of_channels(name):
+    net = network(name, classes=4, rng=0, in_channels=1)
+    assert net.eval()(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 4)
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 1, H, W\), got \(2, 3, 8, 8\)"):
+        net(np.zeros((2, 3, 8, 8), np.float32))
+
+
+def test_vgg_and_stochastic_depth_take_any_number_of_channels():
+    assert network("vgg-16", rng=0, in_channels=2).conv1.in_channels == 2
+    assert network("stochastic-depth-8", rng=0, in_channels=2).conv1.in_channels == 2
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: cifar_resnet(20, rng="seed"), "expected rng, a numpy.random.Generator"),
+        (lambda: cifar_resnet(20, in_channels=0, rng=0), "expected in_channels, a whole number of at least 1, got 0"),
+        (lambda: cifar_resnet([20]), r"depth: expected .*got \[20\]"),
+        (lambda: imagenet_resnet([18]), r"imagenet_resnet: expected depth .*got \[18\]"),
+        (lambda: cifar_resnet(20, ["A"]), r"shortcut: expected one of .*got \['A'\]"),
+        (lambda: basic_block(3, 3, order=["original"]), r"order: expected one of .*got \['original'\]"),
+        (lambda: wide_resnet(16, 2, dropout="much"), "Dropout: expected p, a number from 0 to 1, got 'much'"),
+        (lambda: wide_resnet(16, "2"), "expected k, a whole number of at least 1, got '2'"),
+        (lambda: network("highway-20", classes="ten"), "expected classes, a whole number of at least 1, got 'ten'"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(build, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        build()
+    assert "\n" not in str(caught.value)

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from minires.networks import cifar_network, preact_block
-from minires.networks.cifar import blocks_a_stage
+from minires.networks.cifar import blocks_per_stage
 from minires.walk import summary
 
 
@@ -36,7 +36,7 @@ def net_of_width(depth, width, classes=10, rng=None):
     """
     if not isinstance(width, int | np.integer) or width < 1:
         raise ValueError(f"net_of_width: expected width, a whole number of at least 1, got {width!r}.")
-    blocks = blocks_a_stage(depth, 6, rest=4, examples=(10, 16, 28, 58))
+    blocks = blocks_per_stage(depth, 6, rest=4, examples=(10, 16, 28, 58))
     return cifar_network(blocks, preact_block, (width, 2 * width, 4 * width), classes, rng, preactivation=True)
 
 

@@ -24,8 +24,7 @@ References
 
 import math
 
-import numpy as np
-
+from minires.checks import generator
 from minires.layers import BatchNorm2d, Conv2d, Dropout, Identity, ReLU, Residual, Sequential, SubsampleShortcut
 
 ORDERS = {  # [He2016], Fig. 4: before each convolution, after each, and how many of the last ones follow the sum
@@ -73,7 +72,7 @@ def shortcut_path(name, in_channels, out_channels, stride, rng):
     own: the branches of a plain net and of residual nets with any shortcut start from the same weights when they are
     given the same seed.
     """
-    if name not in SHORTCUTS:
+    if name not in list(SHORTCUTS):
         raise ValueError(f"shortcut: expected one of {', '.join(SHORTCUTS)}, got {name!r}.")
     own = rng.spawn(1)[0]
     if (in_channels, stride) == (out_channels, 1) and name != "C":
@@ -99,9 +98,9 @@ def residual_block(convolutions, shortcut="A", order="original", dropout=0.0, jo
     join : function of (branch, shortcut), default Residual
         How the two paths become one layer.
     """
-    if order not in ORDERS:
+    if order not in list(ORDERS):
         raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))}, got {order!r}.")
-    rng = np.random.default_rng(rng)
+    rng = generator("residual_block", rng)
     before, after, behind = ORDERS[order]
     parts = {}
     for i, conv in enumerate(convolutions, start=1):
@@ -152,6 +151,6 @@ def basic_block(in_channels, out_channels, stride=1, shortcut="A", order="origin
     >>> [path for path, _ in basic_block(16, 16, rng=0).named_layers() if path.count(".") < 2]
     ['', 'residual', 'residual.branch', 'residual.shortcut', 'relu']
     """
-    rng = np.random.default_rng(rng)
+    rng = generator("basic_block", rng)
     convolutions = [conv3x3(in_channels, out_channels, stride, rng), conv3x3(out_channels, out_channels, 1, rng)]
     return residual_block(convolutions, shortcut, order, rng=rng, **options)

@@ -22,10 +22,9 @@ References
 
 from functools import partial
 
-import numpy as np
-
+from minires.checks import generator
 from minires.networks.blocks import conv1x1, conv3x3, residual_block
-from minires.networks.cifar import WIDTHS, blocks_a_stage, cifar_network
+from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
 
 BOTTLENECK_DEPTHS = (164, 1001)
 BOTTLENECK_WIDTHS = [4 * width for width in WIDTHS]
@@ -55,7 +54,7 @@ def bottleneck_block(
     """
     if stride_on not in ("3x3", "1x1"):
         raise ValueError(f"stride_on: expected '3x3' (torchvision) or '1x1' (the paper), got {stride_on!r}.")
-    rng, width = np.random.default_rng(rng), width or out_channels // 4
+    rng, width = generator("bottleneck_block", rng), width or out_channels // 4
     first, second = (1, stride) if stride_on == "3x3" else (stride, 1)
     convolutions = [
         conv1x1(in_channels, width, first, rng),
@@ -65,11 +64,11 @@ def bottleneck_block(
     return residual_block(convolutions, shortcut, order, rng=rng, **options)
 
 
-def cifar_bottleneck(depth, shortcut="B", classes=10, rng=None):
+def cifar_bottleneck(depth, shortcut="B", classes=10, rng=None, in_channels=3):
     """Return the residual network of ``depth`` = 9n + 2 layers, three to a block, its stages 64, 128, 256 wide.
 
     It is what [He2016] held the pre-activation against, at 164 and 1001 layers.
     """
     block = partial(bottleneck_block, shortcut=shortcut, stride_on="1x1")
-    blocks = blocks_a_stage(depth, 9, examples=BOTTLENECK_DEPTHS)
-    return cifar_network(blocks, block, BOTTLENECK_WIDTHS, classes, rng)
+    blocks = blocks_per_stage(depth, 9, examples=BOTTLENECK_DEPTHS)
+    return cifar_network(blocks, block, BOTTLENECK_WIDTHS, classes, rng, in_channels)

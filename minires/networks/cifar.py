@@ -20,18 +20,23 @@ References
 
 from functools import partial
 
-import numpy as np
-
-from minires.checks import is_whole, whole
+from minires.checks import generator, is_whole, whole
+from minires.foreign import in_own_names
 from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
 from minires.networks.blocks import basic_block, conv3x3
-from minires.networks.foreign import Network
 
 DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
 WIDTHS = (16, 32, 64)  # channels of the three stages
 
 
-def cifar_plain(depth, classes=10, rng=None):
+class Network(Sequential):
+    """A residual network, or its plain twin. Its ``load_state_dict`` also understands the names of other projects."""
+
+    def load_state_dict(self, state, strict=True):
+        return super().load_state_dict(in_own_names(self.state_dict(), state, strict), strict)
+
+
+def cifar_plain(depth, classes=10, rng=None, in_channels=3):
     """Return the plain network of ``depth`` = 6n + 2 layers: the one that degrades.
 
     Parameters
@@ -41,20 +46,23 @@ def cifar_plain(depth, classes=10, rng=None):
     classes : int, default 10
     rng : numpy.random.Generator or int, optional
         The same seed gives the convolutions of ``cifar_resnet`` the same weights.
+    in_channels : int, default 3
+        Channels of the images: 1 for grey ones.
 
     Shapes
     ------
-    x : (N, 3, 32, 32), any even H and W will do;  y : (N, classes), the logits
+    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
 
     Examples
     --------
     >>> sum(p.data.size for p in cifar_plain(20, rng=0).parameters())
     269722
     """
-    return cifar_network(blocks_a_stage(depth, 6), partial(basic_block, shortcut=None), WIDTHS, classes, rng)
+    block = partial(basic_block, shortcut=None)
+    return cifar_network(blocks_per_stage(depth, 6), block, WIDTHS, classes, rng, in_channels)
 
 
-def cifar_resnet(depth, shortcut="A", classes=10, rng=None):
+def cifar_resnet(depth, shortcut="A", classes=10, rng=None, in_channels=3):
     """Return the residual network of ``depth`` = 6n + 2 layers.
 
     Parameters
@@ -63,12 +71,12 @@ def cifar_resnet(depth, shortcut="A", classes=10, rng=None):
         8, 14, 20, 26, ...; the paper's are 20, 32, 44, 56, 110 and 1202.
     shortcut : "A", "B" or "C", default "A"
         How x passes a block that changes its shape; A adds no parameters. See ``basic_block``.
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
+    classes, rng, in_channels
+        As for ``cifar_plain``.
 
     Shapes
     ------
-    x : (N, 3, 32, 32), any even H and W will do;  y : (N, classes), the logits
+    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
 
     Examples
     --------
@@ -77,17 +85,18 @@ def cifar_resnet(depth, shortcut="A", classes=10, rng=None):
     """
     if shortcut is None:
         raise ValueError("cifar_resnet: shortcut=None is the plain network. Use cifar_plain(depth).")
-    return cifar_network(blocks_a_stage(depth, 6), partial(basic_block, shortcut=shortcut), WIDTHS, classes, rng)
+    block = partial(basic_block, shortcut=shortcut)
+    return cifar_network(blocks_per_stage(depth, 6), block, WIDTHS, classes, rng, in_channels)
 
 
-def cifar_network(blocks, block, widths, classes=10, rng=None, preactivation=False):
+def cifar_network(blocks, block, widths, classes=10, rng=None, in_channels=3, preactivation=False):
     """Return conv1, a stage of ``blocks`` blocks for each width, pooling and a linear layer.
 
     ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; any function of that form will do. With
     ``preactivation`` the batch norm and ReLU of conv1 come after the last block instead.
     """
-    rng = np.random.default_rng(rng)
-    conv1, stages, channels = conv3x3(3, 16, rng=rng), {}, 16
+    rng = generator("cifar_network", rng)
+    conv1, stages, channels = conv3x3(in_channels, 16, rng=rng), {}, 16
     for i, width in enumerate(widths, start=1):
         first = block(channels, width, 1 if i == 1 else 2, rng=rng)
         others = [block(width, width, 1, rng=rng) for _ in range(blocks - 1)]
@@ -105,7 +114,7 @@ def classifier(channels, classes, rng):
     return dict(pool=GlobalAvgPool2d(), linear=Linear(channels, classes, rng=rng))
 
 
-def blocks_a_stage(depth, step, rest=2, examples=DEPTHS):
+def blocks_per_stage(depth, step, rest=2, examples=DEPTHS):
     """Solve depth = step * n + rest for n."""
     n, left = divmod(depth - rest, step) if is_whole(depth) else (0, 0)
     if n < 1 or left:

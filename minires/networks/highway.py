@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from minires.checks import whole
+from minires.checks import generator, real, whole
 from minires.layers import (
     Conv2d,
     Flatten,
@@ -29,7 +29,7 @@ from minires.layers import (
     Sequential,
     Sigmoid,
 )
-from minires.networks.cifar import WIDTHS, blocks_a_stage, classifier
+from minires.networks.cifar import WIDTHS, blocks_per_stage, classifier
 
 
 def highway(build, bias=-1.0, carry="1 - T"):
@@ -53,7 +53,7 @@ def highway(build, bias=-1.0, carry="1 - T"):
 
 
 def _gate(layer, bias):
-    layer.bias.data.fill(bias)
+    layer.bias.data.fill(real("highway", "bias", bias))
     return Sequential(layer=layer, sigmoid=Sigmoid())
 
 
@@ -64,14 +64,14 @@ def bias_by_depth(depth):
 
 def highway_block(in_channels, out_channels, stride=1, bias=-1.0, carry="1 - T", rng=None):
     """Return a highway layer of 3x3 convolutions; where the shape changes, a plain one: convolution, ReLU."""
-    rng = np.random.default_rng(rng)
+    rng = generator("highway_block", rng)
     conv = partial(Conv2d, in_channels, out_channels, 3, stride=stride, padding=1, rng=rng)
     if (in_channels, stride) != (out_channels, 1):
         return Sequential(layer=conv(), relu=ReLU())
     return highway(conv, bias, carry)
 
 
-def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rng=None):
+def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rng=None, in_channels=3):
     """Return the convolutional highway network of ``depth`` = 3n + 2 layers for 32x32 images.
 
     Parameters
@@ -84,8 +84,8 @@ def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rn
         Where b_T starts; default -1, -2 or -3 by depth.
     widths : three ints
         Channels of the stages.
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
+    classes, rng, in_channels
+        As for ``cifar_plain``.
 
     Examples
     --------
@@ -93,12 +93,12 @@ def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rn
     >>> net.stage1[0].gate.layer.bias.data[0]
     np.float32(-3.0)
     """
-    blocks, rng = blocks_a_stage(depth, 3, examples=(11, 20, 32)), np.random.default_rng(rng)
+    blocks, rng = blocks_per_stage(depth, 3, examples=(11, 20, 32)), generator("cifar_highway", rng)
     block = partial(highway_block, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
     if np.shape(widths) != (3,):
         raise ValueError(f"cifar_highway: expected widths of three stages, such as (16, 32, 64); got {widths!r}.")
     channels = widths[0]
-    parts = dict(conv1=Conv2d(3, channels, 3, padding=1, rng=rng), relu=ReLU())
+    parts = dict(conv1=Conv2d(in_channels, channels, 3, padding=1, rng=rng), relu=ReLU())
     for i, width in enumerate(widths, start=1):
         first = block(channels, width, 1 if i == 1 else 2, rng=rng)
         parts[f"stage{i}"] = Sequential(first, *(block(width, width, rng=rng) for _ in range(blocks - 1)))
@@ -125,7 +125,7 @@ def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=No
     (2, 10)
     """
     depth = whole("highway_mlp", "depth", depth, least=2, hint="The paper's are 10, 20, 50 and 100.")
-    rng = np.random.default_rng(rng)
+    rng = generator("highway_mlp", rng)
     layer = partial(highway, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
     first = Linear(in_features, width, rng=rng)
     layers = [layer(partial(Linear, width, width, rng=rng)) for _ in range(depth - 1)]

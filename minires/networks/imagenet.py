@@ -22,13 +22,11 @@ References
 
 from functools import partial
 
-import numpy as np
-
+from minires.checks import generator, is_whole
 from minires.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import bottleneck_block
-from minires.networks.cifar import classifier
-from minires.networks.foreign import Network
+from minires.networks.cifar import Network, classifier
 from minires.networks.preactivation import preact_bottleneck
 
 WIDTHS = (64, 128, 256, 512)
@@ -98,7 +96,7 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
     ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; a stage has ``expansion`` times the channels
     of ``WIDTHS``. With ``preactivation`` the batch norm and ReLU of conv1 come after the last block instead.
     """
-    rng = np.random.default_rng(rng)
+    rng = generator("imagenet_network", rng)
     conv1 = Conv2d(3, 64, 7, stride=2, padding=3, bias=False, rng=rng)
     pool1, stages, channels = MaxPool2d(3, stride=2, padding=1), {}, 64
     for i, (count, width) in enumerate(zip(blocks, WIDTHS), start=1):
@@ -114,5 +112,5 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
 
 
 def _known(who, depth, depths):
-    if depth not in depths:
+    if not is_whole(depth) or depth not in depths:
         raise ValueError(f"{who}: expected depth {', '.join(map(str, depths))}, got {depth!r}.")

@@ -72,7 +72,7 @@ RULE = (
 )
 
 
-def network(name, classes=None, rng=None):
+def network(name, classes=None, rng=None, in_channels=None):
     """Return the network of this name.
 
     Parameters
@@ -85,6 +85,8 @@ def network(name, classes=None, rng=None):
         ``cifar_resnet(50)``.
     classes : int, optional
         Default: 1000 for the ImageNet networks, 10 for the others.
+    in_channels : int, optional
+        Channels of the images, for the networks for 32x32 images; default 3.
 
     Examples
     --------
@@ -98,7 +100,8 @@ def network(name, classes=None, rng=None):
         match = re.fullmatch(pattern, known, re.IGNORECASE)
         if match:
             groups = [int(group) if group and group.isdecimal() else group for group in match.groups()]
-            return build(*groups, **({} if classes is None else {"classes": classes}), rng=rng)
+            options = {"classes": classes, "in_channels": in_channels}
+            return build(*groups, **{name: value for name, value in options.items() if value is not None}, rng=rng)
     near = get_close_matches(known.lower(), [one for examples in FORMS.values() for one in examples], n=1, cutoff=0.6)
     hint, rule = (f"Did you mean {near[0]}? ", "") if near else ("", f" {RULE}.")
     raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(FORMS)}.{rule}")

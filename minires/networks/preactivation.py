@@ -28,13 +28,13 @@ from functools import partial
 from minires.checks import is_whole, whole
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
-from minires.networks.cifar import WIDTHS, blocks_a_stage, cifar_network
+from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
 
 preact_block = partial(basic_block, shortcut="conv", order="full pre-activation")
 preact_bottleneck = partial(bottleneck_block, shortcut="conv", order="full pre-activation")
 
 
-def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None):
+def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None, in_channels=3):
     """Return the pre-activation network for 32x32 images.
 
     Parameters
@@ -45,12 +45,12 @@ def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None)
         Default: from depth 164 on, as in the paper.
     shortcut : str, default "conv"
         See ``residual_block``.
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
+    classes, rng, in_channels
+        As for ``cifar_plain``.
 
     Shapes
     ------
-    x : (N, 3, 32, 32), any even H and W will do;  y : (N, classes), the logits
+    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
 
     Examples
     --------
@@ -59,11 +59,11 @@ def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None)
     """
     if bottleneck_by_depth(depth, bottleneck):
         block = partial(preact_bottleneck, shortcut=shortcut, stride_on="1x1")
-        blocks, widths = blocks_a_stage(depth, 9, examples=BOTTLENECK_DEPTHS), BOTTLENECK_WIDTHS
+        blocks, widths = blocks_per_stage(depth, 9, examples=BOTTLENECK_DEPTHS), BOTTLENECK_WIDTHS
     else:
         block = partial(preact_block, shortcut=shortcut)
-        blocks, widths = blocks_a_stage(depth, 6), WIDTHS
-    return cifar_network(blocks, block, widths, classes, rng, preactivation=True)
+        blocks, widths = blocks_per_stage(depth, 6), WIDTHS
+    return cifar_network(blocks, block, widths, classes, rng, in_channels, preactivation=True)
 
 
 def bottleneck_by_depth(depth, bottleneck=None):
@@ -71,7 +71,7 @@ def bottleneck_by_depth(depth, bottleneck=None):
     return is_whole(depth) and depth >= 164 if bottleneck is None else bottleneck
 
 
-def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None):
+def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None, in_channels=3):
     """Return WRN-depth-k: pre-activation blocks with k times the channels, for 32x32 images.
 
     Parameters
@@ -82,12 +82,12 @@ def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None):
         The stages have 16k, 32k and 64k channels.
     dropout : float, default 0
         Probability of a Dropout between the two convolutions of a block; 0.3 in the paper.
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
+    classes, rng, in_channels
+        As for ``cifar_plain``.
 
     Shapes
     ------
-    x : (N, 3, 32, 32), any even H and W will do;  y : (N, classes), the logits
+    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
 
     Examples
     --------
@@ -95,6 +95,6 @@ def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None):
     2748890
     """
     k = whole("wide_resnet", "k", k, least=1, hint="WRN-28-10 has k = 10.")
-    blocks = blocks_a_stage(depth, 6, rest=4, examples=(16, 22, 28, 40))
+    blocks = blocks_per_stage(depth, 6, rest=4, examples=(16, 22, 28, 40))
     block = partial(preact_block, dropout=dropout)
-    return cifar_network(blocks, block, [k * width for width in WIDTHS], classes, rng, preactivation=True)
+    return cifar_network(blocks, block, [k * width for width in WIDTHS], classes, rng, in_channels, preactivation=True)

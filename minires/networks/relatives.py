@@ -6,8 +6,7 @@ References
 .. [Szegedy2014] Szegedy et al., "Going Deeper with Convolutions", arXiv:1409.4842, Fig. 2b and Table 1.
 """
 
-import numpy as np
-
+from minires.checks import generator
 from minires.layers import BatchNorm2d, Concat, Conv2d, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import conv3x3
 from minires.networks.cifar import classifier
@@ -15,7 +14,7 @@ from minires.networks.cifar import classifier
 VGG16 = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"  # channels of a convolution; M: 2x2 max pooling
 
 
-def vgg16(classes=10, table=VGG16, rng=None):
+def vgg16(classes=10, table=VGG16, rng=None, in_channels=3):
     """Return VGG-16 for 32x32 images: 13 convolutions, each with batch norm and ReLU, and one linear layer.
 
     The linear layers of 4096 numbers that give the original its 16 are left out, as usual for small images.
@@ -25,9 +24,9 @@ def vgg16(classes=10, table=VGG16, rng=None):
     >>> sum(p.data.size for p in vgg16(rng=0).parameters())
     14724042
     """
-    rng = np.random.default_rng(rng)
-    parts, channels, stage = {}, 3, 1
-    for word in table.split():
+    rng = generator("vgg16", rng)
+    parts, channels, stage = {}, in_channels, 1
+    for word in str(table).split():
         if word == "M":
             parts[f"pool{stage}"] = MaxPool2d(2)
             stage += 1
@@ -55,11 +54,12 @@ def inception_block(in_channels, n1x1, reduce3x3, n3x3, reduce5x5, n5x5, project
 
     Examples
     --------
+    >>> import numpy as np
     >>> inception_3a = inception_block(192, 64, 96, 128, 16, 32, 32, rng=0)
     >>> inception_3a.forward(np.zeros((1, 192, 4, 4))).shape
     (1, 256, 4, 4)
     """
-    rng = np.random.default_rng(rng)
+    rng = generator("inception_block", rng)
     wide = [(reduce3x3, n3x3, 3), (reduce5x5, n5x5, 5)]
     towers = [Sequential(conv_relu(in_channels, few, 1, rng), conv_relu(few, n, k, rng)) for few, n, k in wide]
     pooled = Sequential(MaxPool2d(3, stride=1, padding=1), conv_relu(in_channels, projected, 1, rng))

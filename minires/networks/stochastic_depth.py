@@ -13,11 +13,10 @@ References
 
 from functools import partial
 
-import numpy as np
-
+from minires.checks import generator, real
 from minires.layers import StochasticResidual
 from minires.networks.blocks import basic_block
-from minires.networks.cifar import WIDTHS, blocks_a_stage, cifar_network
+from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
 
 
 def linear_decay(blocks, last=0.5):
@@ -26,12 +25,11 @@ def linear_decay(blocks, last=0.5):
     >>> linear_decay(4)
     [0.875, 0.75, 0.625, 0.5]
     """
-    if not 0 < last <= 1:
-        raise ValueError(f"survival: expected a probability above 0 and at most 1, got {last}.")
+    last = real("stochastic depth", "survival", last, above=0, most=1)
     return [1 - block / blocks * (1 - last) for block in range(1, blocks + 1)]
 
 
-def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=None):
+def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=None, in_channels=3):
     """Return ``cifar_resnet(depth, shortcut)`` whose block l is kept with probability p_l in training.
 
     Parameters
@@ -40,7 +38,7 @@ def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=No
         6n + 2; the paper's are 110 and 1202.
     survival : float above 0, at most 1, default 0.5
         p_L, of the last block.
-    shortcut, classes, rng
+    shortcut, classes, rng, in_channels
         As for ``cifar_resnet``, whose branches start from the same weights for the same seed.
 
     Examples
@@ -49,7 +47,7 @@ def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=No
     >>> net.stage3[2].residual.survival
     0.5
     """
-    blocks, rng = blocks_a_stage(depth, 6), np.random.default_rng(rng)
+    blocks, rng = blocks_per_stage(depth, 6), generator("cifar_stochastic_depth", rng)
     survivals = iter(linear_decay(3 * blocks, survival))
     coins = iter(rng.spawn(3 * blocks))
 
@@ -57,4 +55,4 @@ def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=No
         join = partial(StochasticResidual, survival=next(survivals), rng=next(coins))
         return basic_block(*shape, shortcut, join=join, rng=rng)
 
-    return cifar_network(blocks, block, WIDTHS, classes, rng)
+    return cifar_network(blocks, block, WIDTHS, classes, rng, in_channels)

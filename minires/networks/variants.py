@@ -14,12 +14,11 @@ from functools import partial
 from math import inf
 from typing import NamedTuple
 
-import numpy as np
-
+from minires.checks import generator
 from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Sequential, Sigmoid
 from minires.networks.blocks import basic_block, conv3x3, residual_block
 from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
-from minires.networks.cifar import WIDTHS, blocks_a_stage, cifar_network
+from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
 from minires.networks.preactivation import bottleneck_by_depth
 
 # How the two paths of a block become one: functions of (branch, shortcut, gate, rng), where gate(b) builds a gate.
@@ -90,9 +89,9 @@ VARIANTS = {
 
 def variant_block(in_channels, out_channels, stride=1, variant="original", bottleneck=False, rng=None):
     """Return a block wired as ``VARIANTS[variant]`` says."""
-    if variant not in VARIANTS:
+    if variant not in list(VARIANTS):
         raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}.")
-    row, rng = VARIANTS[variant], np.random.default_rng(rng)
+    row, rng = VARIANTS[variant], generator("variant_block", rng)
     gate = partial(_gate, in_channels, out_channels, stride, rng)
     build = partial(bottleneck_block, stride_on="1x1") if bottleneck else basic_block
     shortcut = row.shortcut or ("B" if bottleneck else "A")
@@ -109,7 +108,7 @@ def _gate(in_channels, out_channels, stride, rng, bias):
     return Sequential(conv=conv, sigmoid=Sigmoid())
 
 
-def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=None):
+def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=None, in_channels=3):
     """Return the network for 32x32 images whose blocks are wired as ``VARIANTS[variant]`` says.
 
     Parameters
@@ -120,8 +119,8 @@ def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=No
         A name in ``VARIANTS``.
     bottleneck : bool, optional
         Default: from depth 164 on, as in the paper.
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
+    classes, rng, in_channels
+        As for ``cifar_plain``.
 
     Examples
     --------
@@ -130,20 +129,21 @@ def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=No
     ('Gated', 8.7)
     """
     bottleneck = bottleneck_by_depth(depth, bottleneck)
-    blocks = blocks_a_stage(depth, 9, examples=BOTTLENECK_DEPTHS) if bottleneck else blocks_a_stage(depth, 6)
+    blocks = blocks_per_stage(depth, 9, examples=BOTTLENECK_DEPTHS) if bottleneck else blocks_per_stage(depth, 6)
     block = partial(variant_block, variant=variant, bottleneck=bottleneck)
-    preactivation = variant in VARIANTS and VARIANTS[variant].order.endswith("pre-activation")
+    preactivation = variant in list(VARIANTS) and VARIANTS[variant].order.endswith("pre-activation")
     widths = BOTTLENECK_WIDTHS if bottleneck else WIDTHS
-    return cifar_network(blocks, block, widths, classes, rng, preactivation)
+    return cifar_network(blocks, block, widths, classes, rng, in_channels, preactivation)
 
 
 def one_layer_block(in_channels, out_channels, stride=1, shortcut="A", rng=None):
     """Return a block of a single convolution: y = relu(W x + x), nearly a plain layer ([He2015]: no advantage)."""
-    rng = np.random.default_rng(rng)
+    rng = generator("one_layer_block", rng)
     return residual_block([conv3x3(in_channels, out_channels, stride, rng)], shortcut, rng=rng)
 
 
-def cifar_one_layer(depth, shortcut="A", classes=10, rng=None):
+def cifar_one_layer(depth, shortcut="A", classes=10, rng=None, in_channels=3):
     """Return the network of ``depth`` = 3n + 2 layers whose blocks have one convolution each."""
-    blocks = blocks_a_stage(depth, 3, examples=(20, 32, 44, 56))
-    return cifar_network(blocks, partial(one_layer_block, shortcut=shortcut), WIDTHS, classes, rng)
+    blocks = blocks_per_stage(depth, 3, examples=(20, 32, 44, 56))
+    block = partial(one_layer_block, shortcut=shortcut)
+    return cifar_network(blocks, block, WIDTHS, classes, rng, in_channels)

@@ -5,11 +5,11 @@ theirs. A network that ``cifar_network`` or ``imagenet_network`` built therefore
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
 from minires.checks import some
-from minires.layers import Sequential
 
 # For each project, patterns in our names and what takes their place in its names, one after another.
 NAMES = {
@@ -118,18 +118,13 @@ def match_names(own, theirs):
     return max((match(*how) for how in product(NAMES, prefixes)), key=lambda found: len(found.loaded))
 
 
-class Network(Sequential):
-    """A residual network, plain or not. Its ``load_state_dict`` also understands the names of other projects."""
-
-    def load_state_dict(self, state, strict=True):
-        return super().load_state_dict(in_own_names(self.state_dict(), state, strict), strict)
-
-
 def in_own_names(own, state, strict):
     """Return the arrays of a state dict by our names; KeyError if they are another project's and do not all fit.
 
     ``Network.load_state_dict`` calls it, and so understands those names.
     """
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        return state  # the complaint is not about names
     match = match_names(own, state)
     if strict and match.source != "minires" and match.complaint():
         raise KeyError(f"load_state_dict: {match.complaint()} strict=False loads what fits.")
