@@ -14,11 +14,15 @@ COMMANDS = [data, summary, bench, predict, check, trace, report, doctor]  # in t
 
 def main(arguments=None):
     """Run one command; return the exit status: 0 fine, 1 a check failed, 2 wrong use."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what the terminal cannot show is written as an escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
         check_settings()
         status = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed: minires ... >&-
+            sys.stdout.flush()
         return status
     except (UsageError, ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output, such as head, has seen enough

@@ -1,8 +1,10 @@
 """The command line: what it prints, and one line for everything a person can get wrong."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -135,6 +137,33 @@ def test_check_lets_a_file_import_its_neighbour(student, capsys):
     before = list(sys.path)
     status, _, _ = run(capsys, "check", str(student / "mine.py") + ":Mine", "--input", "2,3")
     assert status == 0 and sys.path == before
+
+
+def test_check_names_the_line_that_raised_in_backward(student, capsys):
+    (student / "mine.py").write_text(
+        "from minires import ReLU\n\nclass Mine(ReLU):\n    def backward(self, dy):\n"
+        "        return self._recall(dy) * dy\n"
+    )
+    status, out, _ = run(capsys, "check", "mine.py:Mine", "--input", "2,3")
+    assert status == 1 and "tuple of 1. Unpack it: (a,) = self._recall(dy). (mine.py, line 5)" in out
+
+
+def test_check_blames_no_file_for_a_closed_pipe(student):
+    command = f"(sleep 1; {sys.executable} -m minires check scale.py:Scale --input 2,3; echo $? >status) | true"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=True)
+    for _ in range(100):
+        if (student / "status").exists():
+            break
+        time.sleep(0.1)
+    assert "BrokenPipe" not in done.stderr and (student / "status").read_text() == "0\n"
+
+
+def test_a_name_that_is_not_ascii_is_checked_in_an_ascii_terminal(student):
+    (student / "größe.py").write_text("from minires import ReLU\n\nclass Größe(ReLU):\n    pass\n", encoding="utf-8")
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "minires", "check", "größe.py:Größe", "--input", "2,3"]
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(r"Gr\xf6\xdfe(): backward is")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from difflib import get_close_matches
@@ -37,6 +38,7 @@ def image_shape(text):
 
 def split_target(target, command, form):
     file, _, name = target.rpartition(":")
+    name = os.fsencode(name).decode("utf-8", "replace")  # in an ASCII terminal Größe comes as bytes
     if not file.endswith(".py") or not name.isidentifier():
         raise UsageError(f"{command}: expected {form}; got {target!r}")
     return Path(file), name

@@ -22,13 +22,15 @@ def run(options):
     layer = construct(layer_class, options.args, file, "check")
     x = np.random.default_rng(0).standard_normal(shape_of(options.input))
     try:
-        print(check_layer(layer, x))
+        report = check_layer(layer, x)
     except GradientError as error:
-        print(error)
+        cause = error.__cause__  # what forward or backward raised
+        print(error, *([f"({where(cause, file).partition(': ')[0]})"] if cause else []))
         return 1
     except Exception as error:  # raised by the student's code, or by a layer on seeing what it was given
         print(f"minires: {where(error, file)}", file=sys.stderr)
         return 1
+    print(report)
     return 0
 
 

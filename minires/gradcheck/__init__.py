@@ -13,9 +13,11 @@ import inspect
 
 import numpy as np
 
+from minires.checks import some
 from minires.gradcheck.contract import Check
 from minires.gradcheck.subjects import Adopted, GradientError, Loss, float64_copy
 from minires.layer import Layer
+from minires.unfound import unfound
 
 __all__ = ["GradientError", "Report", "check_layer", "check_loss"]
 
@@ -84,6 +86,11 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
         raise ValueError(f"check_layer: expected modes out of ('train', 'eval'), got {unknown.pop()!r}.")
     layer = layer if isinstance(layer, Layer) else Adopted(layer)
     title, rows = layer._who(), []
+    if places := unfound(layer):
+        raise GradientError(
+            f"{title}: a Parameter, Buffer or Layer lies where it is not found, so it is neither trained nor checked: "
+            f"{some(places)}. Make it an attribute: self.weight = ..."
+        )
     for mode in modes:
         rng = _own_rng(seed)
         moved = float64_copy(layer, rng if jitter else None).train(mode == "train")

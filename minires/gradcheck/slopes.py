@@ -48,6 +48,7 @@ class Slopes:
         self.layer, self.x, self.dy = layer, x, dy
         self.not_copied = {id(parameter): parameter for parameter in layer.parameters()}
         self.here = self.y()
+        self.scale = max(1, np.max(np.abs(x)), np.max(np.abs(self.here)))
         self.length = np.linalg.norm(self.here * self.dy)
 
     def y(self):
@@ -77,8 +78,8 @@ class Slopes:
         y2, y1, y_1, y_2 = self.beside(array, entries, u, (2 * h, h, -h, -2 * h))
         near, far = np.sum((y1 - y_1) * self.dy) / (2 * h), np.sum((y2 - y_2) * self.dy) / (4 * h)
         changed = (y1 != y_1) | (y2 != y_2)
-        if not np.any(changed):  # has it lost the digits on the way, in numbers of the size of 1 or of x?
-            return Slope(0.0, EPS * max(1, np.max(np.abs(self.x))) * np.linalg.norm(self.dy) / h, moved=False)
+        if not np.any(changed):  # has it lost the digits on the way, in numbers of the size of 1, of x or of y?
+            return Slope(0.0, EPS * self.scale * np.linalg.norm(self.dy) / h, moved=False)
         fourth = (y2 - self.here) + (y_2 - self.here) - 4 * ((y1 - self.here) + (y_1 - self.here))
         rough = np.linalg.norm(fourth * self.dy)
         least = EPS / 2 * np.linalg.norm((self.here * self.dy)[changed])
@@ -272,7 +273,7 @@ class Tensor:
         channel = where[min(1, len(where) - 1)] if where else np.zeros(len(entries))
         ratio = ratio_and_guess(numeric, claimed, worst, channel, self.slopes.x.shape, self.slopes.here.shape)
         sees = self.sees(wrong)
-        hides = f" Rounding hides a mistake smaller than {sees} of it." if float(sees) > 1e-6 else ""
+        hides = f" (Here rounding hides a mistake smaller than {sees} of it.)" if float(sees) > 1e-7 else ""
         return (
             f"{self.name} is wrong at {len(wrong_singles)} of {self.singles} entries and along "
             f"{len(wrong) - len(wrong_singles)} of {directions} directions. "
