@@ -51,6 +51,12 @@ def papers_as_a_list(app, what, name, obj, options, lines):
         lines[i] = re.sub(r"\[(\w+\d{4})\]_", r"[\1]", line)
 
 
+def pages_of_rooms(app, path, docname, content):
+    """A page of the lab lies in its room, beside its pictures; in the book its neighbours are in one folder."""
+    content[0] = re.sub(r"\]\(\.\./(\w+)/README\.md", r"](\1.md", content[0]).replace("](../../../docs/", "](../")
+
+
 def setup(app):
+    app.connect("include-read", pages_of_rooms)
     app.connect("builder-inited", write_notebooks)
     app.connect("autodoc-process-docstring", papers_as_a_list)

@@ -17,14 +17,14 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from experiment import add_data_options, images_named, load_data, positive
 
 from minires.checkpoint import CheckpointError
-from minires.lab.degradation import PUBLISHED, final_errors, percent, verdict
+from minires.lab.degradation.figure import degradation_figure
+from minires.lab.degradation.measure import PUBLISHED, final_errors, percent, verdict
+from minires.lab.experiment import data_options, images_named, load_data, positive
 from minires.machine import machine
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD, Cosine, LinearWarmUp, MultiStep, WarmUpUntil
-from minires.plots import degradation_figure
 from minires.run import Run, read_log
 from minires.train import Diverged, train
 
@@ -114,7 +114,7 @@ def folder(name, depth, seed, options):
 
 def read_options(arguments):
     parser = argparse.ArgumentParser(description="Train plain and residual networks of growing depth and compare them.")
-    add_data_options(parser)
+    data_options(parser)
     add = parser.add_argument
     add("--validation", action="store_true", help="test on a tenth of the training images, as the paper's 45k/5k split")
     add("--nets", nargs="+", choices=list(NETS), default=list(NETS))

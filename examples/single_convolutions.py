@@ -14,11 +14,11 @@ import argparse
 import time
 
 import numpy as np
-from experiment import errors_in_one_line, positive
 
 from minires import Conv2d
 from minires.bench_torch import seconds
 from minires.kernels.machine.cores import num_threads
+from minires.lab.experiment import positive
 
 SHAPES = """
 128,16,32,32,3,2  128,32,16,64,3,2  128,64,32,128,3,2  8,64,56,128,3,2  8,128,28,256,3,2  8,256,14,512,3,2
@@ -35,17 +35,16 @@ def main(arguments=None):
     parser.add_argument("--shape", type=shape, action="append", metavar="N,C,H,O,K,S", help="default: 18 of ResNets")
     parser.add_argument("--turns", type=positive, default=9, metavar="N", help="default: %(default)s")
     options = parser.parse_args(arguments)
-    with errors_in_one_line("single_convolutions"):
-        print("| images | channels | kernel | forward, ms | ratio | with backward, ms | ratio |")
-        print("|---|---|---|---|---|---|---|")
-        for one in options.shape or map(shape, SHAPES):
-            N, C, H, O, kernel, stride = one
-            text = f"| {N} of {H}x{H} | {C} to {O} | {kernel}x{kernel}{f'/{stride}' if stride > 1 else ''} |"
-            for ways in zip(own_ways(*one), *torch_ways(*one)):
-                taken = np.array([[median_ms(way) for way in ways] for _ in range(options.turns)])
-                ratio = taken[:, 0] / taken[:, 1:].min(axis=1)
-                text += f" {np.median(taken[:, 0]):.2f} | {np.median(ratio):.2f} |"
-            print(text, flush=True)
+    print("| images | channels | kernel | forward, ms | ratio | with backward, ms | ratio |")
+    print("|---|---|---|---|---|---|---|")
+    for one in options.shape or map(shape, SHAPES):
+        N, C, H, O, kernel, stride = one
+        text = f"| {N} of {H}x{H} | {C} to {O} | {kernel}x{kernel}{f'/{stride}' if stride > 1 else ''} |"
+        for ways in zip(own_ways(*one), *torch_ways(*one)):
+            taken = np.array([[median_ms(way) for way in ways] for _ in range(options.turns)])
+            ratio = taken[:, 0] / taken[:, 1:].min(axis=1)
+            text += f" {np.median(taken[:, 0]):.2f} | {np.median(ratio):.2f} |"
+        print(text, flush=True)
 
 
 def shape(text):
@@ -76,7 +75,9 @@ def torch_ways(N, C, H, O, kernel, stride):
     try:
         import torch
     except ImportError:
-        raise ValueError("PyTorch is not installed, and this compares with it. Run: pip install torch") from None
+        raise SystemExit(
+            "single_convolutions: compares with PyTorch, which is not here. Run: pip install torch"
+        ) from None
     torch.set_num_threads(num_threads())
     return [
         in_format(torch, memory_format, N, C, H, O, kernel, stride)

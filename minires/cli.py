@@ -4,12 +4,12 @@ import argparse
 import os
 import sys
 
-from minires.commands import bench, check, data, doctor, predict, report, summary, trace
+from minires.commands import bench, check, data, doctor, lab, predict, report, summary, trace
 from minires.commands.arguments import UsageError
 from minires.kernels import check_settings
 from minires.version import VERSION
 
-COMMANDS = [data, summary, bench, predict, check, trace, report, doctor]  # in the order of minires --help
+COMMANDS = [data, summary, bench, predict, check, trace, report, lab, doctor]  # in the order of minires --help
 
 
 def main(arguments=None):
@@ -30,8 +30,8 @@ def main(arguments=None):
             return 0
         print(f"minires: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("minires: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"minires: {stop or 'interrupted'}", file=sys.stderr)
         return 130
 
 

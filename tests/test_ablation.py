@@ -1,22 +1,19 @@
 """The papers' ablations: their networks, the comparison of two orders, the script from end to end, the figure."""
 
-import importlib
-import json
-import sys
 from math import inf, nan
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lab_commands import refused
 
-from minires.data.dataset import Dataset
-from minires.lab.ablation import NAMES, SAME, TABLES, Row, ablation_net, agreement, ranks, rows_of, verdict
+from minires.lab import experiment
+from minires.lab.ablation.figure import ablation_figure
+from minires.lab.ablation.measure import NAMES, SAME, TABLES, Row, ablation_net, agreement, ranks, rows_of, verdict
 from minires.losses import softmax_cross_entropy
-from minires.plots import ablation_figure
 from minires.train import Interrupted
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
-experiment, script = (importlib.import_module(name) for name in ("experiment", "shortcut_ablation"))
+SMALL = "ablation --data synthetic --depth 8 --steps 2 --batch-size 8 --out out"
 
 
 # -- the tables -----------------------------------------------------------------------------------------------------
@@ -128,37 +125,24 @@ def test_the_closing_words_follow_from_the_numbers(published, here, said):
 # -- the script -----------------------------------------------------------------------------------------------------
 
 
-def few_images():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)
-    everything = Dataset(images, rng.integers(0, 10, 40), [str(i) for i in range(10)], "synthetic, training")
-    return everything[:24], everything[24:]
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch):
-    """Run the script on a few small images, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(experiment, "synthetic", few_images)
-    small = "--data synthetic --depth 8 --steps 2 --batch-size 8 --out out"
-    return lambda text: script.main([*small.split(), *text.split()])
-
-
 def files_of(folder):
     return {path: path.read_bytes() for path in Path(folder).rglob("*-seed*/*.*")}
 
 
-def test_one_command_trains_every_network_once_and_compares_the_orders(command, capsys):
+def test_one_command_trains_every_network_once_and_compares_the_orders(lab, capsys):
     asked = "--names original scaling-0 A plain --seeds 0 1"
-    command(asked)
+    assert lab.run(f"{SMALL} {asked}") == 0
     out = capsys.readouterr().out
     folders = {path.name for path in Path("out").iterdir() if path.is_dir()}
     assert folders == {f"{name}-8-seed{seed}" for name in ("original", "plain") for seed in (0, 1)}
     for words in ("4 of 4: plain, seed 1: training error", "ResNet-110 on CIFAR-10", "34 layers on ImageNet", "+-"):
         assert words in out
-    assert Path("out/ablation.png").stat().st_size > 10_000
+    bars = lab.figures["ablation"].axes[2].patches
+    results = {row["name"]: row for table in lab.numbers.values() for row in table["rows"]}
+    ends = sorted(100 * np.mean(results[name]["test"]) for name in ("original", "scaling-0"))
+    np.testing.assert_allclose([bar.get_width() for bar in bars], ends)
 
-    kept = json.loads(Path("out/numbers.json").read_text())
+    kept = lab.about
     assert "2 steps of 8 images" in kept["setting"] and "seeds 0, 1" in kept["setting"]
     by_name = {row["name"]: row for table in kept["numbers"].values() for row in table["rows"]}
     assert by_name["A"]["test"] == by_name["original"]["test"] and len(by_name["A"]["test"]) == 2
@@ -169,24 +153,23 @@ def test_one_command_trains_every_network_once_and_compares_the_orders(command, 
     assert ["what passes a change of shape", "plain", "28.54"] in [line[:3] for line in table]
 
     before = files_of("out")
-    command(asked)  # everything is found finished
+    assert lab.run(f"{SMALL} {asked}") == 0  # everything is found finished
     assert files_of("out") == before
-    with pytest.raises(SystemExit, match="1"):
-        command(asked + " --lr 0.2")
-    assert "original-8-seed0: holds a run with schedule" in capsys.readouterr().err
+    capsys.readouterr()
+    assert refused(capsys, lab.run(f"{SMALL} {asked} --lr 0.2"), "original-8-seed0: holds a run with schedule")
 
 
-def test_a_net_that_diverges_is_a_fail_and_not_the_end(command, capsys):
+def test_a_net_that_diverges_is_a_fail_and_not_the_end(lab, capsys):
     with np.errstate(all="ignore"):
-        command("--names plain B --lr 1e30 --steps 4")
+        assert lab.run(f"{SMALL} --names plain B --lr 1e30 --steps 4") == 0
     out = capsys.readouterr().out
     assert "1 of 2: plain, seed 0: fail. Step" in out and "NaN or infinity" in out
     assert Path("out/tables.md").read_text().count("| diverged | fail | 1 |") == 2
-    kept = json.loads(Path("out/numbers.json").read_text())
+    kept = lab.about
     assert [row["test"] for table in kept["numbers"].values() for row in table["rows"]] == [[None], [None]]
 
 
-def test_ctrl_c_keeps_what_there_is(command, monkeypatch, capsys):
+def test_ctrl_c_keeps_what_there_is(lab, monkeypatch, capsys):
     train = experiment.train
 
     def stopped(*arguments, title, **options):
@@ -195,15 +178,14 @@ def test_ctrl_c_keeps_what_there_is(command, monkeypatch, capsys):
         return train(*arguments, title=title, **options)
 
     monkeypatch.setattr(experiment, "train", stopped)
-    with pytest.raises(SystemExit, match="130"):
-        command("--names original B")
+    assert lab.run(f"{SMALL} --names original B") == 130
     printed = capsys.readouterr()
-    assert printed.err == "Stopped at step 1 of 2; saved in out.\n"
+    assert printed.err.endswith("minires: Stopped at step 1 of 2; saved in out.\n")
     assert "After Ctrl-C, the same command goes on" in printed.out
     assert Path("out/ablation.png").exists()
     before = files_of("out")
     monkeypatch.setattr(experiment, "train", train)
-    command("--names original B")
+    assert lab.run(f"{SMALL} --names original B") == 0
     assert before.items() <= files_of("out").items()
 
 
@@ -211,14 +193,12 @@ def test_ctrl_c_keeps_what_there_is(command, monkeypatch, capsys):
     "text, message",
     [
         ("--names dropout", "invalid choice: 'dropout'"),
-        ("--depth 21", "--depth: depth: expected 6n + 2"),
+        ("--depth 21", "expected 6n + 2"),
         ("--steps 0", "expected a whole number above 0, got '0'"),
     ],
 )
-def test_impossible_options_are_named(text, message, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        script.main(text.split())
-    assert message in capsys.readouterr().err
+def test_impossible_options_are_named(text, message, lab, capsys):
+    assert refused(capsys, lab.run(f"{SMALL} {text}"), message)
 
 
 # -- the figure -----------------------------------------------------------------------------------------------------

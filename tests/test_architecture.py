@@ -13,12 +13,13 @@ FLOORS = [
     ["checks", "files", "progress", "pytorch", "version"],
     ["parameter", "foreign", "kernels"],
     ["layer"],
-    ["layers", "unfound", "losses", "optim", "data", "page", "layer_state", "machine"],
+    ["layers", "unfound", "losses", "optim", "data", "page", "figures", "layer_state", "machine"],
     ["networks", "probe", "gradcheck", "checkpoint"],
     ["step", "run", "weights", "walk", "trace", "bench_torch"],
     ["train"],
     ["pretrained"],
-    ["lab", "plots", "bench", "doctor"],
+    ["bench", "doctor"],
+    ["lab"],
     ["report"],
     ["commands", "course"],
     ["cli"],
@@ -26,7 +27,7 @@ FLOORS = [
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DAILY = {"__init__", "__main__"}  # the top of the package gathers names from everywhere; nobody imports them from there
 # bench_torch is a script which minires bench --against torch runs in a process of its own
-ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "matplotlib": "plots", "torch": "bench_torch"}
+ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "torch": "bench_torch"}
 TRAINING = ["optim", "step.py", "train.py"]
 CORE = ["parameter.py", "layer.py", "layers", "losses.py", "networks", *TRAINING, "kernels/reference.py"]
 
@@ -55,6 +56,8 @@ def faults(name, source):
         return
     for imported in imports(name, source):
         top, *below = imported.split(".")
+        if top == "matplotlib" and name.rpartition("/")[2] not in ("figure", "figures"):
+            yield f"{name} imports matplotlib; only figures.py and the figure.py of a room may"
         if ONLY_IMPORTER.get(top, own) != own:
             yield f"{name} imports {top}; only {ONLY_IMPORTER[top]} may"
         if top != "minires":
@@ -83,7 +86,7 @@ def test_imports_point_down(name):
         ("layers/conv", "from minires.layers.norm import BatchNorm2d", "sideways"),
         ("layers/conv", "from .norm import BatchNorm2d", "sideways"),
         ("layers/conv", "def f():\n    import numba", "only kernels may"),
-        ("lab/paths", "import matplotlib.pyplot as plt", "only plots may"),
+        ("lab/paths/measure", "import matplotlib.pyplot as plt", "only figures.py and the figure.py of a room may"),
         ("train", "import torch", "only bench_torch may"),
         ("optim", "from minires.losses import mean_squared_error", "floor 3"),
         ("probe", "from minires import Conv2d", "top of the package"),
@@ -101,6 +104,7 @@ def test_a_forbidden_import_is_seen(name, line, fault):
         ("layers/shortcut", "from .compose import Sequential"),
         ("networks/cifar", "from minires.networks.blocks import basic_block"),
         ("kernels/compiled/conv", "import numba"),
+        ("lab/paths/figure", "from matplotlib.figure import Figure"),
     ],
 )
 def test_an_allowed_import_passes(name, line):

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.patches import FancyBboxPatch
 
 from minires.gradcheck import check_layer
+from minires.lab.blocks.figure import block_figure
 from minires.layers import Conv2d, Identity, Sequential, StochasticResidual
 from minires.networks import (
     VARIANTS,
@@ -34,7 +35,6 @@ from minires.networks import (
 )
 from minires.networks.blocks import ORDERS
 from minires.networks.imagenet import imagenet_network
-from minires.plots import block_figure
 
 
 def normal(*shape, seed=0):

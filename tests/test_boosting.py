@@ -1,13 +1,11 @@
 """The logits are the sum of what the blocks add; edges bound the error; blocks can be trained one by one."""
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
+from lab_commands import drawn, refused
 
 from minires.data import Dataset, synthetic
-from minires.lab.boosting import (
+from minires.lab.boosting.measure import (
     boost,
     contributions,
     cumulative_error,
@@ -18,7 +16,7 @@ from minires.lab.boosting import (
     pooled_features,
     yes_or_no,
 )
-from minires.lab.paths import blocks_of, deleted
+from minires.lab.paths.measure import blocks_of, deleted
 from minires.networks import cifar_plain, cifar_resnet
 from minires.train import evaluate
 
@@ -132,7 +130,7 @@ def test_mistakes_are_one_line(images):
 
 
 def test_boosting_trains_every_block_and_leaves_the_earlier_ones_alone(images, monkeypatch):
-    from minires.lab import boosting
+    from minires.lab.boosting import measure as boosting
 
     net = cifar_resnet(8, rng=0)
     start, states, fit = net.state_dict(), [], boosting._fit
@@ -200,16 +198,16 @@ def test_a_plain_net_can_be_boosted_but_a_net_of_another_form_is_refused(images)
         contributions(net, np.ones((1, 3, 8, 8), np.float32))
 
 
-def test_the_example_sums_and_boosts(images, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
-    example = importlib.import_module("boosting")
-    monkeypatch.setattr(example, "load_data", lambda options: (images, images))
-    small = f"--data synthetic --depths 8 --steps 8 --block-steps 2 --batch-size 10 --out {tmp_path}".split()
-    example.main([*small, "--yes", "a", "b"])
+def test_the_command_sums_and_boosts(images, lab, capsys):
+    lab.use(images, images)
+    small = "boosting --data synthetic --depths 8 --steps 8 --block-steps 2 --batch-size 10 --out out"
+    assert lab.run(f"{small} --yes a b") == 0
     out = capsys.readouterr().out
     assert "Sum of the parts against the logits" in out and "2 steps for the stem and for each of 3 blocks" in out
-    for name in ("telescoping", "boosting"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
-    with pytest.raises(SystemExit, match="1"):
-        example.main([*small, "--yes", "zebra"])
-    assert "some, not all, of the classes a, b" in capsys.readouterr().err
+    errors = drawn(lab.figures["telescoping"].axes[1])["the sum so far, through the last classifier"]
+    np.testing.assert_allclose(errors, [100 * error for *_, error in lab.numbers["telescoping"]["parts"]])
+    left, middle, _ = lab.figures["boosting"].axes
+    boosted = lab.numbers["boosting"]["boosted"]
+    np.testing.assert_allclose(drawn(left)["block by block"], [100 * edge[2] for edge in boosted["edges"]])
+    np.testing.assert_allclose([bar.get_height() for bar in middle.patches[4:]], boosted["gamma_squared"])
+    assert refused(capsys, lab.run(f"{small} --yes zebra"), "some, not all, of the classes a, b")

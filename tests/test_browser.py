@@ -6,10 +6,10 @@ from pages import browser, chromium
 from run_folders import few_images, log, train_two, write_run
 
 from minires.data import batches
+from minires.figures import equation_svg
 from minires.lab import trained
 from minires.lab.runs import read_runs
 from minires.networks import cifar_resnet
-from minires.plots import equation_svg
 from minires.report import report
 from minires.trace import page, trace
 

@@ -1,25 +1,23 @@
 """Order of activations, width at equal cost, few images, highway gates: what is measured, and the scripts."""
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from lab_commands import few_images, refused
 
-from minires.data.dataset import Dataset
-from minires.lab.gates import transform_gates
-from minires.lab.width import net_of_width, width_at_cost
+from minires.lab import experiment
+from minires.lab.gates.figure import gates_figure, inside_figure
+from minires.lab.gates.measure import transform_gates
+from minires.lab.overfitting.figure import overfitting_figure
+from minires.lab.preactivation.command import start_of
+from minires.lab.preactivation.figure import preactivation_figure
+from minires.lab.preactivation.measure import verdict
+from minires.lab.width.figure import width_figure
+from minires.lab.width.measure import net_of_width, width_at_cost
 from minires.networks import cifar_highway, cifar_resnet, highway_mlp
-from minires.plots import gates_figure, inside_figure, overfitting_figure, preactivation_figure, width_figure
 from minires.walk import summary
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
-experiment, preactivation, width, overfitting, highway = (
-    importlib.import_module(name)
-    for name in ("experiment", "preactivation_and_depth", "width_or_depth", "overfitting", "highway_gates")
-)
 SMALL = "--data synthetic --steps 4 --batch-size 8 --images 8 --out out"
 
 
@@ -28,19 +26,9 @@ def x():
     return np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (40, 3, 32, 32)).astype(np.uint8)
-    everything = Dataset(images, rng.integers(0, 10, 40), [str(i) for i in range(10)], "synthetic, training")
-    monkeypatch.setattr(experiment, "synthetic", lambda: (everything[:24], everything[24:]))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def kept(place):
-    about = json.loads((place / "out" / "numbers.json").read_text())
-    return about["setting"], about["numbers"]
+@pytest.fixture(autouse=True)
+def whole_images(lab):
+    lab.use(*few_images(size=32))
 
 
 # -- width at equal cost ------------------------------------------------------------------------------------------
@@ -128,21 +116,24 @@ def test_gates_that_cannot_be_measured_are_refused(x):
 # -- the scripts --------------------------------------------------------------------------------------------------
 
 
-def test_both_orders_are_trained_at_each_depth_and_found_again(place, capsys):
-    preactivation.main([*SMALL.split(), "--depths", "14", "8", "--seeds", "0", "1"])
+def test_both_orders_are_trained_at_each_depth_and_found_again(lab, capsys):
+    lab.run(f"preactivation {SMALL} --depths 14 8 --seeds 0 1")
     out = capsys.readouterr().out
-    note, rows = kept(place)
+    note, rows = lab.about["setting"], lab.numbers
     assert [(row["net"], row["depth"]) for row in rows] == [(n, d) for d in (8, 14) for n in ("resnet", "preact")]
     assert all(len(row["test"]) == 2 for row in rows) and "measured on 8 test images" in note
     assert out.count("pre-activation is ahead by") == 2 and "4 steps of 8 images" in out
-    assert (place / "out" / "preactivation.png").stat().st_size > 10_000
-    logs = {path: path.read_bytes() for path in (place / "out").rglob("*.jsonl")}
+    curves = lab.figures["preactivation"].axes[:2]
+    errors = [[curve.get_ydata()[-1] for curve in axis.lines[1::2]] for axis in curves]  # test errors at the end
+    ends = [[100 * np.mean(row["test"]) for row in rows if row["net"] == net] for net in ("resnet", "preact")]
+    np.testing.assert_allclose(errors, ends)
+    logs = {path: path.read_bytes() for path in (lab.folder / "out").rglob("*.jsonl")}
     assert len(logs) == 8
-    preactivation.main([*SMALL.split(), "--depths", "8", "--nets", "preact"])
+    lab.run(f"preactivation {SMALL} --depths 8 --nets preact")
     assert {path: path.read_bytes() for path in logs} == logs  # nothing was trained a second time
 
 
-def test_one_seed_gives_all_networks_the_same_batches_and_the_nets_looked_at(place, monkeypatch):
+def test_one_seed_gives_all_networks_the_same_batches_and_the_nets_looked_at(lab, monkeypatch):
     seen = []
 
     def look(net, optimizer, train_set, test_set, *, rng, run, **_):
@@ -151,78 +142,86 @@ def test_one_seed_gives_all_networks_the_same_batches_and_the_nets_looked_at(pla
 
     monkeypatch.setattr(experiment, "train", look)
     for net in ("resnet", "preact"):
-        with pytest.raises(SystemExit):
-            preactivation.main([*SMALL.split(), "--depths", "8", "--nets", net, "--seeds", "3"])
+        assert 2 == lab.run(f"preactivation {SMALL} --depths 8 --nets {net} --seeds 3")
     (state, conv), (same_state, same_conv) = seen
     assert state == same_state
-    fresh = experiment.network_of("resnet", 8, rng=preactivation.start_of(3))
+    fresh = experiment.by_name("resnet", 8, rng=start_of(3))
     np.testing.assert_array_equal(conv, fresh.conv1.weight.data)
     np.testing.assert_array_equal(conv, same_conv)
 
 
-def test_width_is_held_against_depth_at_one_cost(place, capsys):
-    width.main([*SMALL.split(), "--depths", "10", "22", "--width", "8"])
+def test_width_is_held_against_depth_at_one_cost(lab, capsys):
+    lab.run(f"width {SMALL} --depths 10 22 --width 8")
     assert "10 x" in capsys.readouterr().out
-    _, (shallow, deep) = kept(place)
+    shallow, deep = lab.numbers
     assert deep["width"] == 8 and shallow["width"] > 8
     assert shallow["multiply_adds"] == pytest.approx(deep["multiply_adds"], rel=0.15)  # few channels: coarse steps
-    assert (place / "out" / "width-or-depth.png").stat().st_size > 10_000
+    _, final = lab.figures["width-or-depth"].axes
+    ends = [[100 * row[of][0] for row in (shallow, deep)] for of in ("training", "test")]
+    np.testing.assert_allclose([line.get_xydata().T for line in final.lines], [[[10, 22], errors] for errors in ends])
 
 
-def test_few_images_are_trained_on_without_augmentation(place, capsys):
-    overfitting.main([*SMALL.split(), "--depths", "8", "--train-images", "16"])
-    note, (row,) = kept(place)
+def test_few_images_are_trained_on_without_augmentation(lab, capsys):
+    lab.run(f"overfitting {SMALL} --depths 8 --train-images 16")
+    note, (row,) = lab.about["setting"], lab.numbers
     assert note.startswith("16 training images of synthetic") and "No augmentation" in note
     assert row["lowest_test_loss"] <= row["test_loss"] and row["parameters"] == 75_290
-    about = json.loads((place / "out" / "resnet-8-seed0" / "run.json").read_text())
+    about = json.loads((lab.folder / "out" / "resnet-8-seed0" / "run.json").read_text())
     assert about["config"]["augment"] is False and about["config"]["train_set"].startswith("16 images")
-    assert (place / "out" / "overfitting.png").stat().st_size > 10_000
+    losses = lab.figures["overfitting"].axes[1].lines[1].get_ydata()
+    assert losses[-1] == pytest.approx(row["test_loss"]) and min(losses) == pytest.approx(row["lowest_test_loss"])
 
 
-def test_gates_are_watched_from_the_first_step_on(place, capsys):
-    highway.main([*SMALL.split(), "--depths", "8"])
-    _, rows = kept(place)
+def test_gates_are_watched_from_the_first_step_on(lab, capsys):
+    lab.run(f"gates {SMALL} --depths 8")
+    rows = lab.numbers
     assert {(row["net"], row["step"]) for row in rows} == {
         (net, step) for net in ("highway-8", "highway-mlp-8") for step in (0, 1, 4)
     }
     first = next(row for row in rows if row["net"] == "highway-mlp-8" and row["step"] == 0)
     assert len(first["layers"]) == 7 and first["layers"][0]["bias"] == -1
-    for name in ("gates", "gates-inside-highway-8", "gates-inside-highway-mlp-8"):
-        assert (place / "out" / f"{name}.png").stat().st_size > 10_000
+    means = lab.figures["gates"].axes[1].lines[0].get_ydata()  # of highway-mlp-8, at the start
+    np.testing.assert_array_equal(means, [layer["mean"] for layer in first["layers"]])
+    assert {"gates-inside-highway-8", "gates-inside-highway-mlp-8"} < set(lab.figures)
+    assert "nan" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "script, text, message",
+    "text, message",
     [
-        (preactivation, "--nets plain", "--nets: expected resnet, preact or both, got 'plain'"),
-        (preactivation, "--depths 21", "depth: expected 6n + 2"),
-        (width, "--depths 10 20", "depth: expected 6n + 4"),
-        (overfitting, "--nets resnot", "unknown network 'resnot-20'"),
-        (highway, "--nets resnet --steps 0", "the net has no highway layer"),
-        (highway, "--seeds 0 1", "expected one seed, got [0, 1]"),
+        ("preactivation --nets plain", "--nets: expected resnet, preact or both, got 'plain'"),
+        ("preactivation --depths 8 21", "depth: expected 6n + 2"),
+        ("width --depths 10 20", "depth: expected 6n + 4"),
+        ("overfitting --nets resnot", "unknown network 'resnot-20'"),
+        ("overfitting --depths 8 21", "depth: expected 6n + 2"),
+        ("gates --nets resnet --steps 0", "the net has no highway layer"),
+        ("gates --seeds 0 1", "unrecognized arguments: --seeds 0 1"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(script, text, message, place, capsys):
-    with pytest.raises(SystemExit, match="1"):
-        script.main([*SMALL.split(), *text.split()])
-    err = capsys.readouterr().err
-    assert message in err and err.count("\n") == 1
+def test_what_cannot_be_done_is_one_line_before_anything_is_trained(text, message, lab, capsys):
+    room, _, more = text.partition(" ")
+    assert refused(capsys, lab.run(f"{room} {SMALL} {more}"), message)
+    assert not list((lab.folder / "out").glob("*-seed*"))
 
 
-def test_with_and_without_augmentation_have_folders_of_their_own(place):
-    for words in ([], ["--augment"]):
-        overfitting.main([*SMALL.split()[:-2], "--depths", "8", "--train-images", "16", *words])
-    assert sorted(path.name for path in (place / "runs").iterdir()) == [
-        "overfitting-augmented-synthetic",
-        "overfitting-synthetic",
-    ]
+def test_with_and_without_augmentation_have_folders_of_their_own(lab):
+    few = "overfitting --data synthetic --steps 4 --batch-size 8 --depths 8 --train-images 16"
+    assert [lab.run(f"{few} {more}") for more in ("", "--augment", "--data-note noise")] == [0, 0, 0]
+    folders = {path.name for path in (lab.folder / "runs").iterdir()}
+    name = "overfitting-synthetic-steps-4-batch-size-8-train-images-16"
+    assert folders == {name, f"{name}-augment"}
 
 
-def test_another_run_in_the_folder_is_refused(place, capsys):
-    overfitting.main([*SMALL.split(), "--depths", "8", "--train-images", "16"])
-    with pytest.raises(SystemExit, match="1"):
-        overfitting.main([*SMALL.split(), "--depths", "8", "--train-images", "16", "--augment"])
-    assert "augment" in capsys.readouterr().err
+def test_another_run_in_the_folder_is_refused(lab, capsys):
+    lab.run(f"overfitting {SMALL} --depths 8 --train-images 16")
+    again = lab.run(f"overfitting {SMALL} --depths 8 --train-images 16 --augment")
+    assert refused(capsys, again, "augment")
+
+
+def test_with_one_seed_the_words_on_pre_activation_say_so():
+    rows = [{"net": net, "depth": 20, "training": [e], "test": [e]} for net, e in (("resnet", 0.5), ("preact", 0.4))]
+    assert "ahead by +10.0 (training), +10.0 (test)" in verdict(rows) and "One seed" in verdict(rows)
+    assert "One seed" not in verdict([row | {"test": [0.4, 0.5]} for row in rows])
 
 
 # -- figures ------------------------------------------------------------------------------------------------------

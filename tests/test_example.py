@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from minires.data.dataset import Dataset
-from minires.plots import degradation_figure
+from minires.lab import experiment
+from minires.lab.degradation.figure import degradation_figure
 from minires.train import Interrupted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
-experiment, example = (importlib.import_module(name) for name in ("experiment", "degradation_cifar"))
+example = importlib.import_module("degradation_cifar")
 
 
 def few_images():

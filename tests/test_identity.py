@@ -1,12 +1,10 @@
 """Fitting the identity, and fitting what is left: lines, stumps, blocks."""
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
+from lab_commands import drawn
 
-from minires.lab.identity import (
+from minires.lab.identity.measure import (
     KINDS,
     boosted_stumps,
     fit_stacks,
@@ -108,10 +106,14 @@ def test_residual_stages_begin_with_the_straight_line_and_go_on_with_what_is_lef
     assert np.all(np.diff(errors) < 0) and errors[1] < 0.5 * errors[0]
 
 
-def test_the_example_draws_both_figures(tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
-    importlib.import_module("identity_is_hard").main(f"--blocks 1 2 --steps 3 --out {tmp_path}".split())
+def test_the_command_draws_both_figures(lab, capsys):
+    assert lab.run("identity --blocks 1 2 --steps 3 --out out") == 0
     out = capsys.readouterr().out
     assert "residual, clear path" in out and "8 residual blocks: mean square" in out
-    for name in ("identity", "residuals"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    lines = drawn(lab.figures["identity"].axes[0])
+    for kind, line in lines.items():
+        finals = [row[4] for row in lab.numbers["fits"] if row[:2] == ["x itself", kind]]
+        np.testing.assert_allclose(line, np.maximum(finals, 1e-6))
+    assert list(lines) == list(KINDS)
+    data = lab.figures["residuals"].axes[0].lines[0]
+    np.testing.assert_array_equal(data.get_xydata().T, wave())

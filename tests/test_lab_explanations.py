@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minires.lab.explanations import (
+from minires.lab.explanations.measure import (
     QUESTIONS,
     closing_table,
     gradient_correlation,
@@ -12,7 +12,7 @@ from minires.lab.explanations import (
     measure,
     verdict,
 )
-from minires.lab.shattered import (
+from minires.lab.shattered.measure import (
     autocorrelation,
     correlation_by_depth,
     independent_points,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minires.lab.responses import layer_responses
+from minires.lab.responses.measure import layer_responses
 from minires.lab.variants import without_batchnorm
 from minires.layers import Linear, Sequential
 from minires.networks import cifar_plain, cifar_resnet

@@ -4,9 +4,11 @@ import io
 
 import numpy as np
 import pytest
+from lab_commands import numbers_on
 
-from minires.lab.grid import landscapes
-from minires.lab.landscape import (
+from minires.lab.landscape.figure import lines_figure, planes_figure
+from minires.lab.landscape.grid import landscapes
+from minires.lab.landscape.measure import (
     Landscape,
     PathPlane,
     Slice,
@@ -21,7 +23,6 @@ from minires.lab.landscape import (
 from minires.layers import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear, ReLU, Sequential
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_plain, cifar_resnet
-from minires.plots import lines_figure, planes_figure
 from minires.train import Interrupted
 
 
@@ -184,6 +185,19 @@ def test_a_random_walk_has_61_and_15_percent_in_two_directions():
     np.testing.assert_allclose(path_plane(walk).explained, [6 / np.pi**2, 6 / (2 * np.pi) ** 2], atol=0.01)
 
 
+def test_steps_at_right_angles_are_what_the_shares_of_a_path_are_held_against():
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(rng.standard_normal((200, 6)))
+    lengths = np.array([9.0, 5, 3, 2, 1, 1])
+    walk = np.vstack([np.zeros(200), np.cumsum(lengths[:, None] * q.T, axis=0)])
+    found = path_plane([{"w": row} for row in walk])
+    np.testing.assert_allclose(found.right_angles, found.explained)
+    flat = np.vstack([np.zeros(200), np.cumsum(lengths[:, None] * q.T[[0, 1] * 3], axis=0)])
+    turned = path_plane([{"w": row} for row in flat])
+    np.testing.assert_allclose(turned.right_angles, found.right_angles)
+    assert turned.explained.sum() == pytest.approx(1) and found.explained.sum() < 0.97
+
+
 @pytest.mark.parametrize(
     "moments, message",
     [
@@ -312,15 +326,28 @@ def test_planes_share_one_colour_scale_and_gaps_are_grey(recwarn):
     ((low, high),) = norms
     assert low == pytest.approx(0.1) and high == pytest.approx(50)
     assert not figure.axes[3].collections  # nothing is finite there
+    assert len(numbers_on(figure.axes[4])) >= 3  # of the colour bar
     figure.savefig(file := io.BytesIO(), format="rgba")
     pixels = np.frombuffer(file.getvalue(), np.uint8).reshape(-1, 4)
     assert (pixels[:, :3] == 0xBD).all(axis=1).sum() > 20_000
     assert not recwarn.list
 
 
+def test_the_share_of_the_gain_is_that_of_each_net_alone():
+    deep, shallow = a_plane(0.1, 4), a_plane(2.0, 4)
+    figure = planes_figure({"resnet-8": deep, "plain-8": shallow}, guess=2.3)
+    bar = figure.axes[2]
+    assert bar.get_title() == "share of the\ngain that is left" and bar.get_ylim() == (0, 1)
+    for axis, found in zip(figure.axes, (deep, shallow)):
+        levels = [level for drawn in axis.collections for level in getattr(drawn, "levels", [])]
+        assert 0.5 in levels  # half of the gain is crossed in both, though no loss of the one is in the other
+        assert found.loss.min() < 2.3 < found.loss.max()
+
+
 def test_a_path_is_drawn_where_it_passes():
     points = np.array([[0.8, 0.5], [0.3, -0.4], [0.0, 0.0]])
-    figure = planes_figure({"resnet-8": a_plane(1, 2)}, {"resnet-8": PathPlane((), points, np.array([0.7, 0.2]))})
+    way = PathPlane((), points, np.array([0.7, 0.2]), np.array([0.6, 0.2]))
+    figure = planes_figure({"resnet-8": a_plane(1, 2)}, {"resnet-8": way})
     axis = figure.axes[0]
     assert any(np.array_equal(line.get_xydata(), points) for line in axis.lines)
     assert "70.0 %" in axis.get_xlabel() and "20.0 %" in axis.get_ylabel()

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lab_commands import drawn, refused
 
 from minires.checkpoint import CheckpointError
-from minires.data.dataset import Dataset
-from minires.lab import grid
-from minires.lab.grid import landscapes
-from minires.lab.landscape import Slice, Surface, random_direction
+from minires.lab.landscape import grid
+from minires.lab.landscape.grid import landscapes
+from minires.lab.landscape.measure import Slice, Surface, random_direction
 from minires.networks import cifar_plain, cifar_resnet
 from minires.run import owned
 from minires.train import Interrupted
@@ -55,8 +55,8 @@ def test_the_number_of_processes_does_not_change_a_bit(net, batch):
 GRID = """
 import sys
 import numpy as np
-from minires.lab.grid import landscapes
-from minires.lab.landscape import Slice, random_direction
+from minires.lab.landscape.grid import landscapes
+from minires.lab.landscape.measure import Slice, random_direction
 from minires.networks import cifar_resnet
 
 def main(folder, workers):
@@ -239,64 +239,54 @@ def test_workers_are_a_whole_number(net, batch):
 # -- the script -------------------------------------------------------------------------------------------------
 
 
+SMALL = "landscape --data synthetic --depths 8 --steps 3 --batch-size 8 --images 8 --points 3 --moments 3 --out out"
+
+
 @pytest.fixture
-def example(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
-    monkeypatch.chdir(tmp_path)
-    experiment, script = map(importlib.import_module, ("experiment", "loss_landscape"))
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)
-    everything = Dataset(images, rng.integers(0, 10, 40), [str(i) for i in range(10)], "synthetic, training")
-    monkeypatch.setattr(experiment, "synthetic", lambda: (everything[:24], everything[24:]))
-    monkeypatch.setattr(
-        script, "landscapes", lambda *a, workers, **k: landscapes(*a, **k, workers=0)
-    )  # no new processes
-    return script.main
+def here(monkeypatch):
+    """Without new processes."""
+    command = importlib.import_module("minires.lab.landscape.command")
+    monkeypatch.setattr(command, "landscapes", lambda *a, workers, **k: landscapes(*a, **k, workers=0))
 
 
-SMALL = "--data synthetic --depths 8 --steps 3 --batch-size 8 --images 8 --points 3 --moments 3 --out out"
-
-
-def test_the_example_trains_measures_and_draws(example, tmp_path, capsys):
-    example(SMALL.split())
+def test_the_command_trains_measures_and_draws(here, lab, capsys):
+    assert lab.run(SMALL) == 0
     out = capsys.readouterr().out
     assert "landscape: about" in out and "two directions hold" in out and "minima" in out
-    kept = json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"]
+    kept = lab.numbers
     assert {name.removeprefix("plain-8-") for name in kept if name.startswith("plain")} == {
-        "random", "running", "plane", "training", "path", "moments"}  # fmt: skip
+        "random", "running", "plane", "running_plane", "training", "path", "moments"}  # fmt: skip
     moments = kept["plain-8-moments"]
     assert moments["loss"][-1] == moments["drawn"][-1] == kept["plain-8-plane"]["loss"][1][1]
-    for name in ("planes", "lines", "paths"):
-        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 10_000
+    assert set(lab.figures) == {"planes", "planes-gain", "planes-running", "planes-gain-running", "lines", "paths"}
+    np.testing.assert_allclose(drawn(lab.figures["lines"].axes[0])["plain-8"], kept["plain-8-random"]["loss"])
     # Again: nothing is trained or measured anew, and the numbers are the same.
-    weights = tmp_path / "out" / "weights" / "plain-8-seed0.npz"
+    weights = lab.folder / "out" / "weights" / "plain-8-seed0.npz"
     before = weights.stat().st_mtime_ns
-    example(SMALL.split())
+    assert lab.run(SMALL) == 0
     assert "landscape: about" not in capsys.readouterr().out and weights.stat().st_mtime_ns == before
-    assert json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"] == kept
+    assert lab.numbers == kept
 
 
-def test_what_the_example_cannot_do_is_one_line(example, capsys):
-    example(SMALL.split())
+def test_what_the_command_cannot_do_is_one_line(here, lab, capsys):
+    lab.run(SMALL)
     capsys.readouterr()
     for changed, message in {
         "--steps 4": "trained with steps = 3, asked for steps = 4",
         "--lr 0.2": "trained with learning rate = 0.05, asked for learning rate = 0.2",
         "--images 9": "holds points with images = 8",
         "--direction-seed 2": "holds points with directions",
-        "--seeds 0 1": "expected one seed",
+        "--seeds 0 1": "unrecognized arguments",
+        "--points 2": "expected --reach above 0 and --points of at least 3, got 1.0 and 2",
     }.items():
-        with pytest.raises(SystemExit, match="1"):
-            example([*SMALL.split(), *changed.split()])
-        err = capsys.readouterr().err
-        assert message in err and err.count("\n") == 1
+        assert refused(capsys, lab.run(f"{SMALL} {changed}"), message)
 
 
-def test_the_example_takes_nets_from_runs_which_have_no_path(example, tmp_path, capsys):
+def test_the_command_takes_nets_from_runs_which_have_no_path(here, lab, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
     degradation = importlib.import_module("degradation_cifar")
     degradation.main("--data synthetic --depths 8 --steps 3 --batch-size 8 --out trained".split())
-    example("--data synthetic --runs trained --images 8 --points 3 --out out".split())
-    kept = json.loads((tmp_path / "out" / "numbers.json").read_text())["numbers"]
-    assert {name.removeprefix("resnet-8-") for name in kept if name.startswith("resnet")} == {
+    lab.run("landscape --data synthetic --runs trained --images 8 --points 3 --statistics batch --out out")
+    assert {name.removeprefix("resnet-8-") for name in lab.numbers if name.startswith("resnet")} == {
         "random", "running", "plane", "training"}  # fmt: skip
-    assert not (tmp_path / "out" / "paths.png").exists()
+    assert "paths" not in lab.figures

@@ -1,15 +1,13 @@
 """A residual net is the sum of its paths; blocks go and come back without a trace."""
 
-import importlib
-import json
 from itertools import chain, combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
+from lab_commands import drawn
 
 from minires.data import Dataset
-from minires.lab.paths import (
+from minires.lab.paths.measure import (
     RandomBlocks,
     blocks_of,
     delete_each,
@@ -282,24 +280,30 @@ def test_random_blocks_can_be_trained_and_saved(images):
     assert log[-1]["kind"] == "test" and 0 <= log[-1]["error"] <= 1
 
 
-@pytest.fixture
-def example(images, tmp_path, monkeypatch):
-    """Run a script of examples/ on a few images; returns its main."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
-    monkeypatch.chdir(tmp_path)
-    module = importlib.import_module("unravelled_paths")
-    monkeypatch.setattr(module, "load_data", lambda options: (images, images))
-    return module.main
+SMALL = "paths --data synthetic --steps 1 --batch-size 10 --paths 1 --effective-steps 1 --out out"
 
 
-def test_the_example_deletes_follows_and_trains(example, tmp_path, capsys):
-    example("--data synthetic --depths 20 --steps 1 --batch-size 10 --paths 1 --effective-steps 1 --out runs".split())
+def test_the_command_deletes_follows_and_trains(images, lab, capsys):
+    lab.use(images, images)
+    assert lab.run(f"{SMALL} --depths 20") == 0
     out = capsys.readouterr().out
     assert "plain-20: test error" in out and "9 blocks, 2^9 paths of 4.5 branches on average" in out
     assert "4 of 9 random blocks: test error" in out
-    numbers = json.loads((tmp_path / "runs" / "numbers.json").read_text())["numbers"]
-    assert len(numbers["resnet-20"]["paths"]["sum"]) == 10
-    for name in ("lesions", "paths-resnet-20"):
-        assert (tmp_path / "runs" / f"{name}.png").stat().st_size > 10_000
-    with pytest.raises(SystemExit, match="1"):
-        example("--data synthetic --seeds 0 1 --depths 8".split())
+    found = lab.numbers["resnet-20"]
+    assert len(found["paths"]["sum"]) == 10
+    one, some, swapped = lab.figures["lesions"].axes
+    deleted_alone = [100 * error for path, error in found["one"].items() if path]
+    np.testing.assert_allclose(drawn(one)["resnet-20"], deleted_alone)
+    np.testing.assert_allclose(swapped.lines[1].get_xydata().T, [*zip(*((tau, 100 * e) for tau, e in found["orders"]))])
+    sums = np.array(found["paths"]["sum"])
+    share = drawn(lab.figures["paths-resnet-20"].axes[2])["size of their sum"]
+    np.testing.assert_allclose(share, 100 * sums / sums.sum())
+
+
+def test_shallow_nets_and_several_depths_are_measured_without_what_they_have_not(images, lab, capsys):
+    lab.use(images, images)
+    assert lab.run(f"{SMALL} --depths 8 14 --nets resnet") == 0
+    assert "Blocks swapped: none could be" in capsys.readouterr().out
+    assert {"paths-resnet-8", "paths-resnet-14", "lesions"} == set(lab.figures)
+    colours = [line.get_color() for line in lab.figures["lesions"].axes[0].lines[1::2]]
+    assert len(set(colours)) == 2

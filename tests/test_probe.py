@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 
+from minires.lab.flow.figure import gradient_flow_figure
 from minires.layers import Dropout, Identity, Linear, ReLU, Residual, Sequential
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_plain, cifar_resnet
-from minires.plots import gradient_flow_figure
 from minires.probe import Probe, gradient_flow
 
 

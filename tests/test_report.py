@@ -15,8 +15,8 @@ from minires.checkpoint import CheckpointError, load_checkpoint
 from minires.cli import main
 from minires.data import batches
 from minires.lab import trained
-from minires.lab.degradation import PUBLISHED
-from minires.lab.responses import layer_responses
+from minires.lab.degradation.measure import PUBLISHED
+from minires.lab.responses.measure import layer_responses
 from minires.lab.runs import read_runs, sets_of
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD

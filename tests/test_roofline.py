@@ -8,23 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lab_commands import refused
 
 from minires.bench import amount_of_work
+from minires.cli import main
 from minires.kernels.compiled import planes
-from minires.plots import roofline_figure
+from minires.lab.roofline.figure import roofline_figure
+from minires.lab.roofline.measure import OPERATIONS, against_roof, multiply_often, read
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))  # where python examples/x.py looks
-roofline = importlib.import_module("roofline")
 SMALL = "--net resnet-8 --batch-size 4 --image-size 16 --repeat 2 --memory-mb 2 --cache-mb 1"
 LIMITS = {"peak": 500.0, "memory": 50.0, "cache": 200.0}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("roofline")
-    roofline.main([*SMALL.split(), "--out", str(folder / "new" / "r.png"), "--json", str(folder / "r.json")])
-    return folder, json.loads((folder / "r.json").read_text())
+    folder = tmp_path_factory.mktemp("roofline") / "new"
+    assert main(["lab", "roofline", *SMALL.split(), "--out", str(folder)]) == 0
+    return folder, json.loads((folder / "numbers.json").read_text())
 
 
 def rows_of(report, operator):
@@ -32,16 +34,17 @@ def rows_of(report, operator):
 
 
 def test_it_measures_draws_and_keeps_the_numbers(run):
-    folder, report = run
-    assert (folder / "new" / "r.png").stat().st_size > 20_000
-    assert "resnet-8, batch of 4 x 3x16x16" in report["what"] and report["machine"]["threads"]
+    folder, about = run
+    report = about["numbers"]
+    assert (folder / "roofline.png").read_bytes()[:4] == b"\x89PNG" and about["machine"]["threads"]
+    assert "resnet-8, batch of 4 x 3x16x16" in report["what"] and " 1 threads" not in about["setting"]
     assert set(report["rates"]) == {"peak", "memory, read", "memory, add", "cache, read", "cache, add"}
     assert all(rate > 0 for rate in report["rates"].values())
     assert report["limits"]["memory"] == max(report["rates"]["memory, read"], report["rates"]["memory, add"])
 
 
 def test_every_kernel_of_the_step_has_a_place_under_the_roof(run):
-    _, report = run
+    report = run[1]["numbers"]
     without = {row["operator"] for row in report["operators"] if "of_roof" not in row}
     assert without == {"loss", "SGD step", "all else"}
     (row,) = [row for row in rows_of(report, "conv2d") if row["shape"].startswith("3x3, 64")]
@@ -50,9 +53,9 @@ def test_every_kernel_of_the_step_has_a_place_under_the_roof(run):
 
 
 def test_the_images_that_are_counted_are_those_that_move(run):
-    _, report = run
+    report = run[1]["numbers"]
     seen = 0
-    for operator, (_, images) in roofline.OPERATIONS.items():
+    for operator, (_, images) in OPERATIONS.items():
         for row in rows_of(report, operator):
             assert row["bytes"] == 4 * images * 4 * np.prod([int(size) for size in row["shape"].split("x")])
             seen += 1
@@ -77,7 +80,7 @@ def test_what_an_operator_waits_for(operator, flops, rate, of_roof, limit):
     moved = 0.1e9
     flops, given = (flops, {"flops": flops}) if flops else (moved / 8, {})
     ms = flops * 3 / rate / 1e6
-    found = roofline.against_roof({"operator": operator, "bytes": moved, "calls": 3, "ms": ms, **given}, LIMITS)
+    found = against_roof({"operator": operator, "bytes": moved, "calls": 3, "ms": ms, **given}, LIMITS)
     assert (found["of_roof"], found["limit"]) == (pytest.approx(of_roof), limit)
     assert found["gflops_per_s"] == pytest.approx(rate)
 
@@ -86,7 +89,7 @@ def test_the_products_that_are_timed_are_those_that_are_counted():
     rng = np.random.default_rng(0)
     weight, planes = rng.random((8, 8), np.float32), rng.random((3, 8 * 64), np.float32)
     bias, out = rng.random(8, np.float32), np.zeros((3, 8, 64), np.float32)
-    roofline.multiply_often(weight, bias, planes, np.arange(8) * 64, out, 2, 0, 3)
+    multiply_often(weight, bias, planes, np.arange(8) * 64, out, 2, 0, 3)
     expected = weight @ planes.reshape(3, 8, 64) + bias[:, None]
     np.testing.assert_allclose(out, expected, rtol=1e-5)
 
@@ -126,8 +129,8 @@ def test_every_row_of_the_table_of_tricks_trains(rows, tmp_path):
 
 def test_reading_reads_everything():
     x, totals = np.arange(100, dtype=np.float32), np.zeros(2, np.float32)
-    roofline.read(x, totals, 0, 0, 40)
-    roofline.read(x, totals, 1, 40, 100)
+    read(x, totals, 0, 0, 40)
+    read(x, totals, 1, 40, 100)
     assert totals.tolist() == [x[:40].sum(), x[40:].sum()]
 
 
@@ -164,14 +167,12 @@ def test_a_figure_of_nothing_is_refused():
 
 
 @pytest.mark.parametrize(
-    "text, status, message",
+    "text, message",
     [
-        ("--repeat 0", 2, "expected a whole number above 0, got '0'"),
-        ("--memory-mb 1.5", 2, "expected a whole number above 0, got '1.5'"),
-        ("--net resnet-21", 1, "6n"),
+        ("--repeat 0", "expected a whole number above 0, got '0'"),
+        ("--memory-mb 1.5", "expected a whole number above 0, got '1.5'"),
+        ("--net resnet-21", "6n"),
     ],
 )
-def test_impossible_options_are_named_in_one_line(text, status, message, tmp_path, capsys):
-    with pytest.raises(SystemExit, match=str(status)):
-        roofline.main(["--out", str(tmp_path / "r.png"), *text.split()])
-    assert message in capsys.readouterr().err.splitlines()[-1]
+def test_impossible_options_are_named_in_one_line(text, message, lab, capsys):
+    assert refused(capsys, lab.run(f"roofline {text} --out out"), message)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from minires.cli import main
+from minires.figures import equation_svg
 from minires.layers import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
 from minires.networks import cifar_plain, cifar_resnet, cifar_stochastic_depth
-from minires.plots import equation_svg
 from minires.probe import Probe
 from minires.trace import Difference, Stats, Trace, difference, equations, page, trace
 

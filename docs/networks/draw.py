@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from minires.lab.blocks.figure import block_figure
 from minires.layers import Sequential
 from minires.networks import (
     basic_block,
@@ -14,7 +15,6 @@ from minires.networks import (
     vgg16,
 )
 from minires.networks.stochastic_depth import cifar_stochastic_depth
-from minires.plots import block_figure
 
 VARIANTS = ["original", "bn-after-addition", "relu-before-addition", "relu-only-preactivation"]
 VARIANTS += ["scaling-0.5-0.5", "shortcut-gating-6", "conv-shortcut", "dropout-shortcut"]

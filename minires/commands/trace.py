@@ -58,7 +58,7 @@ def run(options):
     if options.save:
         made.save(options.save)
     if options.html:
-        from minires.plots import equation_svg  # here: matplotlib takes a while to load
+        from minires.figures import equation_svg  # here: matplotlib takes a while to load
 
         write_page(options.html, page(made, equation_svg, verdict if reference else None))
         print(f"{options.net}: {len(made.rows)} layers traced; see {options.html}")

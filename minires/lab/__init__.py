@@ -1,6 +1,8 @@
 """Experiments on networks: instruments for asking why shortcuts work.
 
-Each file is one experiment, short because it stands on ``Probe``, with a figure in ``minires.plots``, a script in
-``examples/`` and a page in ``docs/lab/``. ``snapshots`` and ``variants`` serve them all: a net trained a little and
-looked at on the way, and the same net with one thing changed.
+Each folder is one room, one experiment: ``measure.py`` has its numbers, ``figure.py`` its picture, ``command.py`` what
+``minires lab <room>`` does, README.md what was found. A new folder with a command is a new experiment; nothing lists
+them. ``experiment`` has what rooms share, ``snapshots`` and ``variants`` what they need of networks: a net trained a
+little and looked at on the way, and the same net with one thing changed. ``runs`` and ``trained`` read back what
+training left behind.
 """

@@ -12,7 +12,7 @@ checkpoint, on the images it was trained on, where both can be had.
 
 from html import escape
 
-from minires.lab.degradation import final_errors, verdict
+from minires.lab.degradation.measure import final_errors, verdict
 from minires.lab.runs import by_key, sets_of
 from minires.lab.trained import FoundImages, measure
 from minires.page import document, table

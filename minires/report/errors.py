@@ -4,11 +4,11 @@ from html import escape
 
 import numpy as np
 
-from minires.lab.degradation import PAPER_STEPS, PUBLISHED, final_errors, percent
+from minires.lab.degradation.figure import error_figures
+from minires.lab.degradation.measure import PAPER_STEPS, PUBLISHED, final_errors, percent
 from minires.lab.runs import by_key, name_of
 from minires.lab.trained import network_of
 from minires.page import figures, table
-from minires.plots import error_figures
 
 FAMILIES = {"plain": "plain networks", "resnet": "residual networks"}
 NONE = "–"

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from minires.lab.flow.figure import river_figure
+from minires.lab.responses.figure import response_figures
 from minires.lab.runs import name_of
 from minires.page import figures, image, scrolling, table
-from minires.plots import response_figures, river_figure
 
 
 def rivers(measured, images):

@@ -1,0 +1,1 @@
+"""What may stand on a shortcut, and where may activations go?"""

@@ -1,0 +1,1 @@
+"""Is a residual net boosting over features?"""

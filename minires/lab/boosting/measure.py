@@ -1,0 +1,321 @@
+r"""A residual net as boosting over features: what each block adds, and blocks trained one after another.
+
+The output of block t is its input and something more, and so is what any linear classifier makes of it::
+
+    g_(t+1) = S_t g_t + f_t(g_t)          S_t: the shortcut, nearly always the identity
+    W g_(T+1) = W S...S g_1 + sum over t of W S...S f_t(g_t)
+
+The second line telescopes from the first ([Huang2018], equation 1 and section 3). Boosting adds weak *classifiers*,
+each trained on what the sum so far gets wrong; a residual net adds *features*. BoostResNet takes the likeness at its
+word: train block 1 with a linear classifier of its own, freeze it, train block 2 on top with another classifier, ...
+
+What a classifier is worth is its edge. Of image i and a wrong class l, let m be the probability given to the right
+class minus that given to l: between -1 and 1. A wrong image has m <= 0 for some l. For any alpha >= 0,
+
+.. math::
+    [m \le 0] \;\le\; e^{-\alpha m} \;\le\; \frac{1 + m}{2} e^{-\alpha} + \frac{1 - m}{2} e^{\alpha}
+
+as e^x is convex. Averaged over all images and their K - 1 wrong classes, with the edge gamma~ = mean of m (0 for a
+guess, 1 for certainty), and at the best alpha, half the logarithm of (1 + gamma~) / (1 - gamma~),
+
+.. math::
+    \frac{\mathrm{error}}{K - 1} \;\le\; \sqrt{1 - \tilde\gamma_T^2}
+                   \;=\; \prod_t \sqrt{1 - \gamma_t^2} \;\le\; e^{-\sum_t \gamma_t^2 / 2},
+    \qquad \gamma_t^2 = \frac{\tilde\gamma_{t+1}^2 - \tilde\gamma_t^2}{1 - \tilde\gamma_t^2}
+
+The product telescopes again, from gamma~_0 = 0. gamma_t > 0 is the weak learning condition: each block makes the edge
+larger. If every gamma_t is at least gamma, the error is at most (K - 1) exp(-T gamma^2 / 2). For two classes this is
+[Huang2018], whose y o(x) is m; there edges are taken over weighted examples, here all count alike. For ten classes the
+factor K - 1 = 9 keeps the bound above 1 until the edge is 0.994. So bounds are shown on questions of two classes:
+``yes_or_no``.
+
+References
+----------
+.. [Huang2018] Huang, Ash, Langford and Schapire, "Learning Deep ResNet Blocks Sequentially using Boosting Theory",
+   arXiv:1706.04964.
+"""
+
+from dataclasses import replace
+from itertools import chain, count
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from minires.data import batches
+from minires.lab.paths.measure import blocks_of
+from minires.lab.variants import evaluating
+from minires.layers import GlobalAvgPool2d, Identity, Linear, Sequential, SubsampleShortcut
+from minires.losses import softmax_cross_entropy
+from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.probe import Probe
+from minires.progress import BAR
+
+STEM = "stem"  # the name of what comes before the first block: the first weak learner
+
+
+# -- the telescoping sum --------------------------------------------------------------------------------------
+
+
+class Contributions(NamedTuple):
+    """What each part of a net adds to the logits; see ``contributions``."""
+
+    names: list  # "stem", the paths of the blocks, "bias"
+    logits: np.ndarray  # (parts, N, classes); their sum over the first axis is what the net returns
+
+
+def contributions(net, x):
+    r"""Split the logits of a net into the sum of what its stem, each of its blocks and the last bias add.
+
+    The part of block t is W pool(S ... S f_t), with f_t = g_{t+1} - S_t g_t: what the block makes of its input beyond
+    the shortcut. A ReLU after the addition belongs to f_t. For a projection shortcut, S_t is its linear part.
+
+    Parameters
+    ----------
+    net : Layer
+        Of the form of ``minires.networks.cifar_network``: ``conv1 ... stage1 ... pool, linear``. It is run in
+        evaluation mode.
+    x : (N, 3, H, W) array
+
+    Examples
+    --------
+    >>> from minires.networks import cifar_resnet
+    >>> net, x = cifar_resnet(8, rng=0).eval(), np.ones((1, 3, 8, 8))
+    >>> parts = contributions(net, x)
+    >>> parts.names
+    ['stem', 'stage1.0', 'stage2.0', 'stage3.0', 'bias']
+    >>> bool(np.allclose(parts.logits.sum(axis=0), net.forward(x)))
+    True
+    """
+    stem, blocks, linear = _parts(net)
+    with evaluating(net):
+        g = stem.forward(x)
+        features = [g]  # what each part has added, carried up to here; their sum is g
+        for block in blocks:
+            y = block.layer.forward(g)
+            features = [_linear_part(block.shortcut, feature) for feature in features]
+            features.append(y - sum(features))
+            g = y
+    weight = linear.weight.data.astype(x.dtype)
+    logits = [feature.mean(axis=(2, 3)) @ weight.T for feature in features]
+    logits.append(np.broadcast_to(linear.bias.data.astype(x.dtype), logits[0].shape))
+    return Contributions([STEM, *(block.path for block in blocks), "bias"], np.array(logits))
+
+
+def cumulative_error(parts, labels):
+    """Return the error after the stem, after the first block, ...: of the sum of the bias and all parts up to there."""
+    so_far = np.cumsum(parts.logits[:-1], axis=0) + parts.logits[-1]
+    if np.shape(labels) != so_far.shape[1:2]:
+        raise ValueError(f"cumulative_error: expected {so_far.shape[1]} labels, one an image, got {np.shape(labels)}.")
+    return np.mean(so_far.argmax(axis=2) != labels, axis=1)
+
+
+def _linear_part(shortcut, x):
+    if isinstance(shortcut, Identity | SubsampleShortcut):
+        return shortcut.forward(x)
+    return shortcut.forward(x) - shortcut.forward(np.zeros_like(x[:1]))  # convolution and batch norm: affine
+
+
+# -- edges ----------------------------------------------------------------------------------------------------
+
+
+class Edge(NamedTuple):
+    """What the classifier after one part of a net is worth; see ``edges``."""
+
+    name: str
+    edge: float  # gamma~ on the training images
+    train_error: float
+    test_error: float
+
+
+def margins(logits, labels):
+    """Return, for each image, the probability of the right class minus the mean of those of the wrong classes."""
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    K = p.shape[1]
+    return (K * p[np.arange(len(labels)), labels] - 1) / (K - 1)  # the wrong classes share what is left of 1
+
+
+class Gammas(NamedTuple):
+    """What a row of edges says of the training error; see ``gammas``."""
+
+    squared: np.ndarray  # gamma_t^2, the first against a guess
+    bound: np.ndarray  # of the error: (K - 1) sqrt(1 - gamma~^2), the product of all sqrt(1 - gamma_t^2) so far
+    exponential: np.ndarray  # (K - 1) exp(-T gamma^2 / 2) with T classifiers so far, gamma^2 the mean of their squares
+
+
+def gammas(edge, classes):
+    """Return ``Gammas`` for classifiers with these edges, one after another.
+
+    An edge below 0 counts as 0: a classifier worse than none gets the weight alpha = 0. A negative gamma_t^2 says that
+    the weak learning condition fails there. A bound above 1 is 1: it says nothing.
+
+    >>> squared, bound, exponential = gammas([0.6, 0.8], classes=2)
+    >>> squared.round(4).tolist(), bound.round(4).tolist(), exponential.round(4).tolist()
+    ([0.36, 0.4375], [0.8, 0.6], [0.8353, 0.6712])
+    """
+    left = 1 - np.clip([0.0, *edge], 0, 1) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        squared = np.where(left[:-1] > 0, 1 - left[1:] / left[:-1], 0.0)
+    both = np.sqrt(left[1:]), np.exp(-np.cumsum(squared) / 2)
+    return Gammas(squared, *(np.minimum(1, (classes - 1) * bound) for bound in both))
+
+
+def yes_or_no(dataset, classes):
+    """Return a dataset with two classes, ``no`` and ``yes``: is the image of one of these classes?
+
+    >>> from minires.data import synthetic
+    >>> train_set, _ = synthetic(train_size=50, test_size=10)
+    >>> yes_or_no(train_set, ["disc", "ring"])
+    Dataset('synthetic, training': 50 images of 3x32x32, 2 classes)
+    """
+    unknown = [name for name in classes if name not in dataset.classes]
+    if unknown or not 0 < len(set(classes)) < len(dataset.classes):
+        raise ValueError(
+            f"yes_or_no: expected some, not all, of the classes {', '.join(map(str, dataset.classes))}; "
+            f"got {', '.join(map(str, classes)) or 'none'}."
+        )
+    labels = np.isin(dataset.labels, [dataset.classes.index(name) for name in classes]).astype(np.int64)
+    return replace(dataset, labels=labels, classes=("no", "yes"))
+
+
+def edges(net, classifiers, train_set, test_set, batch_size=250):
+    """Return an ``Edge`` for the stem and for every block: of its own linear classifier, in evaluation mode.
+
+    Parameters
+    ----------
+    net : Layer
+    classifiers : list of Linear
+        For the stem and for every block, on features averaged over the image: from ``boost`` or ``fit_classifiers``.
+    train_set, test_set : Dataset
+        Images without augmentation. The edge is that on ``train_set``.
+    """
+    names = [STEM, *(block.path for block in blocks_of(net))]
+    if len(classifiers) != len(names):
+        raise ValueError(f"edges: expected {len(names)} classifiers, of stem and blocks, got {len(classifiers)}.")
+    measured = []
+    for dataset in (train_set, test_set):
+        found = [pooled_features(net, x) for x, _ in batches(dataset, batch_size)]
+        columns = [np.concatenate(feature) for feature in zip(*found)]
+        found = [classifier.forward(feature) for classifier, feature in zip(classifiers, columns)]
+        wrong = [float(np.mean(logits.argmax(axis=1) != dataset.labels)) for logits in found]
+        measured.append([(float(margins(logits, dataset.labels).mean()), w) for logits, w in zip(found, wrong)])
+    return [Edge(name, edge, wrong, test) for name, (edge, wrong), (_, test) in zip(names, *measured)]
+
+
+def pooled_features(net, x):
+    """Return what the stem and each block make of x, in evaluation mode, averaged over the image: a list of (N, C)."""
+    paths = [block.path for block in _parts(net)[1]]
+    with evaluating(net), Probe(net, paths=paths) as probe:
+        net.forward(x)
+    outputs = [probe.x[paths[0]], *(probe.y[path] for path in paths)]
+    return [y.mean(axis=(2, 3)) for y in outputs]
+
+
+# -- training -------------------------------------------------------------------------------------------------
+
+
+def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=True):
+    """Train the blocks of a net one after another, as BoostResNet does; return their linear classifiers.
+
+    First the stem, then each block, is trained for ``steps`` with a new linear classifier on its averaged features,
+    while all before it stays as it is, in evaluation mode. The last classifier takes the place of the net's own. No
+    gradient passes more than one block.
+
+    Parameters
+    ----------
+    net : Layer
+        Of the form of ``minires.networks.cifar_network``; trained in place.
+    train_set : Dataset
+    steps : int
+        For the stem and for each block.
+    batch_size, lr : int, float
+        Momentum 0.9, weight decay 1e-4; warm-up over a tenth of the steps, then half a cosine, for each block anew.
+    rng : numpy.random.Generator or int
+        Draws batches, augmentation and the first weights of the classifiers.
+
+    Returns
+    -------
+    list of Linear, one for the stem and one for each block
+    """
+    if steps < 1:
+        raise ValueError(f"boost: expected steps of at least 1, for the stem and for each block, got {steps}.")
+    stem, blocks, linear = _parts(net)
+    rng = np.random.default_rng(rng)
+    frozen, classifiers = Sequential(Identity()), []
+    with _bar(steps * (len(blocks) + 1), "block by block", bar) as show:
+        for layer in [stem, *(block.layer for block in blocks)]:
+            x, _ = next(batches(train_set, 1))
+            with frozen.eval().without_caches(), layer.eval().without_caches():
+                channels = layer.forward(frozen.forward(x)).shape[1]
+            classifier = Linear(channels, linear.out_features, rng=rng)
+            module = Sequential(layer=layer, pool=GlobalAvgPool2d(), linear=classifier)
+            _fit(module, _after(frozen, train_set, batch_size, rng), steps, lr, show)
+            classifiers.append(classifier)
+            frozen = Sequential(*frozen, layer.eval())
+    linear.weight.data[...] = classifiers[-1].weight.data
+    linear.bias.data[...] = classifiers[-1].bias.data
+    return classifiers
+
+
+def fit_classifiers(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=True):
+    """Train a linear classifier on the averaged features of the stem and of each block of a net that stays as it is."""
+    rng = np.random.default_rng(rng)
+    x, _ = next(batches(train_set, 1))
+    heads = [Linear(y.shape[1], net.linear.out_features, rng=rng) for y in pooled_features(net, x)]
+    optimizers = [SGD(head.parameters(), lr, momentum=0.9, weight_decay=1e-4) for head in heads]
+    schedule, stream = _schedule(lr, steps), _after(None, train_set, batch_size, rng)
+    with _bar(steps, "linear classifiers", bar) as show:
+        for step in range(steps):
+            x, labels = next(stream)
+            for head, optimizer, features in zip(heads, optimizers, pooled_features(net, x)):
+                optimizer.lr = schedule.lr(step)
+                _, dlogits = softmax_cross_entropy(head.forward(features), labels)
+                head.zero_grad().backward(dlogits)
+                optimizer.step()
+            show.update()
+    return heads
+
+
+def _fit(module, stream, steps, lr, show):
+    module.train()
+    optimizer, schedule = SGD(module.parameters(), lr, momentum=0.9, weight_decay=1e-4), _schedule(lr, steps)
+    for step in range(steps):
+        x, labels = next(stream)
+        optimizer.lr = schedule.lr(step)
+        loss, dlogits = softmax_cross_entropy(module.forward(x), labels)
+        module.zero_grad().backward(dlogits)
+        optimizer.step()
+        show.set_postfix_str(f", loss {loss:.3f}", refresh=False)
+        show.update()
+
+
+def _after(frozen, train_set, batch_size, rng):
+    """Yield batches without end, as ``frozen`` hands them on."""
+    for x, labels in chain.from_iterable(batches(train_set, batch_size, rng) for _ in count()):
+        if frozen is not None:
+            with frozen.without_caches():
+                x = frozen.forward(x)
+        yield x, labels
+
+
+def _schedule(lr, steps):
+    return LinearWarmUp(Cosine(lr, max(1, steps)), steps // 10)
+
+
+def _bar(total, title, bar):
+    return tqdm(total=total, desc=title, bar_format=BAR, disable=None if bar else True)
+
+
+def _parts(net):
+    """(stem, blocks, last linear layer) of a net: the layers before its stages, their blocks, and what follows."""
+    blocks = blocks_of(net)
+    names = [name for name, _ in net._members()]
+    first, last = (blocks[i].path.partition(".")[0] for i in (0, -1))
+    after = [net[i] for i in range(names.index(last) + 1, len(names))] if last in names else []
+    if not (len(after) == 2 and isinstance(after[0], GlobalAvgPool2d) and isinstance(after[1], Linear)):
+        raise ValueError(
+            "expected a net whose last stage is followed by GlobalAvgPool2d and Linear alone, such as "
+            "cifar_resnet(20); others do more to the sum of their blocks, and it does not telescope."
+        )
+    return Sequential(*(net[i] for i in range(names.index(first)))), blocks, after[1]

@@ -1,0 +1,1 @@
+"""Do plain networks get worse with depth, and do residual ones not?"""

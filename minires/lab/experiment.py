@@ -1,0 +1,372 @@
+"""What the rooms of the lab share: options, images, networks fresh or trained, tables, and what is kept of a result.
+
+The command of a room is two functions::
+
+    def add_options(parser):
+        lab_options(parser, nets=["plain", "resnet"], depths=[20, 56], steps=300)
+
+    def run(options):
+        lab = Experiment(options)  # looks for the images, and for a folder to write to, before anything is trained
+        for subject in lab.subjects():
+            ...
+        lab.keep({"name of a figure": figure}, numbers)
+"""
+
+import argparse
+import json
+import os
+import shlex
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.checkpoint import CheckpointError, load_checkpoint
+from minires.data import batches, find_cifar10, load_cifar10, synthetic
+from minires.lab.degradation.measure import final_errors
+from minires.lab.snapshots import Snapshot, snapshots
+from minires.layer import Layer
+from minires.machine import machine
+from minires.networks import network
+from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.run import Run, read_log, read_run_json
+from minires.train import train
+
+# -- options ------------------------------------------------------------------------------------------------------
+
+
+def positive(text):
+    """An argparse type: a whole number above 0."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def whole(text):
+    """An argparse type: a whole number from 0 on."""
+    return 0 if text == "0" else positive(text)
+
+
+def data_options(parser):
+    """Add the options that say on which images."""
+    add = parser.add_argument
+    add("--data", choices=["auto", "synthetic", "cifar10"], default="auto", help="auto: CIFAR-10 if it is on this disk")
+    add("--data-dir", type=Path, metavar="DIR", help="folder with cifar-10-batches-bin/ or the archive")
+    add("--data-file", type=Path, metavar="FILE", help="a CIFAR-10 archive")
+    add("--data-note", default="", metavar="TEXT", help="what to say of the images on the figure: re-encoded, ...")
+
+
+def training_options(parser, nets, depths, steps, least=positive, several_seeds=True):
+    """Add the options of experiments that train. ``nets=None``: the experiment builds its own networks."""
+    data_options(parser)
+    add = parser.add_argument
+    if nets is not None:
+        known = f"plain, resnet, preact, ... (default: {' '.join(nets)})"
+        add("--nets", nargs="+", default=nets, metavar="NET", help=known)
+    shown = f"layers (default: {' '.join(map(str, depths))})"
+    add("--depths", nargs="+", type=int, default=depths, metavar="DEPTH", help=shown)
+    if several_seeds:
+        add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(default: 0)")
+    else:
+        add("--seed", nargs=1, type=int, dest="seeds", default=[0], metavar="SEED", help="(default: 0)")
+    add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
+    add("--batch-size", type=positive, default=32, metavar="N", help="images in a step")
+    add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate")
+    add("--images", type=positive, default=2000, metavar="N", help="measure on the first N images")
+    add("--out", type=Path, metavar="DIR", help="folder of figures and numbers (default: one under runs/)")
+    parser.set_defaults(runs=None)
+
+
+def lab_options(parser, nets, depths, steps, several_seeds=False):
+    """Add the options of experiments that look at a few networks, trained a little or long ago."""
+    training_options(parser, nets, depths, steps, whole, several_seeds)
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR"
+    )
+    usual = {"nets": nets, "depths": depths, "seeds": [0]}  # if they are not to come from runs
+    parser.set_defaults(usual=usual, nets=None, depths=None, seeds=None)
+    parser.set_defaults(batch_size=64, lr=0.1, images=64)
+
+
+def each_once(values):
+    return list(dict.fromkeys(values))
+
+
+# -- images -------------------------------------------------------------------------------------------------------
+
+
+def load_data(options):
+    """Return (training set, test set); only --data cifar10 downloads."""
+    place, download = {"data_dir": options.data_dir, "data_file": options.data_file}, options.data == "cifar10"
+    if options.data == "auto":
+        options.data = "cifar10" if any(place.values()) or find_cifar10() else "synthetic"
+    return load_cifar10(**place, download=download) if options.data == "cifar10" else synthetic()
+
+
+def images_named(train_set, options):
+    """Return what the images are called on a figure."""
+    return train_set.name.removesuffix(", training") + (f" ({options.data_note})" if options.data_note else "")
+
+
+# -- an experiment ------------------------------------------------------------------------------------------------
+
+# Options that do not change what a folder holds, or that name the networks in it, each in a folder of its own.
+NOT_IN_THE_NAME = {"data", "data_dir", "data_file", "data_note", "out", "nets", "names", "depths", "seeds", "workers"}
+
+
+class Experiment:
+    """One run of a room: its options, images and networks, and the folder of its results.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        What ``minires lab`` read: those of the room, ``room`` (its name), ``changed`` (what differs from the defaults)
+        and ``command`` (what was typed).
+
+    Raises
+    ------
+    ValueError, OSError
+        When there are no such images, or the folder cannot be written to: before anything is trained.
+    """
+
+    def __init__(self, options):
+        self.options = options
+        if "data" in options:
+            self.train_set, self.test_set = load_data(options)
+        self.out = writable(options.out or Path("runs", self._folder()))
+
+    def _folder(self):
+        """A name for what was asked: flow-cifar10, flow-cifar10-steps-80, ..."""
+        words = [self.options.room, *([self.options.data] if "data" in self.options else [])]
+        for name, value in self.options.changed.items():
+            if name not in NOT_IN_THE_NAME:
+                value = value.name if isinstance(value, Path) else value
+                several = value if isinstance(value, list) else [value]
+                words += [name.replace("_", "-"), *(map(str, several) if value is not True else [])]
+        return "-".join(words).replace("/", "-").replace(" ", "-")
+
+    def one_seed(self):
+        """Refuse runs of several seeds, for experiments that draw single networks."""
+        if self.options.seeds[1:]:
+            raise ValueError(f"expected one seed, {self.options.runs} has {self.options.seeds}. Choose with --seed.")
+
+    def check_networks(self):
+        """Refuse a network that does not exist before the others are trained."""
+        for net, depth in product(self.options.nets, self.options.depths):
+            by_name(net, depth, rng=0)
+
+    def subjects(self):
+        """Return the networks asked for, each a ``Subject``."""
+        options = self.options
+        for choice in ("nets", "depths", "seeds"):
+            chosen = getattr(options, choice) or (options.usual[choice] if options.runs is None else None)
+            setattr(options, choice, chosen and each_once(chosen))
+        if options.runs is None:
+            keys = [(*key, None) for key in product(options.nets, options.depths, options.seeds)]
+        else:
+            keys = _runs_found(options, self.train_set)
+        found = []
+        for kind, depth, seed, run in keys:
+            net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
+            net = network(f"{kind}-{depth}", classes=len(self.train_set.classes), rng=net_rng)
+            found.append(Subject(kind, depth, seed, net, data_rng, run))
+        options.seeds = sorted({subject.seed for subject in found})
+        return found
+
+    def batch(self, images=None):
+        """Return (x, labels): the first training images, as they are."""
+        return next(batches(self.train_set, images or self.options.images))
+
+    def setting(self, measured="training", **other):
+        """Say what is measured, in a few words, for the foot of a figure; ``other`` takes the place of options."""
+        options = argparse.Namespace(**vars(self.options) | other)
+        if options.runs is not None:
+            how = "networks from runs of examples/degradation_cifar.py"
+        elif options.steps:
+            how = (
+                f"{options.steps:,} steps of {options.batch_size} images, learning rate up to {options.lr:g}, "
+                "warm-up over 1/10, then a cosine to 0"
+            )
+        else:
+            how = "at initialisation"
+        seeds = seeds_in_words(options.seeds or [0])
+        images = images_named(self.train_set, options)
+        return f"{images}; {how}; {seeds}; measured on {options.images} {measured} images."
+
+    def train(self, kind, depth, seed, data, build=None, augment=True, tests=8):
+        """Train ``build(kind, depth, ...)`` in a folder of its own, or go on with it, or find it finished: (net, log).
+
+        Of one seed every net begins with the same stream of weights and sees the same batches.
+        """
+        options, (train_set, test_set), name = self.options, data, f"{kind}-{depth}"
+        net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
+        net = (build or by_name)(kind, depth, classes=len(train_set.classes), rng=net_rng)
+        log = train(
+            net,
+            SGD(net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4),
+            train_set,
+            test_set,
+            steps=options.steps,
+            batch_size=options.batch_size,
+            schedule=LinearWarmUp(Cosine(options.lr, options.steps), options.steps // 10),
+            rng=data_rng,
+            augment=augment,
+            test_every=max(1, options.steps // tests),
+            log_every=max(1, options.steps // 60),
+            run=Run(
+                self.out / f"{name}-seed{seed}", {"net": kind, "depth": depth, "seed": seed, "data": train_set.name}
+            ),
+            title=f"{name}, seed {seed}",
+        )
+        return net, log
+
+    def keep(self, figures, numbers, setting):
+        """Write figures, {name: figure}, and the numbers with what they were measured on; say where they are."""
+        for name, figure in figures.items():
+            figure.savefig(self.out / f"{name}.png")
+        about = {
+            "command": shlex.join(self.options.command),
+            "setting": setting,
+            "machine": machine(),
+            "numbers": _without_nan(numbers),
+        }
+        (self.out / "numbers.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        print(f"\nFigures and numbers: {self.out}")
+
+
+def by_name(kind, depth, **options):
+    return network(f"{kind}-{depth}", **options)
+
+
+def count(n, word):
+    """Return "1 thread" or "2 threads"."""
+    return f"{n:,} {word}{'s' * (n != 1)}"
+
+
+def seeds_in_words(seeds):
+    return ("seeds " if seeds[1:] else "seed ") + ", ".join(map(str, seeds))
+
+
+def writable(folder):
+    """Make a folder, and check that files can be written there; return it.
+
+    Raises
+    ------
+    OSError
+        With the name of the folder, when they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".written-by-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"--out: {folder} cannot be written to ({error.strerror}). Choose another folder.") from None
+    return folder
+
+
+def _without_nan(value):
+    """JSON has no NaN; null stands for a number that there is none of."""
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+# -- the networks that are looked at ------------------------------------------------------------------------------
+
+
+class Subject(NamedTuple):
+    """One network of an experiment."""
+
+    kind: str  # plain, resnet, ...
+    depth: int
+    seed: int
+    net: Layer
+    rng: np.random.Generator  # of its data
+    run: Path | None  # folder of the run it was trained in
+
+    @property
+    def name(self):
+        return f"{self.kind}-{self.depth}"
+
+    def moments(self, lab, at, lr=None):
+        """Yield a ``Snapshot`` when the net stands as it did at each of the steps ``at``; 0 is before the first.
+
+        A net of a run is seen twice, as it began and as it stands in its checkpoint.
+        """
+        if self.run is None:
+            options, title = lab.options, f"{self.name}, seed {self.seed}"
+            size, lr = options.batch_size, lr or options.lr
+            yield from snapshots(self.net, lab.train_set, at, batch_size=size, lr=lr, rng=self.rng, title=title)
+            return
+        yield Snapshot(0, float("nan"), float("nan"))  # the same seed begins with the same weights
+        step = load_checkpoint(self.run / "checkpoint.npz", self.net)["step"]
+        lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]
+        yield Snapshot(step, lines[-1]["loss"], final_errors(lines)[0])
+
+    def trained(self, lab):
+        """Train the net to the end, or find it trained; return the last ``Snapshot``."""
+        *_, end = self.moments(lab, [0, lab.options.steps])
+        return end
+
+
+def _runs_found(options, train_set):
+    """(kind, depth, seed, folder) of the runs in --runs that were asked for, finished or under way."""
+    wanted = {"net": options.nets, "depth": options.depths, "seed": options.seeds}
+    configs = {path.parent: read_run_json(path.parent)["config"] for path in options.runs.glob("*/run.json")}
+    found = [
+        (config["net"], config["depth"], config["seed"], folder)
+        for folder, config in configs.items()
+        if "net" in config and all(values is None or config[key] in values for key, values in wanted.items())
+    ]
+    if not found:
+        raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
+    for *_, folder in found:
+        if configs[folder]["data"] != train_set.name:
+            raise CheckpointError(
+                f"{folder}: trained on {configs[folder]['data']!r}, not on {train_set.name!r}. Choose with --data."
+            )
+    return sorted(found)
+
+
+# -- tables -------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    """Prints a table row by row, as the results come: the first column to the left, numbers to the right.
+
+    A column is as wide as its name, and at least ``least``; the first has room for the name of a network. NaN is "-".
+
+    Examples
+    --------
+    >>> table = Table("network", "test error", first=12)
+    network       test error
+    >>> table.row("resnet-20", "8.8 %")
+    resnet-20          8.8 %
+    """
+
+    def __init__(self, *head, first=24, least=10):
+        self.widths = [first, *(max(least, len(name) + 2) for name in head[1:])]
+        self.row(*head)
+
+    def row(self, first, *cells):
+        """Print one row of text."""
+        text = "".join(f" {cell:>{width - 1}}" for cell, width in zip(cells, self.widths[1:]))
+        print(f"{first:{self.widths[0]}}{text}".rstrip(), flush=True)
+
+
+def number(value, form=".3g"):
+    """Return a number as text; "-" where there is none.
+
+    >>> number(0.25, ".1%"), number(float("nan"), ".1%")
+    ('25.0%', '-')
+    """
+    return "-" if value is None or np.isnan(value) else format(value, form)
+
+
+def markdown(head, rows):
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in [head, ["---"] * len(head), *rows])

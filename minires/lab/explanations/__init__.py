@@ -1,0 +1,1 @@
+"""Is degradation a matter of vanishing gradients, of shattered ones, or of hard identities?"""

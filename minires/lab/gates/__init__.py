@@ -1,0 +1,1 @@
+"""What do the gates of a highway network do while it trains?"""

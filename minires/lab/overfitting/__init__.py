@@ -1,0 +1,1 @@
+"""Can a net be too deep for its images?"""

@@ -1,0 +1,1 @@
+"""Is a residual net an ensemble of shallow ones?"""

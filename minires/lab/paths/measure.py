@@ -1,0 +1,373 @@
+r"""A residual net, unravelled: a sum over paths, most of them shallow ([Veit2016]).
+
+Each block offers two ways, y = branch(x) + shortcut(x), so n blocks offer 2^n from the input to the output::
+
+    dx = (J_1 + S_1)^T (J_2 + S_2)^T ... (J_n + S_n)^T dy  =  sum over all 2^n choices of J_i or S_i
+
+with J_i the derivative of a branch and S_i that of a shortcut. The length of a path is the number of branches on it.
+Paths of k branches number C(n, k), so the lengths are those of n tosses of a coin. What do they weigh? Delete blocks,
+and 2^n paths become 2^(n-1). Send the gradient down one path alone, or count, while it comes down all of them, how
+many branches each part of it has passed.
+
+No layer knows of it: as with a ``Probe``, methods of layer objects are replaced while a ``with`` lasts.
+
+References
+----------
+.. [Veit2016] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
+   arXiv:1605.06431.
+"""
+
+import copy
+import math
+import re
+from contextlib import ExitStack, contextmanager
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.layer import Layer
+from minires.layers import Conv2d, Identity, Residual, SubsampleShortcut
+from minires.losses import softmax_cross_entropy
+from minires.train import evaluate
+
+
+class Block(NamedTuple):
+    """A block of a net, as ``blocks_of`` finds it."""
+
+    path: str  # "stage1.0"
+    layer: Layer
+    residual: Residual | None  # the addition in it; None in a plain net
+    shortcut: Layer  # what is left of the block once it is deleted
+    keeps_shape: bool
+
+    @property
+    def joint(self):
+        """The layer that ``shortcut`` stands in for."""
+        return self.residual or self.layer
+
+
+def blocks_of(net):
+    """Return the blocks ``stage1.0``, ``stage1.1``, ... of a net, from input to output."""
+    blocks = []
+    for path, layer in net.named_layers():
+        if re.fullmatch(r"(.*\.)?stage\d+\.\d+", path):
+            convs = [inner for _, inner in layer.named_layers() if isinstance(inner, Conv2d)]
+            residual = next((inner for _, inner in layer.named_layers() if isinstance(inner, Residual)), None)
+            branch = [conv for _, conv in (residual.branch if residual else layer).named_layers() if conv in convs]
+            if not branch:
+                raise ValueError(f"blocks_of: expected convolutions in block {path}, got {layer!r}.")
+            channels, stride = (branch[0].in_channels, branch[-1].out_channels), math.prod(c.stride[0] for c in branch)
+            keeps = channels[0] == channels[1] and stride == 1
+            past = residual.shortcut if residual else Identity() if keeps else SubsampleShortcut(*channels, stride)
+            blocks.append(Block(path, layer, residual, past, keeps))
+    if not blocks:
+        raise ValueError("blocks_of: the net has no layers called stage1.0, ... as those of minires.networks have.")
+    return blocks
+
+
+@contextmanager
+def replaced(layer, **methods):
+    """Within the ``with``, this layer object has other methods: ``replaced(layer, forward=other.forward)``."""
+    before = {name: vars(layer).get(name) for name in methods}
+    vars(layer).update(methods)
+    try:
+        yield layer
+    finally:
+        for name, method in before.items():
+            if method is None:
+                delattr(layer, name)  # the method of the class shows again
+            else:
+                setattr(layer, name, method)
+
+
+# -- lesions --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def deleted(net, paths):
+    """Within the ``with``, the blocks with these paths are gone.
+
+    Of a residual block its shortcut is left. A plain block hands x on; where it would change the shape, as option A
+    does: x subsampled, with channels of zeros.
+
+    Examples
+    --------
+    >>> from minires.networks import cifar_resnet
+    >>> net, x = cifar_resnet(14, rng=0), np.ones((1, 3, 8, 8), np.float32)
+    >>> with deleted(net, ["stage1.1"]):
+    ...     fewer = net.forward(x)
+    >>> bool(np.any(fewer != net.forward(x)))
+    True
+    """
+    blocks = blocks_of(net)
+    paths = _known(paths, blocks, "deleted")
+    with ExitStack() as stack:
+        for block in blocks:
+            if block.path in paths:
+                past = block.shortcut
+                stack.enter_context(replaced(block.joint, forward=past.forward, backward=past.backward))
+        yield net
+
+
+@contextmanager
+def reordered(net, order):
+    """Within the ``with``, the block at place i does what block ``order[i]`` did; ``order`` is a permutation."""
+    blocks = blocks_of(net)
+    if sorted(order) != list(range(len(blocks))):
+        raise ValueError(f"reordered: expected a permutation of 0 to {len(blocks) - 1}, got {list(order)}.")
+    methods = [(block.layer.forward, block.layer.backward) for block in blocks]  # all before the first is replaced
+    with ExitStack() as stack:
+        for block, source in zip(blocks, order):
+            forward, backward = methods[source]
+            stack.enter_context(replaced(block.layer, forward=forward, backward=backward))
+        yield net
+
+
+def delete_each(net, dataset):
+    """Delete one block at a time; return {path: error on the dataset}, under ``""`` that of the whole net."""
+    errors = {"": evaluate(net, dataset)[0]}
+    for block in blocks_of(net):
+        with deleted(net, block.path):
+            errors[block.path] = evaluate(net, dataset)[0]
+    return errors
+
+
+def delete_some(net, dataset, counts, draws=3, rng=0):
+    """Delete k blocks drawn at random, for each k in ``counts``; return {k: error of each draw}."""
+    rng, paths = np.random.default_rng(rng), [block.path for block in blocks_of(net)]
+    counts = _whole_numbers(counts, "delete_some: counts", len(paths), f"the net has {len(paths)} blocks")
+    errors = {}
+    for k in counts:
+        errors[k] = []
+        for _ in range(draws):
+            with deleted(net, rng.choice(paths, k, replace=False).tolist()):
+                errors[k].append(evaluate(net, dataset)[0])
+    return errors
+
+
+def reorder_some(net, dataset, swaps, draws=3, rng=0):
+    """Swap pairs of blocks drawn at random, ``draws`` times for each count; return [(Kendall's tau, error), ...].
+
+    Only blocks of one stage that keep the shape of x change places. tau is 1 for the order of training; each pair of
+    blocks that stands the wrong way round takes 2 / (number of pairs) off.
+    """
+    rng, blocks, pairs = np.random.default_rng(rng), blocks_of(net), swappable(net)
+    swaps = _whole_numbers(swaps, "reorder_some: swaps")
+    if not pairs:
+        raise ValueError("reorder_some: no two blocks of a stage keep the shape. Use a deeper net, of 20 layers say.")
+    results = []
+    for count in swaps:
+        for _ in range(draws):
+            order = list(range(len(blocks)))
+            for i, j in rng.choice(pairs, count):
+                order[i], order[j] = order[j], order[i]
+            with reordered(net, order):
+                results.append((kendall_tau(order), evaluate(net, dataset)[0]))
+    return results
+
+
+def swappable(net):
+    """Return the pairs (i, j) of blocks that can change places: both of one stage, both keep the shape of x."""
+    blocks = blocks_of(net)
+    stage = [block.path.rpartition(".")[0] for block in blocks]
+    return [
+        (i, j)
+        for i, j in combinations(range(len(blocks)), 2)
+        if stage[i] == stage[j] and blocks[i].keeps_shape and blocks[j].keeps_shape
+    ]
+
+
+def kendall_tau(order):
+    """Return (pairs that rise - pairs that fall) / pairs: 1 for an order that rises, -1 for one that falls."""
+    pairs = list(combinations(order, 2))
+    return sum(np.sign(b - a) for a, b in pairs) / len(pairs) if pairs else 1.0
+
+
+# -- paths ----------------------------------------------------------------------------------------------------
+
+
+def path_lengths(n):
+    r"""Return the part of the 2^n paths through n blocks that pass k branches, for k = 0 ... n: C(n, k) / 2^n.
+
+    Of ResNet-110's 54 blocks, paths of 19 to 35 branches make up 98 %, those of 5 to 17 half a percent:
+
+    >>> share = path_lengths(54)
+    >>> float(share[19:36].sum().round(4)), float(share[5:18].sum().round(4))
+    (0.9802, 0.0045)
+    """
+    (n,) = _whole_numbers([n], "path_lengths: n")
+    return np.array([math.comb(n, k) / 2**n for k in range(n + 1)])
+
+
+def path_gradient(net, x, labels, through):
+    """Return dL/dx along one path: through the branches of the blocks ``through``, past all others.
+
+    The forward pass is the whole net's. So is the loss: the mean softmax cross-entropy. The net stays as it is.
+    """
+    net = copy.deepcopy(net)
+    blocks = residual_blocks(net, "path_gradient")
+    return _path_gradient(net, blocks, x, labels, _known(through, blocks, "path_gradient"))
+
+
+def _path_gradient(net, blocks, x, labels, through):
+    with ExitStack() as stack:
+        for block in blocks:
+            part = block.residual.branch if block.path in through else block.residual.shortcut
+            stack.enter_context(replaced(block.residual, backward=part.backward))
+        _, dlogits = softmax_cross_entropy(net.forward(x), labels)
+        return net.backward(dlogits)
+
+
+def sample_path_gradients(net, x, labels, samples=10, rng=0):
+    """Return {k: array of |dL/dx| along ``samples`` paths drawn among those of k branches}, for k = 0 ... n."""
+    net, rng = copy.deepcopy(net), np.random.default_rng(rng)
+    blocks = residual_blocks(net, "sample_path_gradients")
+    (samples,) = _whole_numbers([samples], "sample_path_gradients: samples", least=1)
+    paths = [block.path for block in blocks]
+    norms = {}
+    for k in range(len(paths) + 1):
+        draws = [rng.choice(paths, k, replace=False).tolist() for _ in range(min(samples, math.comb(len(paths), k)))]
+        norms[k] = np.array([_norm(_path_gradient(net, blocks, x, labels, through)) for through in draws])
+    return norms
+
+
+def gradient_by_length(net, x, labels):
+    r"""Return, for every k, the sum of dL/dx over *all* paths of k branches, however many there are.
+
+    Going backward through a block, the part of the gradient that has passed k branches comes down the shortcut as it
+    is, and down the branch as part k + 1:
+
+    .. math:: dx_k = S^T dy_k + J^T dy_{k-1}, \qquad dx = \sum_k dx_k
+
+    All parts go through each layer in one call: the batch is repeated n + 1 times, once for each length.
+
+    Parameters
+    ----------
+    net : Layer
+        In evaluation mode, where no image of a batch acts on another.
+    x : (N, ...) array, labels : (N,) array of int
+
+    Returns
+    -------
+    array (n + 1, N, ...)
+        Their sum over the first axis is the gradient that ``backward`` gives.
+    """
+    if any(layer.training for _, layer in net.named_layers()):
+        raise ValueError("gradient_by_length: expected a net in evaluation mode, got one in training. Call net.eval().")
+    net = copy.deepcopy(net)
+    blocks, N = residual_blocks(net, "gradient_by_length"), len(x)
+    parts = len(blocks) + 1
+
+    def one_longer(residual):
+        def backward(dy):
+            dx = residual.shortcut.backward(dy).copy()  # an identity hands on dy itself, which is not ours to change
+            dx[N:] += residual.branch.backward(dy)[:-N]
+            return dx
+
+        return backward
+
+    _, dlogits = softmax_cross_entropy(net.forward(x), labels)
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.enter_context(replaced(block.residual, backward=one_longer(block.residual)))
+        logits = net.forward(np.concatenate([x] * parts))
+        start = np.zeros_like(logits)
+        start[:N] = dlogits  # nothing has passed a branch yet
+        return net.backward(start).reshape(parts, *x.shape)
+
+
+def effective_lengths(weights, part=0.95):
+    """Return (first, last) of the shortest run of lengths that carry this part of the sum of ``weights``."""
+    if not 0 < part <= 1 or not np.sum(weights) > 0:
+        raise ValueError(f"effective_lengths: expected weights, a part above 0 and up to 1; got {weights}, {part}.")
+    total = np.concatenate([[0.0], np.cumsum(weights)])
+    n = len(weights)
+    runs = [(j - i, i, j) for i in range(n) for j in range(i, n) if total[j + 1] - total[i] >= part * total[-1]]
+    _, first, last = min(runs)
+    return first, last
+
+
+class RandomBlocks(Layer):
+    """A residual net of which each training step uses ``keep`` blocks, drawn at random; the others are shortcuts.
+
+    So no path of more than ``keep`` branches is ever trained, and their lengths are those of ``keep`` tosses of a coin:
+    [Veit2016], section 5.2, keep 23 of 54. In evaluation every block acts, its branch scaled by keep / n, as much
+    of it as there was on average in training ([Huang2016], section 3).
+
+    References
+    ----------
+    .. [Veit2016] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles ...", arXiv:1605.06431.
+    .. [Huang2016] Huang et al., "Deep Networks with Stochastic Depth", arXiv:1603.09382.
+    """
+
+    def __init__(self, net, keep, rng=None):
+        n = len(residual_blocks(net, "RandomBlocks"))
+        (self.keep,) = _whole_numbers([keep], "RandomBlocks: keep", n, f"the net has {n} blocks", least=1)
+        self.net, self.rng = net, np.random.default_rng(rng)
+        self._stack = ExitStack()
+
+    def forward(self, x):
+        self._stack.close()  # a forward whose backward never came
+        blocks = blocks_of(self.net)
+        kept = range(len(blocks))
+        if self.training:
+            kept = self.rng.choice(len(blocks), self.keep, replace=False)
+        for i, block in enumerate(blocks):
+            past = block.shortcut
+            if i not in kept:
+                self._stack.enter_context(replaced(block.residual, forward=past.forward, backward=past.backward))
+            elif not self.training:
+                self._stack.enter_context(replaced(block.residual, forward=self._scaled(block, len(blocks))))
+        y = self.net.forward(x)
+        if not self.training:
+            self._stack.close()
+        return y
+
+    def _scaled(self, block, n):
+        def forward(x):
+            return np.float32(self.keep / n).astype(x.dtype) * block.residual.branch.forward(x) + past.forward(x)
+
+        past = block.shortcut
+        return forward
+
+    def backward(self, dy):
+        if not self.training:
+            raise RuntimeError("RandomBlocks: backward in evaluation mode, where it is for testing only. Call train().")
+        dx = self.net.backward(dy)
+        self._stack.close()
+        return dx
+
+
+def residual_blocks(net, who):
+    """Return the blocks of a net of which each is branch + shortcut; a ValueError in the name of ``who`` if not."""
+    blocks = blocks_of(net)
+    for block in blocks:
+        if type(block.residual) is not Residual:
+            why = "has none, and so a single path" if block.residual is None else "multiplies its branch by a number"
+            raise ValueError(f"{who}: expected blocks that are branch + shortcut; {block.path} {why}.")
+    return blocks
+
+
+def _known(paths, blocks, who):
+    """The paths as a set; a KeyError if one of them is no block."""
+    every = [block.path for block in blocks]
+    paths = [paths] if isinstance(paths, str | int) else list(paths)
+    unknown = [path for path in paths if path not in every]
+    if unknown:
+        raise KeyError(f"{who}: no block {unknown[0]!r}; the blocks are {', '.join(every)}.")
+    return set(paths)
+
+
+def _whole_numbers(numbers, what, most=math.inf, why="", least=0):
+    """The numbers as a list of int, if they are whole and neither below ``least`` nor above ``most``."""
+    numbers = list(numbers) if np.iterable(numbers) else [numbers]
+    for number in numbers:
+        if not isinstance(number, int | np.integer) or not least <= number <= most:
+            limits = f"from {least} to {most}, as {why}" if most < math.inf else f"from {least} on"
+            raise ValueError(f"{what}: expected whole numbers {limits}; got {number!r}.")
+    return numbers
+
+
+def _norm(array):
+    return float(np.linalg.norm(array.astype(np.float64)))

@@ -1,0 +1,1 @@
+"""Does the order of batch norm, ReLU and convolution matter more in a deeper net?"""

@@ -1,0 +1,1 @@
+"""How strongly does each layer respond?"""

@@ -1,0 +1,42 @@
+"""How strongly does each layer respond? After Fig. 7 of He et al. 2015.
+
+The standard deviation of every 3x3 layer's output after its batch norm, before ReLU or addition. The paper found
+smaller responses in residual nets than in plain ones, and in deeper residual nets than in shallower ones: a layer of a
+deep residual net changes its signal less. At initialisation all are 1, so networks must have trained. Try it::
+
+    minires lab responses                                       # synthetic images, a few minutes
+    minires lab responses --data cifar10 --depths 20 56 110
+    minires lab responses --runs runs/cifar10-30m               # trained by degradation_cifar.py
+"""
+
+import numpy as np
+
+from minires.data import batches
+from minires.lab.experiment import Experiment, Table, lab_options, number
+from minires.lab.responses.measure import findings, layer_responses
+
+
+def add_options(parser):
+    lab_options(parser, nets=["plain", "resnet"], depths=[20, 56], steps=300)
+    parser.set_defaults(images=256)
+
+
+def run(options):
+    from minires.lab.responses.figure import responses_figure  # here: matplotlib takes a while to load
+
+    lab = Experiment(options)
+    x, _ = next(batches(lab.test_set, options.images))
+    subjects = lab.subjects()
+    lab.one_seed()
+    note = lab.setting("test")
+    print(note)
+    table, responses, numbers = Table("network", "step", "error", "mean std", "least", "most", first=14), {}, []
+    for subject in subjects:
+        end = subject.trained(lab)
+        rows = responses[subject.kind, subject.depth] = layer_responses(subject.net.train(), x)
+        stds = [row.std for row in rows]
+        sizes = (f"{value:.3f}" for value in (np.mean(stds), min(stds), max(stds)))
+        table.row(subject.name, end.step, number(end.error, ".1%"), *sizes)
+        numbers.append({"net": subject.name, "seed": subject.seed, **end._asdict(), "responses": stds})
+    print("\n" + "\n".join(findings({key: np.mean([row.std for row in rows]) for key, rows in responses.items()})))
+    lab.keep({"layer-responses": responses_figure(responses, note)}, numbers, note)

@@ -1,0 +1,1 @@
+"""Which operators wait for arithmetic, and which for memory?"""

@@ -1,0 +1,1 @@
+"""Many narrow layers or few wide ones, at the same cost?"""
