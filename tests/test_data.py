@@ -806,6 +806,12 @@ def test_without_mnist_the_error_names_the_command(home):
     assert find("mnist") is None
 
 
+def test_a_set_that_cannot_be_fetched_is_asked_for_by_its_place(home, monkeypatch):
+    monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], files={}))
+    with pytest.raises(FileNotFoundError, match=r"no MNIST in .*: expected MNIST/raw/. Name its place: --data-dir"):
+        load("mnist", download=True)
+
+
 def test_the_download_of_several_files_goes_on_after_a_cut(home, monkeypatch, capsys):
     files, asked = {f"{name}.gz": gzip.compress(data) for name, data in mnist_files()}, []
 

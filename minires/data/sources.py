@@ -42,7 +42,7 @@ class Source:
     train: int  # images
     test: int
     url: str  # of the folder in which ``files`` are
-    files: dict  # what is fetched from there: the size and the SHA-256 of each name
+    files: dict  # what is fetched from there: the size and the SHA-256 of each name; {} if nothing can be
     forms: tuple  # the first one is that of what is fetched
     mirror: bool = True  # whether a mirrored image is one of the same class
 
@@ -141,14 +141,8 @@ def load(dataset, data_dir=None, data_file=None, download=False, progress=True):
         place = None  # a download of several files was cut
     if place is None:
         folder = _folder(data_dir)
-        if not download:
-            names = " or ".join(f"{f.folder}/, {f.archive}".rstrip(", ") for f in source.forms)
-            raise FileNotFoundError(
-                f"no {source.title} in {folder or 'any place known'}: expected {names}. Fetch it with  minires data"
-                f"{'' if dataset == 'cifar10' else f' --dataset {dataset}'}  ({_size(source)}"
-                f"{'; the official server may take an hour' if source.url == TORONTO else ''}), or name its place: "
-                "--data-dir, --data-file or MINIRES_DATA. Without it: --data synthetic."
-            )
+        if not (download and source.files):
+            raise FileNotFoundError(_absent(dataset, source, folder))
         place = _download(dataset, source, folder, progress)
     return _read(source, place)
 
@@ -203,6 +197,17 @@ def _source(dataset):
 
 def _files(form):
     return [name for part in form.train + form.test for name in part]
+
+
+def _absent(dataset, source, folder):
+    names = " or ".join(f"{form.folder}/, {form.archive}".rstrip(", ") for form in source.forms)
+    which = "" if dataset == "cifar10" else f" --dataset {dataset}"
+    slow = "; the official server may take an hour" if source.url == TORONTO else ""
+    fetch = f"Fetch it with  minires data{which}  ({_size(source)}{slow}), or name" if source.files else "Name"
+    return (
+        f"no {source.title} in {folder or 'any place known'}: expected {names}. {fetch} its place: "
+        "--data-dir, --data-file or MINIRES_DATA. Without it: --data synthetic."
+    )
 
 
 def _complete(source, place):
