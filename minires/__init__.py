@@ -4,6 +4,8 @@ Every layer is a class with a ``forward`` and a hand-written ``backward``. What 
 imported from here; the rest from where it lives (``minires.networks``, ``minires.optim``, ...).
 """
 
+import sys
+
 from minires.gradcheck import GradientError, check_layer, check_loss
 from minires.layer import Buffer, Layer, Parameter
 from minires.layers import (
@@ -40,6 +42,7 @@ from minires.networks import (
 from minires.optim import SGD, Adam, AdamW
 from minires.pretrained import pretrained
 from minires.probe import Probe, gradient_flow
+from minires.pytorch import no_attribute
 from minires.version import VERSION as __version__  # noqa: F401
 from minires.walk import summary
 
@@ -86,3 +89,7 @@ __all__ = [
     "summary",
     "wide_resnet",
 ]
+
+
+def __getattr__(name):
+    raise no_attribute(sys.modules[__name__], "minires", name)

@@ -18,7 +18,6 @@ INSTEAD = {  # of what: {PyTorch's name: what to use}
         "device": _NUMPY,
         "autograd": "every layer has a backward written by hand; minires.check_layer compares it with slopes",
         "manual_seed": "hand rng=0 to each network, layer and function that draws random numbers",
-        "optim": "import it: from minires.optim import SGD",  # only until somebody has imported it
         "functional": "layers are objects; the losses are functions: minires.softmax_cross_entropy",
         "CrossEntropyLoss": "use loss, dlogits = minires.softmax_cross_entropy(logits, labels)",
         "MSELoss": "use loss, dprediction = minires.mean_squared_error(prediction, target)",
