@@ -18,10 +18,13 @@ import re
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import InvalidArgument, shown
+from minires.layer import Layer
 from minires.layers import Residual
 from minires.losses import softmax_cross_entropy
 
@@ -54,9 +57,17 @@ class Probe:
     """
 
     def __init__(self, net, paths=None, reduce=None):
+        if not isinstance(net, Layer):
+            raise InvalidArgument(f"Probe: expected a network, got {shown(net)}.")
+        if reduce is not None and not callable(reduce):
+            raise InvalidArgument(
+                f"Probe: expected reduce, a function of an array such as np.std, got {shown(reduce)}."
+            )
         self.net, self.reduce = net, reduce
         every = [path for path, _ in net.named_layers()]
-        patterns = every if paths is None else [paths] if isinstance(paths, str) else list(paths)
+        patterns = every if paths is None else [paths] if isinstance(paths, str) else paths
+        if not all(isinstance(pattern, str) for pattern in (patterns if np.iterable(patterns) else [None])):
+            raise InvalidArgument(f"Probe: expected paths, a str or a list of str, got {shown(paths)}.")
         for pattern in patterns if paths is not None else []:
             if not any(fnmatchcase(path, pattern) for path in every):
                 raise KeyError(f"Probe: no layer matches {pattern!r}.{_near(pattern, every)}")
@@ -123,7 +134,17 @@ class BlockFlow(NamedTuple):
     weight_ratio: float  # |dW| / |W| over the block's weights
 
 
-class GradientFlow(list):
+class Rows(list):
+    """A list of rows that a prompt and a notebook show as the table that ``print`` shows."""
+
+    def __repr__(self):
+        return str(self)
+
+    def _repr_html_(self):
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+class GradientFlow(Rows):
     """The rows of ``gradient_flow``; prints as a table."""
 
     def __str__(self):
@@ -172,6 +193,8 @@ def gradient_flow(net, x, labels, blocks=None):
     >>> [row.path for row in flow]
     ['stage1.0', 'stage2.0', 'stage3.0']
     """
+    if not isinstance(net, Layer):
+        raise InvalidArgument(f"gradient_flow: expected a network, got {shown(net)}.")
     net = copy.deepcopy(net).zero_grad()
     layers = dict(net.named_layers())
     blocks = block_paths(net, blocks)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import InvalidArgument, shown, whole
 from minires.kernels.compiled.geometry import output_size_text
 from minires.layer import Layer, Parameter
 from minires.layers import AvgPool2d, Conv2d, Linear, MaxPool2d
-from minires.probe import Probe
+from minires.probe import Probe, Rows
 
 
 class Row(NamedTuple):
@@ -27,7 +28,7 @@ class Row(NamedTuple):
     multiply_adds: int
 
 
-class Summary(list):
+class Summary(Rows):
     """The rows of ``summary``, with totals; prints as a table as wide as the terminal."""
 
     @property
@@ -80,7 +81,10 @@ def summary(net, input_shape=(3, 32, 32)):
     (269722, 40551040)
     """
     if not isinstance(net, Layer):
-        raise TypeError(f"summary: expected a network, got {net!r}. From a name network(name) makes one.")
+        raise InvalidArgument(f"summary: expected a network, got {shown(net)}. From a name network(name) makes one.")
+    if not isinstance(input_shape, (tuple, list)):
+        raise InvalidArgument(f"summary: expected input_shape, such as (3, 32, 32), got {shown(input_shape)}.")
+    input_shape = [whole("summary", "each size of input_shape", size, least=1) for size in input_shape]
     net = copy.deepcopy(net).eval()
     with net.without_caches(), Probe(net, reduce=np.shape) as probe:
         net.forward(np.zeros((1, *input_shape), np.float32))

@@ -10,6 +10,7 @@ from minires.layers import Dropout, Identity, Linear, ReLU, Residual, Sequential
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_plain, cifar_resnet
 from minires.probe import Probe, gradient_flow
+from minires.walk import summary
 
 
 @pytest.fixture
@@ -285,3 +286,32 @@ def test_the_figure_shows_the_numbers_side_by_side(batch, tmp_path):
 def test_a_figure_of_nothing_is_refused():
     with pytest.raises(ValueError, match="expected .* gradient_flow"):
         gradient_flow_figure({"plain": []})
+
+
+# -- at a prompt, in a notebook -----------------------------------------------------------------------------------
+
+
+def test_tables_are_shown_as_tables_where_they_are_the_last_line(batch):
+    net = cifar_resnet(8, rng=0)
+    for table in (summary(net, (3, 16, 16)), gradient_flow(net, *batch)):
+        assert repr(table) == str(table) and "(" not in repr(table).splitlines()[0]
+        html = table._repr_html_()
+        assert html.startswith("<pre>") and html.endswith("</pre>") and "stage1" in html
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda net: Probe("net"), "Probe: expected a network, got 'net'"),
+        (lambda net: Probe(net, paths=5), "Probe: expected paths, a str or a list of str, got 5"),
+        (lambda net: Probe(net, paths=[5]), r"Probe: expected paths, a str or a list of str, got \[5\]"),
+        (lambda net: Probe(net, reduce="std"), "Probe: expected reduce, a function of an array .*, got 'std'"),
+        (lambda net: gradient_flow(None, None, None), "gradient_flow: expected a network, got None"),
+        (lambda net: summary("resnet-8"), "summary: expected a network, got 'resnet-8'. From a name network"),
+        (lambda net: summary(net, 32), r"summary: expected input_shape, such as \(3, 32, 32\), got 32"),
+        (lambda net: summary(net, (3, 32.0, 32)), "summary: expected each size of input_shape, a whole .*got 32.0"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(cifar_resnet(8, rng=0))
