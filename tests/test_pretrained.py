@@ -117,7 +117,8 @@ def test_without_any_the_error_says_so(tmp_path, monkeypatch):
 def test_the_card_tells_recipe_errors_and_hashes(run, shipped):
     text = (shipped / "plain-8.md").read_text(encoding="utf-8")
     about = package.models()["plain-8"]
-    for word in ("6 steps of 16 images", "seed 5", "steps: 6", "synthetic", "numpy"):
+    commit = about["sessions"][-1]["commit"] or "Made with"
+    for word in ("6 steps of 16 images", "seed 5", "steps: 6", "synthetic", "numpy", commit):
         assert word in text
     for state in about["states"].values():
         assert f"`{state['file']}` {state['sha256']}" in text

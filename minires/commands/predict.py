@@ -40,7 +40,6 @@ def run(options):
     prepare, how = _preparation(options, inputs, found.source, classes)
     names = _class_names(options, inputs, classes)
     print(f"{options.net}: {found}.\nImages prepared as {how}.")
-    net.eval()
     for path in options.images:
         logits = _logits(net, prepare(path), classes, path, options)
         probabilities = np.exp(logits - logits.max())
@@ -59,7 +58,7 @@ def _shipped(name):
 
 
 def _logits(net, x, classes, path, options):
-    with net.without_caches():
+    with net.evaluating():
         logits = net.forward(x)
     if logits.shape != (1, classes):
         raise UsageError(f"{options.net}: expected y of shape (N, classes), here (1, {classes}), got {logits.shape}")

@@ -80,6 +80,7 @@ def card(name, about):
     optimizer = ", ".join(f"{key} {value}" for key, value in config["optimizer"][0].items() if value)
     departures = "".join(f"\n  - {text}" for text in about["deviations"] or ["none known"])
     versions = ", ".join(f"{key} {value}" for key, value in session["versions"].items())
+    versions += f", commit {session['commit']}" if session.get("commit") else ""
     drawn = "crops and mirror images" if config["augment"] else "images as they are"
     return f"""# {name}
 
