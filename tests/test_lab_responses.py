@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from minires.lab.controls import without_batchnorm
 from minires.lab.responses.measure import layer_responses
-from minires.lab.variants import without_batchnorm
-from minires.layers import Linear, Sequential
+from minires.layer import Layer
+from minires.layers import BatchNorm2d, Identity, Linear, Sequential
 from minires.networks import cifar_plain, cifar_resnet
 
 
@@ -68,3 +69,12 @@ def test_the_net_stays_as_it_is(x):
 def test_a_net_without_3x3_layers_is_refused(x):
     with pytest.raises(ValueError, match="the net has no 3x3 convolution"):
         layer_responses(Sequential(Linear(3, 2, rng=0)), x)
+
+
+def test_batch_norms_in_lists_and_dicts_are_taken_out_too():
+    class Held(Layer):
+        def __init__(self):
+            self.parts = {"norms": [BatchNorm2d(3), (BatchNorm2d(3), Identity())]}
+
+    kinds = {type(layer).__name__ for path, layer in without_batchnorm(Sequential(Held())).named_layers() if path}
+    assert kinds == {"Held", "Identity"}

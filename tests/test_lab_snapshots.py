@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minires.data import batches, synthetic
+from minires.lab.controls import scaled_weights, settled, without_batchnorm
 from minires.lab.snapshots import snapshots
-from minires.lab.variants import scaled_weights, settled, without_batchnorm
 from minires.layers import BatchNorm2d
 from minires.losses import softmax_cross_entropy
 from minires.networks import cifar_plain, cifar_resnet

@@ -8,7 +8,7 @@ from minires.layer import Layer, Parameter
 
 
 class Linear(Layer):
-    r"""Multiply by a matrix and add a vector, each example a row.
+    r"""Multiply by a matrix and add a vector; every row of x is one example.
 
     .. math::
         y = x \, w^T + b, \qquad y[n, k] = \sum_j x[n, j] \, w[k, j] + b[k]

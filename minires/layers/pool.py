@@ -1,4 +1,4 @@
-"""Pooling: one number for each window of a channel, or for all of it."""
+"""Pooling: one number per window of a channel, or per channel."""
 
 import numpy as np
 

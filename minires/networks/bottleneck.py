@@ -1,4 +1,4 @@
-"""Bottlenecks: three convolutions a block, the 3x3 on few channels.
+"""Bottlenecks: three convolutions per block, the 3x3 on few channels.
 
 ::
 
@@ -65,7 +65,7 @@ def bottleneck_block(
 
 
 def cifar_bottleneck(depth, shortcut="B", classes=10, rng=None, in_channels=3):
-    """Return the residual network of ``depth`` = 9n + 2 layers, three to a block, its stages 64, 128, 256 wide.
+    """Return the residual network of ``depth`` = 9n + 2 layers, three per block, its stages 64, 128, 256 wide.
 
     It is what [He2016] held the pre-activation against, at 164 and 1001 layers.
     """

@@ -11,7 +11,7 @@ pool   mean over the image   1 x 1        64
 linear                                    classes
 ====== ===================== ============ ==========
 
-Two convolutions a block, 3 * n blocks, the first convolution and the linear layer: 6n + 2 layers with weights.
+Two convolutions per block, 3 * n blocks, the first convolution and the linear layer: 6n + 2 layers with weights.
 
 References
 ----------

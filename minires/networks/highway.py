@@ -112,7 +112,7 @@ def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=No
     Parameters
     ----------
     depth : int
-        The paper's are 10, 20, 50 and 100, with 50 numbers a layer.
+        The paper's are 10, 20, 50 and 100, with 50 numbers per layer.
     width : int, default 50
     in_features : int, default 3072
         Numbers of an image; 784 for MNIST.

@@ -91,7 +91,7 @@ def imagenet_wide(depth=50, k=2, shortcut="B", stride_on="3x3", classes=1000, rn
 
 
 def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactivation=False):
-    """Return conv1 and max pooling, a stage of each number of ``blocks``, mean pooling and a linear layer.
+    """Return conv1 and max pooling, a stage for each number in ``blocks``, mean pooling and a linear layer.
 
     ``block(in_channels, out_channels, stride, rng=rng)`` builds one block; a stage has ``expansion`` times the channels
     of ``WIDTHS``. With ``preactivation`` the batch norm and ReLU of conv1 come after the last block instead.

@@ -44,7 +44,6 @@ from tqdm import tqdm
 
 from minires.data import batches
 from minires.lab.paths.measure import blocks_of
-from minires.lab.variants import evaluating
 from minires.layers import GlobalAvgPool2d, Identity, Linear, Sequential, SubsampleShortcut
 from minires.losses import softmax_cross_entropy
 from minires.optim import SGD, Cosine, LinearWarmUp
@@ -88,7 +87,7 @@ def contributions(net, x):
     True
     """
     stem, blocks, linear = _parts(net)
-    with evaluating(net):
+    with net.evaluating():
         g = stem.forward(x)
         features = [g]  # what each part has added, carried up to here; their sum is g
         for block in blocks:
@@ -206,7 +205,7 @@ def edges(net, classifiers, train_set, test_set, batch_size=250):
 def pooled_features(net, x):
     """Return what the stem and each block make of x, in evaluation mode, averaged over the image: a list of (N, C)."""
     paths = [block.path for block in _parts(net)[1]]
-    with evaluating(net), Probe(net, paths=paths) as probe:
+    with net.evaluating(), Probe(net, paths=paths) as probe:
         net.forward(x)
     outputs = [probe.x[paths[0]], *(probe.y[path] for path in paths)]
     return [y.mean(axis=(2, 3)) for y in outputs]

@@ -12,6 +12,7 @@ input. The table at the end says which of these numbers separates plain from res
 
 import numpy as np
 
+from minires.lab.controls import scaled_weights, without_batchnorm
 from minires.lab.experiment import Experiment, lab_options
 from minires.lab.explanations.measure import (
     DISTANCES,
@@ -21,7 +22,6 @@ from minires.lab.explanations.measure import (
     measure,
     two_depths,
 )
-from minires.lab.variants import scaled_weights, without_batchnorm
 from minires.probe import gradient_flow
 
 VARIANTS = {

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.lab.variants import settled
+from minires.lab.controls import settled
 from minires.layers import SubsampleShortcut
 from minires.probe import Probe, block_paths, gradient_flow
 

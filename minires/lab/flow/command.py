@@ -10,8 +10,8 @@ the branch, and how fast the weights learn; with batch norm and without, plain a
 
 import numpy as np
 
+from minires.lab.controls import without_batchnorm
 from minires.lab.experiment import Experiment, Table, lab_options, number
-from minires.lab.variants import without_batchnorm
 from minires.probe import gradient_flow
 from minires.train import Diverged
 

@@ -19,7 +19,7 @@ References
 
 import numpy as np
 
-from minires.lab.variants import settled
+from minires.lab.controls import settled
 from minires.layers import BatchNorm2d, Conv2d, ReLU, Residual, Sequential
 
 POINTS = np.linspace(-2, 2, 256)

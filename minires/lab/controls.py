@@ -1,23 +1,9 @@
 """The same network with one thing changed: the controls of an experiment."""
 
 import copy
-from contextlib import contextmanager
 
 from minires.layer import Layer
 from minires.layers import BatchNorm2d, Conv2d, Identity
-
-
-@contextmanager
-def evaluating(net):
-    """Within the ``with``, the net is in evaluation mode and keeps no caches; afterwards all is as it was."""
-    modes = [(layer, layer.training) for _, layer in net.named_layers()]
-    net.eval()
-    try:
-        with net.without_caches():
-            yield net
-    finally:
-        for layer, training in modes:
-            layer.training = training
 
 
 def without_batchnorm(net):
@@ -27,10 +13,17 @@ def without_batchnorm(net):
     """
     net = copy.deepcopy(net)
     for _, layer in list(net.named_layers()):
-        for name, member in list(layer._members()):
-            if isinstance(member, BatchNorm2d):
-                setattr(layer, name, Identity())
+        vars(layer).update({name: _without(value) for name, value in vars(layer).items() if name != "_cache"})
     return net
+
+
+def _without(value):
+    """The value with an Identity for each BatchNorm2d in it."""
+    if isinstance(value, BatchNorm2d):
+        return Identity()
+    if isinstance(value, dict):
+        return {key: _without(item) for key, item in value.items()}
+    return type(value)(map(_without, value)) if type(value) in (list, tuple) else value
 
 
 def scaled_weights(net, factor):
