@@ -259,6 +259,10 @@ def test_a_mirror_takes_the_place_of_the_official_address(home, monkeypatch, cap
     with pytest.raises(ValueError, match="got 'ftp://mirror/a'"):
         load_cifar10(download=True)
     assert "slow" not in capsys.readouterr().err
+    monkeypatch.setenv("MINIRES_CIFAR10_URL", "https://mirror/\x1b[31m")
+    with pytest.raises(ValueError, match=r"MINIRES_CIFAR10_URL: expected an address, got 'https://mirror/.x1b\[31m'"):
+        load_cifar10(download=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_altered_archive_is_refused_before_it_is_opened(archive, monkeypatch):

@@ -305,8 +305,8 @@ def test_the_names_of_classes_are_as_many_and_in_their_order():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["resnet-8", "p.png"], "expected one of .* got 'resnet-8'.* Or give --weights FILE"),
-        (["own.py:build", "p.png"], "expected one of .* got 'own.py:build'"),
+        (["resnet-8", "p.png"], "pretrained: .*; got 'resnet-8'.* Or give --weights FILE"),
+        (["own.py:build", "p.png"], "pretrained: .*; got 'own.py:build'"),
         (["own.py:lost", "--weights", "own.npz", "p.png"], "predict: no lost in own.py"),
         (["nowhere.py:build", "--weights", "own.npz", "p.png"], "predict: no file nowhere.py"),
         (["own.py:number", "--weights", "own.npz", "p.png"], "number of own.py is not a function or class"),

@@ -110,7 +110,7 @@ def test_altered_and_lost_files_are_noticed(shipped):
 
 def test_without_any_the_error_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(package, "HERE", tmp_path)
-    with pytest.raises(ValueError, match="expected one of none, since none is here; got 'resnet-20'"):
+    with pytest.raises(ValueError, match="no trained networks come with this copy of minires; got 'resnet-20'"):
         minires.pretrained("resnet-20")
 
 

@@ -239,6 +239,8 @@ def _download(dataset, source, folder, progress):
         raise FileNotFoundError("no home folder to download to. Set MINIRES_DATA to a folder.")
     variable = f"MINIRES_{dataset.upper().replace('-', '_')}_URL"
     base, form = os.environ.get(variable) or source.url, source.forms[0]
+    if not base.isprintable():
+        raise ValueError(f"{variable}: expected an address, got {base!r}.")
     advice = (
         f"Other ways: a mirror, {variable}=https://...; an archive brought by other means, --data-file; "
         "no download at all, --data synthetic."

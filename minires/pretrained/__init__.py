@@ -85,7 +85,8 @@ def _about(name):
     if name not in known:
         near = get_close_matches(str(name), known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"pretrained: expected one of {', '.join(known) or 'none, since none is here'}; got {name!r}.{hint}"
+        wanted = (
+            f"expected one of {', '.join(known)}" if known else "no trained networks come with this copy of minires"
         )
+        raise ValueError(f"pretrained: {wanted}; got {name!r}.{hint}")
     return known[name]
