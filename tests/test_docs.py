@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / name for name in ("networks.md", "looking-inside.md", "weights.md", "tracing.md")]
+NAMES = ["gradient-checking", "networks", "looking-inside", "weights", "tracing"]
+PAGES = [DOCS / f"{name}.md" for name in NAMES]
 ROOMS = sorted((DOCS.parent / "minires" / "lab").glob("*/README.md"))
 FAMILIES = sorted((DOCS / "networks").glob("*.md"))
 WITHOUT_CODE = {"preactivation", "roofline", "shattered"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mutants import LAYER_MUTANTS, LOSS_MUTANTS, LinearFromParts, MaskFromDy, ReturnsZeros, without_mistake
+from mutants import LAYER_MUTANTS, LAYERS, LOSS_MUTANTS, PlainLinear, edited
 
 from minires.gradcheck import GradientError, check_layer, check_loss
 from minires.layer import Layer, Parameter
@@ -26,15 +26,24 @@ def x_of(shape):
 
 @pytest.mark.parametrize("name", LAYER_MUTANTS)
 def test_a_mistake_is_rejected_and_named(name):
-    layer, shape, message = LAYER_MUTANTS[name]
+    layer, old, new, shape, message = LAYER_MUTANTS[name]
     with pytest.raises(GradientError, match=message):
-        check_layer(layer, x_of(shape))
+        check_layer(edited(layer, old, new), x_of(shape))
 
 
-@pytest.mark.parametrize("name", LAYER_MUTANTS)
+@pytest.mark.parametrize("name", LAYERS)
 def test_without_the_mistake_the_layer_is_accepted(name):
-    layer, shape, _ = LAYER_MUTANTS[name]
-    check_layer(without_mistake(layer), x_of(shape))
+    layer, shape = LAYERS[name]
+    check_layer(layer, x_of(shape))
+
+
+def test_an_edit_whose_text_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match="expected 'no such text' once in the text of ReLU, got 0 times"):
+        edited(ReLU(), "no such text", "")
+
+
+def mutant(name):
+    return edited(*LAYER_MUTANTS[name][:3])
 
 
 @pytest.mark.parametrize("name", LOSS_MUTANTS)
@@ -56,7 +65,7 @@ def slope(layer, x, dy, at, h):
     return np.sum((layer.forward(above) - layer.forward(below)) * dy) / (2 * h)
 
 
-@pytest.mark.parametrize("layer", [BatchNorm2d(3), ReturnsZeros(3)], ids=["correct", "returns zeros"])
+@pytest.mark.parametrize("layer", [BatchNorm2d(3), mutant("batch norm: zeros")], ids=["correct", "returns zeros"])
 def test_with_ones_as_upstream_gradient_a_batch_norm_that_returns_zeros_would_pass(layer):
     x = normal(4, 3, 2, 3)
     ones = np.ones_like(x)
@@ -69,13 +78,13 @@ def test_with_ones_as_upstream_gradient_a_batch_norm_that_returns_zeros_would_pa
 
 def test_with_x_as_upstream_gradient_a_mask_taken_from_dy_would_pass():
     x = normal(4, 5)
-    layer = MaskFromDy()
+    layer = mutant("relu: mask from dy")
     layer.forward(x)
     dx = layer.backward(x)
     for at in np.ndindex(x.shape):
         assert slope(layer, x, x, at, 1e-6) == pytest.approx(dx[at], rel=1e-6)
     with pytest.raises(GradientError, match="dx is wrong"):  # its dy differs from x, though both have seed 0
-        check_layer(MaskFromDy(), x, seed=0)
+        check_layer(mutant("relu: mask from dy"), x, seed=0)
 
 
 def test_a_correct_net_stays_far_below_the_tolerance():
@@ -86,18 +95,12 @@ def test_a_correct_net_stays_far_below_the_tolerance():
 # -- small mistakes in large places ---------------------------------------------------------------------------
 
 
-class OneEntryWrong(LinearFromParts):
-    """One of 6,000 entries of dweight off by a part in a thousand."""
-
-    def dweight(self, dy, x):
-        dweight = super().dweight(dy, x)
-        dweight[47, 11] *= 1.001
-        return dweight
+ONE_WRONG = "dy.T @ self.x", "dy.T @ self.x * (1 + 0.001 * (np.arange(6000).reshape(100, 60) == 2831))"  # at [47, 11]
 
 
 def test_one_wrong_entry_of_thousands_is_found_and_named():
     with pytest.raises(GradientError, match=r"weight.grad is wrong at . of .* Worst at \[47, 11\].* ratio 1.001"):
-        check_layer(OneEntryWrong(100, 60, rng=0), normal(3, 100))
+        check_layer(edited(PlainLinear(60, 100, rng=0), *ONE_WRONG), normal(3, 60))
 
 
 class FlatRegionDoubled(Sigmoid):
@@ -122,7 +125,7 @@ def test_a_whole_network_is_checked():
 
 
 def test_in_a_network_the_last_wrong_tensor_is_the_one_above_the_mistake():
-    layers = [Linear(4, 4, rng=0), Sigmoid(), Linear(4, 4, rng=1), LAYER_MUTANTS["sigmoid: y"][0], Linear(4, 2, rng=2)]
+    layers = [Linear(4, 4, rng=0), Sigmoid(), Linear(4, 4, rng=1), mutant("sigmoid: y"), Linear(4, 2, rng=2)]
     with pytest.raises(GradientError, match="dx is wrong") as caught:
         check_layer(Sequential(*layers), normal(3, 4), modes="train")
     *_, last = str(caught.value).splitlines()
@@ -131,7 +134,7 @@ def test_in_a_network_the_last_wrong_tensor_is_the_one_above_the_mistake():
 
 def test_of_many_wrong_tensors_the_first_and_the_last_are_shown():
     layers = [layer for i in range(4) for layer in (Linear(4, 4, rng=i), Sigmoid())]
-    net = Sequential(*layers, LAYER_MUTANTS["sigmoid: y"][0])
+    net = Sequential(*layers, mutant("sigmoid: y"))
     with pytest.raises(GradientError, match=r"dx is wrong[^$]*and 4 more[^$]*6.bias.grad is wrong"):
         check_layer(net, normal(3, 4), modes="train")
 
@@ -162,7 +165,7 @@ def test_a_kink_excuses_no_mistake_elsewhere():
     x = normal(2, 3, 4, 5)
     x[0, 0, 0, :4] = 0
     with pytest.raises(GradientError, match=r"dx is wrong at \d+ of 120"):
-        check_layer(LAYER_MUTANTS["relu: no mask"][0], x)
+        check_layer(mutant("relu: no mask"), x)
 
 
 @pytest.mark.parametrize("layer", [ReLU(), Sequential(Conv2d(3, 4, 1, bias=False, rng=0), ReLU())])
