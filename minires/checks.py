@@ -62,6 +62,11 @@ def flag(who, name, value):
     raise InvalidArgument(f"{who}: expected {name}, True or False, got {shown(value)}.")
 
 
+def is_one_of(value, names):
+    """Whether a value is one of these strings; of an array or a list that cannot be asked with ``in``."""
+    return isinstance(value, str) and value in names
+
+
 def generator(who, rng):
     """Return ``rng``, a numpy.random.Generator, a seed or None, as a Generator."""
     try:

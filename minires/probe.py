@@ -228,6 +228,8 @@ def gradient_flow(net, x, labels, blocks=None):
 def block_paths(net, blocks=None):
     """Return the paths of a net's blocks as a list: ``blocks`` where they are given, else stage1.0, stage1.1, ..."""
     every = (path for path, _ in net.named_layers())
+    if not (blocks is None or (isinstance(blocks, (list, tuple)) and all(isinstance(path, str) for path in blocks))):
+        raise InvalidArgument(f"expected blocks, a list of paths such as ['stage1.0'], got {shown(blocks)}.")
     blocks = [path for path in every if re.fullmatch(r"stage\d+\.\d+", path)] if blocks is None else list(blocks)
     if not blocks:
         raise ValueError("The net has no layers called stage1.0, stage1.1, ... Name its blocks: blocks=[...].")

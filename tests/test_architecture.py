@@ -30,6 +30,7 @@ DAILY = {"__init__", "__main__"}  # the top of the package gathers names from ev
 ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "torch": "bench_torch"}
 TRAINING = ["optim", "step.py", "train.py"]
 CORE = ["parameter.py", "layer.py", "layers", "losses.py", "networks", *TRAINING, "kernels/reference.py"]
+LIMIT = 1890  # lines of code, with room for one more layer
 
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -116,30 +117,43 @@ def test_nothing_is_called_utils():
 
 
 def lines_of_code(source):
-    """The number of lines that hold code: not blank, no comment, no docstring."""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    texts = (
-        node.body[0] for node in ast.walk(ast.parse(source)) if isinstance(node, kinds) and ast.get_docstring(node)
-    )
-    inside = {number for text in texts for number in range(text.lineno, text.end_lineno + 1)}
-    lines = ((number, line.strip()) for number, line in enumerate(source.splitlines(), 1) if number not in inside)
-    return sum(bool(line) and not line.startswith("#") for _, line in lines)
+    """The number of lines without docstrings and comments, however the source is wrapped: about one per statement."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return sum(bool(line.strip()) for line in ast.unparse(tree).splitlines())
 
 
-def test_the_core_can_be_read_in_one_sitting():
-    """All of it, counted without comments and docstrings: what a newcomer has to understand."""
+def core(counted):
+    """Return {file: counted(its text)} of what a newcomer has to read, all of it."""
     files = [
         file for part in CORE for file in ([PACKAGE / part] if part.endswith(".py") else (PACKAGE / part).glob("*.py"))
     ]
-    lines = {file.relative_to(PACKAGE).as_posix(): lines_of_code(file.read_text(encoding="utf-8")) for file in files}
-    assert sum(lines.values()) <= 2150, lines
+    return {file.relative_to(PACKAGE).as_posix(): counted(file.read_text(encoding="utf-8")) for file in files}
 
 
-def test_comments_and_docstrings_are_not_code():
-    source = (
-        '"""One.\n\nTwo."""\n\nx = [\n    1,  # one\n]\n# two\n\n\ndef f():\n    """Three."""\n    return """\na\n"""\n'
-    )
-    assert lines_of_code(source) == 3 + 1 + 3
+def test_the_core_can_be_read_in_one_sitting():
+    lines = core(lines_of_code)
+    assert sum(lines.values()) <= LIMIT, lines
+
+
+def test_comments_docstrings_and_line_breaks_are_not_code():
+    source = '''"""One.
+
+Two."""
+
+x = [
+    1,  # one
+]
+# two
+
+
+def f():
+    """Three."""
+    return """a"""
+'''
+    assert lines_of_code(source) == 3
 
 
 def test_importing_minires_loads_no_more_than_it_needs():

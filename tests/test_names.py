@@ -174,7 +174,7 @@ def test_vgg_and_stochastic_depth_take_any_number_of_channels():
         (lambda: imagenet_resnet([18]), r"imagenet_resnet: expected depth .*got \[18\]"),
         (lambda: cifar_resnet(20, ["A"]), r"shortcut: expected one of .*got \['A'\]"),
         (lambda: basic_block(3, 3, order=["original"]), r"order: expected one of .*got \['original'\]"),
-        (lambda: wide_resnet(16, 2, dropout="much"), "Dropout: expected p, a number from 0 to 1, got 'much'"),
+        (lambda: wide_resnet(16, 2, dropout="much"), "expected dropout, a number from 0 to 1, got 'much'"),
         (lambda: wide_resnet(16, "2"), "expected k, a whole number of at least 1, got '2'"),
         (lambda: network("highway-20", classes="ten"), "expected classes, a whole number of at least 1, got 'ten'"),
     ],
@@ -182,4 +182,22 @@ def test_vgg_and_stochastic_depth_take_any_number_of_channels():
 def test_arguments_of_the_wrong_kind_are_named(build, message):
     with pytest.raises(ValueError, match=message) as caught:
         build()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda wrong: basic_block(3, 3, shortcut=wrong), "shortcut: expected one of"),
+        (lambda wrong: basic_block(3, 3, order=wrong), "order: expected one of"),
+        (lambda wrong: wide_resnet(10, 1, dropout=wrong), "expected dropout, a number from 0 to 1"),
+        (lambda wrong: preact_resnet(8, bottleneck=wrong), "expected bottleneck, True or False"),
+        (lambda wrong: cifar_bottleneck(wrong), "depth: expected"),
+        (lambda wrong: network("resnet-8", in_channels=wrong), "expected in_channels, a whole number"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [np.array([1, 2]), ["a"], {}, 3j, float("nan")], ids=str)
+def test_what_cannot_even_be_compared_is_named(build, wrong, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        build(wrong)
     assert "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from minires.checks import generator, real, whole
+from minires.checks import generator, is_one_of, real, whole
 from minires.layers import (
     Conv2d,
     Flatten,
@@ -44,7 +44,7 @@ def highway(build, bias=-1.0, carry="1 - T"):
     carry : "1 - T" or "free", default "1 - T"
         "free": y = T(x) H(x) + C(x) x with a gate C of its own, which starts open by as much as T is closed.
     """
-    if carry not in ("1 - T", "free"):
+    if not is_one_of(carry, ("1 - T", "free")):
         raise ValueError(f"carry: expected '1 - T' or 'free', got {carry!r}.")
     branch, transform = Sequential(layer=build(), relu=ReLU()), _gate(build(), bias)
     if carry == "1 - T":
@@ -64,7 +64,8 @@ def bias_by_depth(depth):
 
 def highway_block(in_channels, out_channels, stride=1, bias=-1.0, carry="1 - T", rng=None):
     """Return a highway layer of 3x3 convolutions; where the shape changes, a plain one: convolution, ReLU."""
-    rng = generator("highway_block", rng)
+    rng, in_channels = generator("highway_block", rng), whole("highway_block", "in_channels", in_channels, 1)
+    out_channels = whole("highway_block", "out_channels", out_channels, 1)
     conv = partial(Conv2d, in_channels, out_channels, 3, stride=stride, padding=1, rng=rng)
     if (in_channels, stride) != (out_channels, 1):
         return Sequential(layer=conv(), relu=ReLU())

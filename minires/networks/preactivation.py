@@ -25,7 +25,7 @@ References
 
 from functools import partial
 
-from minires.checks import is_whole, whole
+from minires.checks import flag, is_whole, whole
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
 from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
@@ -68,7 +68,7 @@ def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None,
 
 def bottleneck_by_depth(depth, bottleneck=None):
     """Whether a network of [He2016] has bottlenecks: from 164 layers on, unless said otherwise."""
-    return is_whole(depth) and depth >= 164 if bottleneck is None else bottleneck
+    return is_whole(depth) and depth >= 164 if bottleneck is None else flag("network", "bottleneck", bottleneck)
 
 
 def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None, in_channels=3):

@@ -14,7 +14,7 @@ from functools import partial
 from math import inf
 from typing import NamedTuple
 
-from minires.checks import generator
+from minires.checks import flag, generator, is_one_of
 from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Sequential, Sigmoid
 from minires.networks.blocks import basic_block, conv3x3, residual_block
 from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
@@ -89,10 +89,11 @@ VARIANTS = {
 
 def variant_block(in_channels, out_channels, stride=1, variant="original", bottleneck=False, rng=None):
     """Return a block wired as ``VARIANTS[variant]`` says."""
-    if variant not in list(VARIANTS):
+    if not is_one_of(variant, VARIANTS):
         raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}.")
     row, rng = VARIANTS[variant], generator("variant_block", rng)
     gate = partial(_gate, in_channels, out_channels, stride, rng)
+    bottleneck = flag("variant_block", "bottleneck", bottleneck)
     build = partial(bottleneck_block, stride_on="1x1") if bottleneck else basic_block
     shortcut = row.shortcut or ("B" if bottleneck else "A")
 
@@ -131,7 +132,7 @@ def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=No
     bottleneck = bottleneck_by_depth(depth, bottleneck)
     blocks = blocks_per_stage(depth, 9, examples=BOTTLENECK_DEPTHS) if bottleneck else blocks_per_stage(depth, 6)
     block = partial(variant_block, variant=variant, bottleneck=bottleneck)
-    preactivation = variant in list(VARIANTS) and VARIANTS[variant].order.endswith("pre-activation")
+    preactivation = is_one_of(variant, VARIANTS) and VARIANTS[variant].order.endswith("pre-activation")
     widths = BOTTLENECK_WIDTHS if bottleneck else WIDTHS
     return cifar_network(blocks, block, widths, classes, rng, in_channels, preactivation)
 

@@ -34,9 +34,9 @@ def sides(name, padding, kernel_size, stride, dilation):
     >>> sides("Conv2d", "same", (3, 4), (1, 1), (1, 1))
     ((1, 1), (1, 2))
     """
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if stride != (1, 1):
             raise ValueError(
                 f'{name}: padding="same" keeps H and W, which needs stride 1, got stride={stride}. '
