@@ -43,7 +43,8 @@ def _variables(scheme):
 
 STYLE = f"""
 :root {{ color-scheme: light dark; {_variables("light")} }}
-@media (prefers-color-scheme: dark) {{ :root {{ {_variables("dark")} }} .equation img {{ filter: invert(1) }} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {_variables("dark")} }} .equation img {{ filter: invert(1) }}
+  figure img, .wide > img, .swatch {{ filter: invert(1) hue-rotate(180deg) }} }}
 * {{ box-sizing: border-box }}
 body {{ font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   max-width: 72rem; padding: 1rem; overflow-wrap: anywhere }}
@@ -71,11 +72,12 @@ tr.bad, tr.bad th {{ background: var(--bad) }}
 @media (min-width: 40rem) {{ wbr {{ display: none }} }}
 @media (max-width: 40rem) {{ .trace tbody th {{ white-space: normal; min-width: 7rem; max-width: 9rem }} }}
 .banner {{ padding: .6rem 1rem; background: var(--bad) }} .banner.same {{ background: var(--good) }}
-figure {{ margin: 0 }} figure img {{ display: block; width: 100%; height: auto; background: #fff }}
+figure {{ margin: 0 }} figure img {{ display: block; width: 100%; height: auto }}
+.swatch {{ display: inline-block; width: .8em; height: .8em; margin-left: .8em }}
 figcaption {{ color: var(--faint); font-size: .875rem }}
 .panels {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1rem;
   max-width: 62rem; margin: 1rem 0 }}
-.wide > img {{ display: block; height: auto; width: max(100%, 44rem); max-width: 66rem; background: #fff }}
+.wide > img {{ display: block; height: auto; width: max(100%, 44rem); max-width: 66rem }}
 code, pre {{ font-family: ui-monospace, monospace }} code {{ font-size: .875rem }}
 .equation {{ margin: .3rem 0 .3rem 1rem; overflow-x: auto }} .equation img {{ vertical-align: middle; max-width: none }}
 """
@@ -150,9 +152,9 @@ def scrolling(content, name, kind="wide"):
 
 
 def image(figure, alt):
-    """Return a figure of matplotlib as an ``<img>`` that holds it."""
+    """Return a figure of matplotlib as an ``<img>`` that holds it, on the ground of the page: light, or inverted."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    figure.savefig(drawn, format="png", transparent=True)
     png = drawn.getvalue()
     width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))
     packed = base64.b64encode(png).decode()

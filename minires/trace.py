@@ -6,7 +6,7 @@ r"""A trace: what every layer of a net returned, and the gradient that came back
     print(mine)                                        # a table: shape, mean, std, min, max, NaN, layer by layer
     mine.save("mine.npz")
     difference(mine, Trace.load("reference.npz"))      # the first layer that differs, and where
-    Path("trace.html").write_text(page(mine))
+    Path("trace.html").write_text(page(mine))         # minires.report.trace.page
 
 Two traces of one network, with the same weights and the same batch, must agree up to rounding (compare in float64: in
 float32 rounding takes a number or two to the other side of a ReLU's kink, and its gradient comes or goes). Layers are
@@ -20,17 +20,15 @@ import json
 import math
 import re
 import zipfile
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
 from minires.layer import Layer
 from minires.losses import softmax_cross_entropy
-from minires.page import document, scrolling
 from minires.probe import Probe
 
-FORMAT, BY = 1, "minires trace"
+FORMAT = 1
 
 
 class Stats(NamedTuple):
@@ -119,7 +117,12 @@ class Trace:
     def setting(self):
         """What was traced, in a few words."""
         mode = "training" if self.about["training"] else "evaluation"
-        return f"{self.about['net']}: x of {_by(self.tensors['x'].shape)}, {mode} mode, loss {self.about['loss']:.6g}"
+        return f"{self.about['net']}: x of {by(self.tensors['x'].shape)}, {mode} mode, loss {self.about['loss']:.6g}"
+
+    @property
+    def first_not_finite(self):
+        """The name of the first tensor with NaN or infinity in it, such as "y of conv1"; "" if there is none."""
+        return next((name for name, array in self.tensors.items() if not np.isfinite(array).all()), "")
 
     def __str__(self):
         width = max([12, *(len(row.path) for row in self.rows)])
@@ -128,7 +131,9 @@ class Trace:
         for row in self.rows:
             for words, name, s in ((row.path, "y", row.y), (f"  {row.kind}", "dy", row.dy)):
                 numbers = "".join(f"{number:>11.3g}" for number in s[1:5]) + f"{s.nan or '':>11}"
-                lines.append(f"{words:<{width}} {name:<4}{_by(s.shape):<18}{numbers}".rstrip())
+                lines.append(f"{words:<{width}} {name:<4}{by(s.shape):<18}{numbers}".rstrip())
+        if self.first_not_finite:
+            lines += ["", f"The first NaN or infinity is in {self.first_not_finite}."]
         lines += ["", "What the layers compute, from their docstrings:"]
         for kind, text in self.about["equations"].items():
             lines.append(f"{kind}: {text['summary']}")
@@ -244,23 +249,25 @@ def difference(mine, reference, tolerance=1e-3):
     A gradient that is zero by its nature, as that of a bias before a batch norm, comes out as rounding: a parameter's
     gradient may also be off by 10,000 roundings of the largest gradient of any parameter of its layer.
     """
+    return next(iter(differences(mine, reference, tolerance)), None)
+
+
+def differences(mine, reference, tolerance=1e-3):
+    """Return every Difference of two traces, in the order in which the tensors came about; see ``difference``."""
     if not tolerance >= 0:
         raise ValueError(f"difference: expected a tolerance of at least 0, got {tolerance}.")
-    found, total, rounding = [], 0, _rounding(reference.tensors)
-    for name in dict.fromkeys([*mine.tensors, *reference.tensors]):
-        total += 1
+    found, rounding = [], _rounding(reference.tensors)
+    names, kinds = dict.fromkeys([*mine.tensors, *reference.tensors]), reference.about["kinds"] | mine.about["kinds"]
+    for name in names:
         if name not in reference.tensors or name not in mine.tensors:
             reason = f"only in {'mine' if name in mine.tensors else 'the reference'}. Is it the same network?"
         else:
             reason = _unlike(mine.tensors[name], reference.tensors[name], tolerance, rounding.get(_layer_of(name), 0.0))
         if reason:
-            found.append((name, reason))
-    if not found:
-        return None
-    name, reason = found[0]
-    path, kinds = name.partition(" of ")[2], reference.about["kinds"] | mine.about["kinds"]
-    path = path.rpartition(".")[0] if name.startswith("dL/dp") else path
-    return Difference(name, path, kinds.get(path, "") if " of " in name else "", reason, len(found), total)
+            path = name.partition(" of ")[2]
+            path = path.rpartition(".")[0] if name.startswith("dL/dp") else path
+            found.append((name, path, kinds.get(path, "") if " of " in name else "", reason))
+    return [Difference(*one, len(found), len(names)) for one in found]
 
 
 def _layer_of(name):
@@ -295,87 +302,6 @@ def _unlike(a, b, tolerance, rounding):
     return f"mine is {a[worst]:.6g}, the reference {b[worst]:.6g}{place}{part}; shape {a.shape}."
 
 
-# -- the page -------------------------------------------------------------------------------------------------
-
-
-def page(made, equation=None, compared=None):
-    """Return a trace as one self-contained HTML page.
-
-    Parameters
-    ----------
-    made : Trace
-    equation : function of a LaTeX formula, optional
-        Returns the formula as SVG, or "" where it cannot; default: the LaTeX is shown as text.
-    compared : Difference or str, optional
-        What the comparison with another trace came to, for the head of the page; a str where they agree.
-    """
-    about, banner = made.about, ""
-    if compared:
-        kind, show = (" same", "") if isinstance(compared, str) else ("", ' <a href="#first">Show the layer</a>')
-        banner = f'<p class="banner{kind}">{escape(str(compared))}{show}</p>\n'
-    names = "".join(f'<th scope="col">{name}</th>' for name in ("shape", "mean", "std", "min", "max", "NaN"))
-    table = f"""<table class="trace"><caption><span>{escape(made.setting)}</span></caption>
-<thead><tr><td colspan="2"></td><th colspan="6" scope="colgroup">forward: y</th>
-<th colspan="6" scope="colgroup">backward: dL/dy</th></tr>
-<tr><th scope="col">layer</th><th scope="col">class</th>{names}{names}</tr></thead><tbody>
-{chr(10).join(_rows(made, compared))}
-</tbody></table>"""
-    body = f"""<h1>{escape(about["net"])}: one batch, forward and backward</h1>
-{banner}<p>For each layer, in the order in which it finished: y is what it returned, dL/dy the gradient that came back
-to it. Bars behind a standard deviation are logarithmic, from the smallest of the column to the largest. Red: NaN,
-infinity, or the first difference.</p>
-{scrolling(table, "Layers", "wide tall")}
-<h2>What the layers compute</h2>
-{chr(10).join(_equations_in_html(kind, text, equation) for kind, text in about["equations"].items())}"""
-    return document(f"{about['net']}: a trace", body, BY)
-
-
-def _rows(made, compared):
-    """Yield each layer as a row of the table."""
-    bars = [
-        _bars([getattr(row, name).std for row in made.rows], f"var(--{colour})") for name, colour in COLOURS.items()
-    ]
-    above = None
-    for row, *behind in zip(made.rows, *bars):
-        stage = row.path.partition(".")[0]
-        finite = not (row.y.nan or row.dy.nan) and np.isfinite([*row.y[1:5], *row.dy[1:5]]).all()
-        first = row.path == getattr(compared, "path", None)
-        attributes = f' class="{"stage " * (stage != above)}{"bad" * (first or not finite)}"' + ' id="first"' * first
-        path, kind = escape(row.path).replace(".", ".<wbr>"), escape(row.kind)
-        cells = f'<th scope="row">{path}</th><td><a href="#{kind}">{kind}</a></td>'
-        for s, bar in zip((row.y, row.dy), behind):
-            mean, std, least, most = (f"{number:.3g}" for number in s[1:5])
-            cells += f'<td>{_by(s.shape)}</td><td>{mean}</td><td class="bar" style="{bar}">{std}</td>'
-            cells += f"<td>{least}</td><td>{most}</td><td>{s.nan or ''}</td>"
-        yield f"<tr{attributes}>{cells}</tr>"
-        above = stage
-
-
-COLOURS = {"y": "forward", "dy": "backward"}  # of the bars, by their names in minires.page
-
-
-def _bars(numbers, colour):
-    """CSS of a bar behind each number, its length by the logarithm."""
-    logs = np.array([math.log10(number) if 0 < number < math.inf else math.nan for number in numbers])
-    if np.isnan(logs).all():
-        return [""] * len(numbers)
-    low, high = np.nanmin(logs), np.nanmax(logs)
-    part = 10 + 90 * (logs - low) / (high - low or 1)
-    image = f"background-image:linear-gradient({colour},{colour})"
-    return ["" if np.isnan(width) else f"{image};background-size:{width:.0f}% 100%" for width in part]
-
-
-def _equations_in_html(kind, text, equation):
-    def shown(formula):
-        drawn = equation(formula) if equation else ""
-        return f'<p class="equation">{drawn or f"<code>{escape(formula)}</code>"}</p>'
-
-    formulas = "".join(shown(formula) for formula in text["forward"])
-    if text["backward"] or text["derived"]:
-        formulas += f"<p>Backward: {'' if text['backward'] else escape(text['derived'])}</p>"
-        formulas += "".join(shown(formula) for formula in text["backward"])
-    return f'<h3 id="{escape(kind)}">{escape(kind)}</h3><p>{escape(text["summary"])}</p>{formulas}'
-
-
-def _by(shape):
+def by(shape):
+    """Return a shape in words: 2x16x8x8; 1 for a single number."""
     return "x".join(map(str, shape)) or "1"

@@ -11,7 +11,8 @@ from minires.lab import trained
 from minires.lab.runs import read_runs
 from minires.networks import cifar_resnet
 from minires.report import report
-from minires.trace import page, trace
+from minires.report.trace import page
+from minires.trace import trace
 
 pytestmark = [
     pytest.mark.slow,

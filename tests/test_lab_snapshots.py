@@ -52,7 +52,7 @@ def test_the_net_may_be_left_in_any_mode_while_it_waits(train_set):
 
 def test_a_net_that_diverges_says_when(train_set):
     net = without_batchnorm(cifar_resnet(14, rng=0))
-    with pytest.raises(Diverged, match=r"Step \d+: NaN or infinity, first in .*Lower the learning rate"):
+    with pytest.raises(Diverged, match=r"Step \d+, .*: NaN or infinity, first in .*Lower the learning rate"):
         list(snapshots(net, train_set, at=[30], batch_size=8, lr=1e4))
 
 

@@ -337,7 +337,7 @@ def test_the_share_of_the_gain_is_that_of_each_net_alone():
     deep, shallow = a_plane(0.1, 4), a_plane(2.0, 4)
     figure = planes_figure({"resnet-8": deep, "plain-8": shallow}, guess=2.3)
     bar = figure.axes[2]
-    assert bar.get_title() == "share of the\ngain that is left" and bar.get_ylim() == (0, 1)
+    assert bar.get_ylabel() == "share of the gain that is left" and bar.get_ylim() == (0, 1)
     for axis, found in zip(figure.axes, (deep, shallow)):
         levels = [level for drawn in axis.collections for level in getattr(drawn, "levels", [])]
         assert 0.5 in levels  # half of the gain is crossed in both, though no loss of the one is in the other

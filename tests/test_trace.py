@@ -10,7 +10,8 @@ from minires.figures import equation_svg
 from minires.layers import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Sequential
 from minires.networks import cifar_plain, cifar_resnet, cifar_stochastic_depth
 from minires.probe import Probe
-from minires.trace import Difference, Stats, Trace, difference, equations, page, trace
+from minires.report.trace import page
+from minires.trace import Difference, Stats, Trace, difference, differences, equations, trace
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_random_layers_draw_what_they_drew_for_the_reference(batch):
 def test_the_row_of_the_first_difference_is_marked_also_for_a_parameter(batch):
     reference, mine = (trace(cifar_resnet(8, rng=0), *batch) for _ in range(2))
     mine.tensors["dL/dp of linear.bias"] = 2 * mine.tensors["dL/dp of linear.bias"]
-    text = page(mine, compared=difference(mine, reference))
+    text = page(mine, compared=differences(mine, reference))
     assert re.findall(r'bad" id="first"><th scope="row">(\w+)', text) == ["linear"]
 
 
@@ -171,7 +172,7 @@ def test_the_page_holds_everything_itself(batch):
         not re.search(r'(src|href)="(?!data:|#)', text) and "stage1.<wbr>0.<wbr>residual.<wbr>branch.<wbr>conv1" in text
     )
     marked = page(
-        trace(cifar_resnet(8, rng=0), *batch), compared=Difference("y of bn1", "bn1", "BatchNorm2d", "", 1, 2)
+        trace(cifar_resnet(8, rng=0), *batch), compared=[Difference("y of bn1", "bn1", "BatchNorm2d", "", 1, 2)]
     )
     assert 'class="banner"' in marked and re.findall(r'bad" id="first"><th scope="row">(\w+)', marked) == ["bn1"]
 
@@ -233,3 +234,30 @@ def test_a_trace_of_a_sequential_without_names_prints():
     assert setting.startswith("net: x of 2x3, training mode, loss 0.") and head.split()[:2] == ["layer", "shape"]
     assert (first.split()[:3], second.split()[:3]) == (["0", "y", "2x4"], ["Linear", "dy", "2x4"])
     assert "Linear: Multiply by a matrix" in text
+
+
+def test_the_first_tensor_that_is_not_finite_is_named_on_the_page_and_in_the_table(batch):
+    net = cifar_resnet(8, rng=0)
+    net.stage2[0].residual.branch.conv1.weight.data[0, 0, 0, 0] = np.inf
+    made = trace(net, *batch)
+    name = "y of stage2.0.residual.branch.conv1"
+    assert made.first_not_finite == name and f"The first NaN or infinity is in {name}." in str(made)
+    text = page(made)
+    assert f"The first NaN or infinity is in {name}." in text
+    assert re.findall(r'bad" id="first"><th scope="row">([^/]*)</th>', text) == [name[5:].replace(".", ".<wbr>")]
+    assert trace(cifar_resnet(8, rng=0), *batch).first_not_finite == ""
+
+
+def test_everything_that_differs_is_on_the_page_with_its_value_there(batch):
+    mine, reference = (trace(cifar_resnet(8, rng=seed), *batch) for seed in (0, 1))
+    found = differences(mine, reference)
+    text = page(mine, compared=found)
+    assert len(found) > 50 and text.count('class="bad"') + text.count('class="stage bad"') > 20
+    for one in found:
+        assert one.name in text
+    assert "dL/dx of stage1.0" in text and text.count("the reference ") >= len(found)
+
+
+def test_a_page_has_few_stops_for_the_tabulator(batch):
+    text = page(trace(cifar_resnet(20, rng=0), *batch))
+    assert text.count("<a ") + text.count("tabindex") < 15

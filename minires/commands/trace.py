@@ -6,7 +6,7 @@ import numpy as np
 
 from minires.checkpoint import load_checkpoint
 from minires.commands.arguments import UsageError, check_page, image_shape, net_of, split_target, where, write_page
-from minires.trace import BY, Trace, difference, page, trace
+from minires.trace import Trace, differences, trace
 
 
 def add_options(parser):
@@ -53,19 +53,20 @@ def run(options):
         if ".py" not in options.net:
             raise
         raise UsageError(f"trace: {where(error, split_target(options.net, 'trace', '')[0])}") from None
-    found = difference(made, reference, options.tolerance) if reference else None
-    verdict = found or f"All {len(made.tensors)} tensors agree with {options.against}."
+    found = differences(made, reference, options.tolerance) if reference else []
+    agree = f"All {len(made.tensors)} tensors agree with {options.against}."
     if options.save:
         made.save(options.save)
     if options.html:
         from minires.figures import equation_svg  # here: matplotlib takes a while to load
+        from minires.report.trace import page
 
-        write_page(options.html, page(made, equation_svg, verdict if reference else None))
+        write_page(options.html, page(made, equation_svg, (found or agree) if reference else None))
         print(f"{options.net}: {len(made.rows)} layers traced; see {options.html}")
     elif not reference:
         print(made)
     if reference:
-        print(verdict)
+        print(found[0] if found else agree)
     return 1 if found else 0
 
 
@@ -81,7 +82,7 @@ def _check_trace_options(options):
     if options.against and options.eval:
         raise UsageError(f"trace: {options.against} brings its own mode. Leave --eval or --against out")
     if options.html:
-        check_page("--html", Path(options.html), BY)
+        check_page("--html", Path(options.html), "minires trace")
     if options.save and not Path(options.save).absolute().parent.is_dir():
         raise UsageError(f"--save: no folder {Path(options.save).parent} to write {options.save} to")
     if options.save and options.against and Path(options.save).resolve() == Path(options.against).resolve():

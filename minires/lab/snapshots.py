@@ -1,16 +1,14 @@
 """Train a net and stop on the way to look at it."""
 
-from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from minires.data import batches
-from minires.losses import softmax_cross_entropy
-from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.data import endless
+from minires.optim import SGD, warm_up_then_cosine
 from minires.progress import BAR
-from minires.train import Diverged, first_not_finite
+from minires.step import steps
 
 
 class Snapshot(NamedTuple):
@@ -54,35 +52,25 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
     at = sorted(set(at)) if np.iterable(at) else [at]
     if not at or not all(isinstance(step, int | np.integer) and step >= 0 for step in at):
         raise ValueError(f"snapshots: expected at least one step in at, whole numbers from 0 on, got {at}.")
-    steps, rng = int(at[-1]), np.random.default_rng(rng)
-    schedule = LinearWarmUp(Cosine(lr, max(1, steps)), steps // 10)
+    last, rng = int(at[-1]), np.random.default_rng(rng)
     optimizer = SGD(net.parameters(), lr, momentum=0.9, weight_decay=1e-4)
-    stream = chain.from_iterable(batches(train_set, batch_size, rng) for _ in count())
+    schedule = warm_up_then_cosine(lr, max(1, last))
+    taken = steps(net, optimizer, _in_training_mode(net, train_set, batch_size, rng), schedule=schedule)
     wrong = images = total = 0
-    with tqdm(total=steps, desc=title, bar_format=BAR, leave=False, disable=None if bar and steps else True) as show:
-        for step in range(steps + 1):
-            if step in at:
-                yield Snapshot(step, *((total / images, wrong / images) if images else (float("nan"),) * 2))
+    with tqdm(total=last, desc=title, bar_format=BAR, leave=False, disable=None if bar and last else True) as show:
+        for number in range(last + 1):
+            if number:
+                step = next(taken)
+                wrong, images = wrong + step.wrong, images + len(step.target)
+                total += step.loss * len(step.target)
+                show.update()
+            if number in at:
+                yield Snapshot(number, *((total / images, wrong / images) if images else (float("nan"),) * 2))
                 wrong = images = total = 0
-            if step == steps:
-                return
-            x, labels = next(stream)
-            net.train()
-            with np.errstate(all="ignore"):
-                optimizer.lr = schedule.lr(step)
-                logits = net.forward(x)
-                _require_finite(step, net, x, labels, logits)
-                loss, dlogits = softmax_cross_entropy(logits, labels)
-                net.zero_grad()
-                net.backward(dlogits)
-                optimizer.step()
-                _require_finite(step, net, x, labels, *(parameter.data for parameter in net.parameters()))
-            wrong += int(np.count_nonzero(logits.argmax(axis=1) != labels))
-            total, images = total + loss * len(labels), images + len(labels)
-            show.update()
 
 
-def _require_finite(step, net, x, labels, *arrays):
-    if not all(np.isfinite(array).all() for array in arrays):
-        where = first_not_finite(net, x, labels) or "a layer that could not be found again"
-        raise Diverged(f"Step {step + 1}: NaN or infinity, first in {where}. Lower the learning rate.")
+def _in_training_mode(net, train_set, batch_size, rng):
+    """Yield batches without end; whoever looked at the net in between may have left it in evaluation mode."""
+    for batch in endless(train_set, batch_size, rng):
+        net.train()
+        yield batch

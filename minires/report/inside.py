@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minires.lab.flow.figure import river_figure
+from minires.figures import BRANCH, SHORTCUT
+from minires.lab.flow.figure import leaving, river_figure
 from minires.lab.responses.figure import response_figures
 from minires.lab.runs import name_of
 from minires.page import figures, image, scrolling, table
@@ -12,20 +13,24 @@ def rivers(measured, images):
     """Every network as a river of gradient, and the norms at its ends."""
     flows = {name_of(key): flow for key, flow in measured.flows.items()}
     steps = [f"{step:,}" for step in measured.steps.values()]
-    ends = [(flow[-1].entering, flow[0].entering) for flow in flows.values()]
+    ends = [(flow[-1].entering, leaving(flow[0])) for flow in flows.values()]  # as they stand beside the rivers
     words = "; ".join(f"{name} from {a:.2g} to {b:.2g}" for name, (a, b) in zip(flows, ends))
-    river = image(river_figure(flows), f"Rivers of gradient; norms at the last and at the first block: {words}.")
+    river = image(river_figure(flows), f"Rivers of gradient; norms at the last block and behind the first: {words}.")
     rows = [
-        [name, f"{a:.3g}", f"{b:.3g}", f"{b / a if a else np.nan:.3g}", step]
+        [name, f"{a:.3g}", f"{b:.3g}", f"{b / a:.3g}" if a else "–", step]
         for name, (a, b), step in zip(flows, ends, steps)
     ]
-    head = ["network", "last block", "first block", "first / last", "step"]
+    head = ["network", "enters the last block", "leaves the first block", "ratio", "step"]
+    legend = "".join(
+        f'<span class="swatch" style="background: {colour}"></span> {words}'
+        for colour, words in ((SHORTCUT, "through the shortcut"), (BRANCH, "through the branch"))
+    )
     return (
-        "<p>Each network is a river, from the loss on the left to the input on the right. At every block it parts: "
-        "blue flows through the shortcut, orange through the branch. The width of each strand is the square root of "
-        f"the norm of its gradient; every river has a scale of its own. First {images} training images as they are, "
-        f"training mode.</p>\n{scrolling(river, 'Rivers of gradient')}\n"
-        + table("Norm of the gradient that enters a block", head, rows)
+        "<p>Each network is a river, from the loss on the left to the input on the right. At every block it parts. Its "
+        "width is the square root of the norm of its gradient; the strands share it as their squared norms, which add "
+        f"up. Every river has a scale of its own. First {images} training images as they are, training mode.</p>\n"
+        f"<p>{legend}</p>\n{scrolling(river, 'Rivers of gradient')}\n"
+        + table("Norm of the gradient at both ends", head, rows)
     )
 
 

@@ -36,19 +36,20 @@ References
 """
 
 from dataclasses import replace
-from itertools import chain, count
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from minires.data import batches
+from minires.data import batches, endless
 from minires.lab.paths.measure import blocks_of
 from minires.layers import GlobalAvgPool2d, Identity, Linear, Sequential, SubsampleShortcut
 from minires.losses import softmax_cross_entropy
-from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.optim import SGD, warm_up_then_cosine
 from minires.probe import Probe
 from minires.progress import BAR
+from minires.step import steps as taken
 
 STEM = "stem"  # the name of what comes before the first block: the first weak learner
 
@@ -263,7 +264,7 @@ def fit_classifiers(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=
     x, _ = next(batches(train_set, 1))
     heads = [Linear(y.shape[1], net.linear.out_features, rng=rng) for y in pooled_features(net, x)]
     optimizers = [SGD(head.parameters(), lr, momentum=0.9, weight_decay=1e-4) for head in heads]
-    schedule, stream = _schedule(lr, steps), _after(None, train_set, batch_size, rng)
+    schedule, stream = warm_up_then_cosine(lr, max(1, steps)), endless(train_set, batch_size, rng)
     with _bar(steps, "linear classifiers", bar) as show:
         for step in range(steps):
             x, labels = next(stream)
@@ -276,30 +277,19 @@ def fit_classifiers(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=
     return heads
 
 
-def _fit(module, stream, steps, lr, show):
-    module.train()
-    optimizer, schedule = SGD(module.parameters(), lr, momentum=0.9, weight_decay=1e-4), _schedule(lr, steps)
-    for step in range(steps):
-        x, labels = next(stream)
-        optimizer.lr = schedule.lr(step)
-        loss, dlogits = softmax_cross_entropy(module.forward(x), labels)
-        module.zero_grad().backward(dlogits)
-        optimizer.step()
-        show.set_postfix_str(f", loss {loss:.3f}", refresh=False)
+def _fit(module, stream, count, lr, show):
+    optimizer = SGD(module.train().parameters(), lr, momentum=0.9, weight_decay=1e-4)
+    for step in taken(module, optimizer, islice(stream, count), schedule=warm_up_then_cosine(lr, count)):
+        show.set_postfix_str(f", loss {step.loss:.3f}", refresh=False)
         show.update()
 
 
 def _after(frozen, train_set, batch_size, rng):
     """Yield batches without end, as ``frozen`` hands them on."""
-    for x, labels in chain.from_iterable(batches(train_set, batch_size, rng) for _ in count()):
-        if frozen is not None:
-            with frozen.without_caches():
-                x = frozen.forward(x)
+    for x, labels in endless(train_set, batch_size, rng):
+        with frozen.without_caches():
+            x = frozen.forward(x)
         yield x, labels
-
-
-def _schedule(lr, steps):
-    return LinearWarmUp(Cosine(lr, max(1, steps)), steps // 10)
 
 
 def _bar(total, title, bar):

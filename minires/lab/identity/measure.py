@@ -16,7 +16,8 @@ References
 .. [Friedman2001] Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", Annals of Statistics 29.
 """
 
-from itertools import product
+from contextlib import suppress
+from itertools import islice, product, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,9 @@ from minires.kernels import relu
 from minires.layers import BatchNorm2d, Identity, Linear, ReLU, Residual, Sequential
 from minires.losses import mean_squared_error
 from minires.networks.blocks import basic_block, conv3x3
-from minires.optim import SGD, Cosine, LinearWarmUp
+from minires.optim import SGD, warm_up_then_cosine
 from minires.progress import BAR
+from minires.step import Diverged, steps
 
 # -- the identity ---------------------------------------------------------------------------------------------
 
@@ -119,19 +121,19 @@ def _activations(teacher, perturbation, seed):
             yield x, x, np.var(x)
 
 
-def _fit(net, stream, steps, lr):
-    optimizer, schedule = SGD(net.parameters(), lr, momentum=0.9), LinearWarmUp(Cosine(lr, steps), steps // 10)
-    curve = np.full(steps, np.nan)
-    for step in range(steps):
-        x, target, one = next(stream)
-        y = net.forward(x)
-        if not np.isfinite(y).all():
-            break  # the rest of the curve stays nan
-        loss, dy = mean_squared_error(y, target)
-        curve[step] = loss / one
-        net.zero_grad().backward(dy)
-        optimizer.lr = schedule.lr(step)
-        optimizer.step()
+def _fit(net, stream, count, lr):
+    """The error before each step; nan from where it is not finite."""
+    curve, one = np.full(count, np.nan), []
+
+    def batches():
+        for x, target, unit in islice(stream, count):
+            one.append(unit)
+            yield x, target
+
+    optimizer, schedule = SGD(net.parameters(), lr, momentum=0.9), warm_up_then_cosine(lr, count)
+    with suppress(Diverged):
+        for step in steps(net, optimizer, batches(), loss=mean_squared_error, schedule=schedule):
+            curve[step.number - 1] = step.loss / one[-1]
     return curve
 
 
@@ -223,10 +225,7 @@ def residual_stages(x, y, blocks, *, steps=600, lr=0.05, width=16, rng=0):
     return np.array(fits)[:, :, 0]
 
 
-def _descend(net, parameters, x, y, steps, lr):
+def _descend(net, parameters, x, y, count, lr):
     """Fit y by gradient descent on all points at once, with momentum 0.9."""
-    optimizer = SGD(parameters, lr, momentum=0.9)
-    for _ in range(steps):
-        _, dy = mean_squared_error(net.forward(x), y)
-        net.zero_grad().backward(dy)
-        optimizer.step()
+    for _ in steps(net, SGD(parameters, lr, momentum=0.9), repeat((x, y), count), loss=mean_squared_error):
+        pass

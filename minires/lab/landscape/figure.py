@@ -59,7 +59,7 @@ def planes_figure(landscapes, paths=None, note="", guess=None):
     if not guess:
         logarithmic(bar.ax.yaxis)
     bar.ax.tick_params(labelsize=8, colors=INK, color=FAINT)
-    bar.ax.set_title("share of the\ngain that is left" if guess else "loss", fontsize=9, color=INK)
+    bar.set_label("share of the gain that is left" if guess else "loss", fontsize=9, color=INK)
     return figure
 
 
