@@ -6,6 +6,7 @@ goes on bit for bit as if it had never stopped. Nothing in it is pickled, so a f
 """
 
 import copy
+import errno
 import json
 import zipfile
 from pathlib import Path
@@ -201,6 +202,11 @@ def _read(path):
     except CheckpointError:
         raise
     except Exception as error:  # zipfile, NumPy and json raise a dozen kinds for a damaged file
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: to a place before the start
+            raise CheckpointError(f"{path}: could not be read ({error.strerror}).") from None
         copies = f", such as {previous(path).name}" if previous(path).exists() else ""
         raise Damaged(
             f"{path}: damaged or cut short ({error}). Restore it from a copy{copies}, or delete it and start again."

@@ -15,10 +15,10 @@ from minires.gradcheck import check_layer
 from minires.kernels.machine import threads
 from minires.kernels.machine.cores import threads_wanted
 from minires.layers import Conv2d
-from minires.losses import softmax_cross_entropy
 from minires.machine import machine
 from minires.networks import cifar_resnet
 from minires.optim import SGD
+from minires.step import steps
 from minires.version import VERSION
 
 
@@ -105,14 +105,9 @@ def _try_gradients():
 def _try_training():
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((16, 3, 32, 32), np.float32), np.arange(16) % 10
-    net, losses = cifar_resnet(8, rng=0), []
+    net = cifar_resnet(8, rng=0)
     optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(8):
-        loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
-        net.zero_grad()
-        net.backward(dlogits)
-        optimizer.step()
-        losses.append(loss)
+    losses = [step.loss for step in steps(net, optimizer, [(x, labels)] * 8)]
     if not losses[-1] < losses[0]:
         raise ArithmeticError(f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f} in 8 steps on one batch")
     return f"8 steps of a small net, loss {losses[0]:.2f} to {losses[-1]:.2f}"

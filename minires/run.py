@@ -97,14 +97,16 @@ class Run:
                 "another folder to train anew."
             )
         kept, step = progress.pop("run", {}).get("lines", 0), progress.get("step", -1)
-        lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
-        lines = lines[: next((i for i, line in enumerate(lines) if type(line.get("step")) is not int), len(lines))]
+        with _writing(self.log_path):
+            lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
+        good = next((i for i, line in enumerate(lines) if type(line.get("step")) is not int), len(lines))
         # Lines after the checkpoint belong to steps that will be done again.
-        self.lines = [line for line in lines if line["step"] <= step]
-        damaged = bool(rest) and not (rest.startswith(b"{") and b"\n" not in rest)  # else cut by a kill
+        self.lines = [line for line in lines[:good] if line["step"] <= step]
+        cut_by_a_kill = rest.startswith(b"{") and b"\n" not in rest
+        damaged = good < len(lines) or bool(rest) and not cut_by_a_kill
         self._unaccounted = damaged or (bool(lines) and not progress)
         if damaged:
-            _say(f"{self.log_path}: damaged after line {len(lines)}; the rest of it is left out.")
+            _say(f"{self.log_path}: damaged after line {good}; the rest of it is left out.")
         if len(self.lines) < kept:
             _say(f"{self.log_path}: {kept - len(self.lines)} of the {kept} lines up to step {step} are missing.")
         held = not_saved(objects["net"]) if "net" in objects else []
@@ -191,16 +193,18 @@ class Run:
 
     def _found(self):
         """What run.json says; if it is damaged or gone, as much as the checkpoint knows; None if nothing was begun."""
-        try:
-            return read_run_json(self.folder)
-        except CheckpointError as error:
-            missing, why = not self.json_path.exists(), error
+        missing, why = not self.json_path.exists(), ""
+        if not missing:
+            try:
+                return read_run_json(self.folder)
+            except Damaged as error:
+                why = error
         paths = [path for path in (self.checkpoint_path, previous(self.checkpoint_path)) if path.exists()]
         config = None
         for path in paths:
             with suppress(CheckpointError, KeyError, TypeError):
                 config = config or dict(read_progress(path)["run"]["config"])
-        nobodys = paths or (missing and self.log_path.exists() and read_log(self.log_path))
+        nobodys = paths or (missing and read_log(self.log_path))
         if config is None and nobodys:
             raise CheckpointError(f"{self.folder}: holds a run but no run.json to say which. Use another folder.")
         if not missing:
@@ -212,6 +216,9 @@ class Run:
         if self._session is not None:
             self._about["status"] = status
             self._session |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
+            self._write_json()
+        elif status == "finished" and self._about["status"] not in ("new", "finished"):
+            self._about["status"] = status  # killed after its last checkpoint: there was nothing left to do
             self._write_json()
 
     def _write_json(self):
@@ -272,11 +279,13 @@ def read_run_json(folder):
         about = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file. Is {folder} the folder of a run?") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON ({error}).") from None
+        raise Damaged(f"{path}: not JSON ({error}).") from None
     fits = isinstance(about, dict) and isinstance(about.get("config"), dict)
     if not fits or not isinstance(about.setdefault("sessions", []), list):
-        raise CheckpointError(f'{path}: expected {{"config": {{...}}, ...}}. Did minires write it?')
+        raise Damaged(f'{path}: expected {{"config": {{...}}, ...}}. Did minires write it?')
     return about
 
 
@@ -303,7 +312,7 @@ def _writing(path):
         raise
     except OSError as error:
         raise CheckpointError(
-            f"{path}: could not be written ({error.strerror or error}). What was saved before is unharmed; "
+            f"{path}: could not be read or written ({error.strerror or error}). What was saved before is unharmed; "
             "make room or choose another folder, and go on from there."
         ) from None
 
