@@ -2,14 +2,17 @@
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from minires.data.batches import normalisation
 from minires.data.dataset import Dataset
-from minires.lab import experiment
+from minires.lab import experiment, recipe
 from minires.lab.degradation.figure import degradation_figure
 from minires.train import Interrupted
 
@@ -66,7 +69,7 @@ def test_plain_and_residual_nets_of_one_seed_start_alike_and_see_the_same_batche
     def look(net, optimizer, train_set, test_set, *, rng, **_):
         seen.append((net.stage2, net.conv1.weight.data, rng.bit_generator.state))
 
-    monkeypatch.setattr(example, "train", look)
+    monkeypatch.setattr(recipe, "train", look)
     options = options_of("--data synthetic --out runs")
     for name in ("plain", "resnet"):
         example.train_one(name, 8, 5, few_images(), options)
@@ -109,10 +112,10 @@ def test_the_papers_budget_is_the_papers():
     options = options_of("--budget paper")
     assert (options.steps, options.batch_size, options.eval_every) == (64_000, 128, 391)
     for depth in (20, 56):
-        schedule = example.schedule_for(depth, options)
+        schedule = recipe.schedule_for(depth, options)
         rates = [schedule.lr(i) for i in (0, 31_999, 32_000, 47_999, 48_000, 63_999)]
         np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
-    schedule = example.schedule_for(110, options)
+    schedule = recipe.schedule_for(110, options)
     assert schedule.lr(400) == 0.01
     for _ in range(300):
         schedule.observe(0.7)
@@ -135,6 +138,53 @@ def test_the_validation_split_leaves_a_tenth_out(monkeypatch):
     monkeypatch.setattr(experiment, "synthetic", lambda: few_images()[:1] * 2)
     train_set, test_set = example.training_and_test_set(example.read_options(["--data", "synthetic", "--validation"]))
     assert (len(train_set), len(test_set)) == (21, 3)
+
+
+def test_the_validation_split_subtracts_the_mean_of_the_images_trained_on(monkeypatch):
+    monkeypatch.setattr(experiment, "synthetic", few_images)
+    options = example.read_options(["--data", "synthetic", "--validation"])
+    train_set, test_set = example.training_and_test_set(options)
+    mean = few_images()[0].images[:21].mean(axis=0)
+    for dataset in (train_set, test_set):
+        np.testing.assert_allclose(normalisation(dataset, "pixel_mean")[0], mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text, folder",
+    [
+        ("", "auto-3m"),
+        ("--steps 80", "auto-3m-80-steps"),
+        ("--epochs 1 --batch-size 64", "auto-3m-782-steps-batches-of-64"),
+        ("--budget 30m --eval-every 7", "auto-30m-tests-every-7"),
+        ("--budget paper --validation", "auto-paper-validation"),
+        ("--steps 80 --out here", "here"),
+    ],
+)
+def test_a_folder_is_named_by_what_is_in_it(text, folder):
+    out = options_of(text).out
+    assert out == Path(folder) if "out" in text else out == Path("runs", folder)
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {paths!r}
+import test_example
+test_example.experiment.synthetic = test_example.few_images
+sys.exit(test_example.example.main("--data synthetic --depths 8 --steps 4 --batch-size 8 --out {out}".split()))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and closed files of a shell")
+@pytest.mark.parametrize("listener", ["| true", ">&-", "2>&-", "2>&1 | true", ">&- 2>&-"])
+def test_training_does_not_stop_when_nobody_listens(tmp_path, listener):
+    script, tests = tmp_path / "script.py", Path(__file__).parent
+    script.write_text(SCRIPT.format(paths=[str(tests), str(tests.parent)], out=tmp_path / "out"))
+    command = f"{{ {sys.executable} {script}; echo $? > {tmp_path / 'status'}; }} {listener}"
+    if "|" not in listener:
+        command = f"{sys.executable} {script} {listener}; echo $? > {tmp_path / 'status'}"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=300)
+    assert (tmp_path / "out" / "degradation.png").exists()
+    assert (tmp_path / "status").read_text() == "0\n" and "Traceback" not in done.stderr
 
 
 def results(plain_20, plain_56, resnet_20, resnet_56, images=10_000):
