@@ -80,6 +80,14 @@ RIGHT = {  # name: (layer, x)
     "1e20 x": (Scale(1e20), normal(2, 3)),
     "sigmoid(17)": (Sigmoid(), np.full((2, 3), 17.0)),
     "exp(-60)": (Function(np.exp, lambda x, dy: dy * np.exp(x)), normal(3, 4) - 60),
+    "exp(-x**2) far out": (
+        Function(lambda x: np.exp(-x * x), lambda x, dy: -2 * x * dy * np.exp(-x * x)),
+        np.array([[0.5, -1.0, 12.5], [26.8, 27.1, 40.0]]),
+    ),
+    "softplus far out": (
+        Function(lambda x: np.logaddexp(0, x), lambda x, dy: dy * np.exp(-np.logaddexp(0, -x))),
+        np.array([[2.0, -716.0], [-1.0, 30.0]]),
+    ),
     "sin(1000)": (Function(np.sin, lambda x, dy: dy * np.cos(x)), normal(3, 4) + 1000),
     "x**5": (power(5), 10 * normal(3, 4)),
     "batch norm far from 0": (BatchNorm2d(3), normal(4, 3, 2, 3) + 1e4),

@@ -24,6 +24,7 @@ HIDDEN = 0.01  # a slope known no better than to a part in a hundred is not judg
 LOST = 1e5  # times the rounding of y itself: 170 in a net of 20 layers, 1e8 where something is float32
 SIGMAS = 10  # so many standard errors of rounding are allowed
 EPS = np.finfo(float).eps
+TINY = np.finfo(float).tiny / EPS**2  # about 1e-276: below, numbers lose their digits one by one
 
 
 class Slope(NamedTuple):
@@ -176,7 +177,7 @@ class Tensor:
     def off(self, slope, claimed, blur):
         """How far the gradient lies outside of what the slope allows; negative inside."""
         own = max(abs(slope.numeric), abs(claimed))
-        return abs(slope.numeric - claimed) - TOLERANCE * own - slope.bound - blur
+        return abs(slope.numeric - claimed) - TOLERANCE * own - slope.bound - blur - TINY
 
     def sure(self, slope, claimed, blur, entries, u, step):
         """One fourth difference may be small by chance: before a gradient is called wrong, take five."""
