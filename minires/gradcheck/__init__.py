@@ -66,15 +66,16 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
     Raises
     ------
     GradientError
-        Names the layer, the mode, the tensor and its worst entry, and guesses at the cause.
+        Names the layer, the mode, the tensor and its worst entry, and guesses at the cause; or says that x does not
+        tell: the layer is saturated there, rounding hides what is to be seen, or most of x is kinks and ties.
 
     Examples
     --------
     >>> from minires.layers import ReLU
     >>> print(check_layer(ReLU(), np.array([[1.0, -2.0, 3.0]]), modes=("train",)))
     ReLU(): backward is the derivative of forward.
-    mode   tensor  shape   entries  directions  worst error  kinks
-    train  dx      (1, 3)  3 of 3   3           0.0e+00      0
+    mode   tensor  shape   entries  directions  worst error  kinks  hidden  sees
+    train  dx      (1, 3)  3 of 3   3           0.0e+00      0      0       2e-08
     """
     for method in ("forward", "backward"):
         if isinstance(layer, type) or not callable(getattr(layer, method, None)):
@@ -106,8 +107,8 @@ def check_loss(loss, prediction, *arguments, comparisons=1000, seed=0, **options
     >>> from minires.losses import mean_squared_error
     >>> print(check_loss(mean_squared_error, np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     mean_squared_error: backward is the derivative of forward.
-    mode  tensor       shape  entries  directions  worst error  kinks
-    -     dprediction  (2,)   2 of 2   3           0.0e+00      0
+    mode  tensor       shape  entries  directions  worst error  kinks  hidden  sees
+    -     dprediction  (2,)   2 of 2   3           0.0e+00      0      0       1e-08
     """
     _check_floats("check_loss", "prediction", prediction)
     layer = Loss(loss, arguments, options)
