@@ -24,7 +24,6 @@ returned. Only ``Parameter.grad``, ``Parameter.data`` (by the optimizer) and run
 """
 
 import copy
-import inspect
 import random
 import threading
 from collections import Counter
@@ -38,9 +37,11 @@ import numpy as np
 from minires.checks import InvalidArgument, shown, some
 from minires.parameter import Array, Buffer, Member, Parameter  # noqa: F401  (Buffer: for importers)
 from minires.pytorch import no_attribute
+from minires.signature import arguments, settings
 
 RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 FLOATS = (np.float32, np.float64)
+CONTAINERS = (list, tuple, dict)
 
 # Why a layer keeps nothing for backward.
 NO_FORWARD = "backward before forward. Call forward(x) first (and not inside without_caches())."
@@ -133,9 +134,13 @@ class Layer(Member):
 
     def _members(self):
         """Return [(name, Parameter | Buffer | Layer), ...] of this layer alone, in order of assignment."""
-        return [
-            found for name, value in vars(self).items() if name != "_cache" for found in _search(name, value, Member)
-        ]
+        found = []
+        for name, value in vars(self).items():
+            if isinstance(value, Member):
+                found.append((name, value))
+            elif isinstance(value, CONTAINERS) and name != "_cache":
+                found += _search(name, value, Member)
+        return found
 
     def children(self):
         """Return [(name, Layer), ...] of the layers right below this one."""
@@ -145,12 +150,14 @@ class Layer(Member):
         """Yield (path, layer) of this layer (path ``""``) and of all below it, parents first."""
         return ((path, layer) for path, layer, _ in self._walk(prefix))
 
-    def _walk(self, prefix="", above=()):
-        members, above = self._members(), (*above, self)
+    def _walk(self, prefix="", above=None):
+        members, above = self._members(), above or {}
+        above[id(self)] = self
         found = [(prefix, self, members)]
         for name, member in members:
-            if isinstance(member, Layer) and not any(member is layer for layer in above):  # a child may know its parent
+            if isinstance(member, Layer) and id(member) not in above:  # a child may know its parent
                 found += member._walk(f"{prefix}.{name}" if prefix else name, above)
+        del above[id(self)]
         return found
 
     def _named(self, kind):
@@ -282,7 +289,7 @@ class Layer(Member):
             hint = " For a single number: np.reshape(y, 1)." if np.ndim(y) == 0 else ""
             raise TypeError(f"{self._who()}: expected forward to make y, a NumPy array, got {shown(y)}.{hint}")
         if id(self) not in _CACHES_OFF.times:
-            self._cache = Kept(needed, y.shape, y.dtype, self._cache is not None)
+            vars(self)["_cache"] = Kept(needed, y.shape, y.dtype, self._cache is not None)
         return y
 
     def _recall(self, dy):
@@ -301,7 +308,8 @@ class Layer(Member):
                 f"{self._who()}: expected dy of {dtype}, the dtype of the y that forward returned, got {dy.dtype}. "
                 f"Use dy.astype(np.{dtype})."
             )
-        self._cache, self._why_empty = None, TWO_PLACES if overwrote else TAKEN
+        state = vars(self)  # not through __setattr__: every backward passes here
+        state["_cache"], state["_why_empty"] = None, TWO_PLACES if overwrote else TAKEN
         return RecalledTuple(needed)
 
     # -- checks -----------------------------------------------------------------------------------------------
@@ -348,42 +356,20 @@ class Layer(Member):
 
     def arguments(self):
         """Return {name: value} of the constructor's arguments that are kept as attributes of the same names."""
-        found = {}
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            if name in vars(self) and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-                value = vars(self)[name]
-                is_flag = isinstance(argument.default, bool)  # bias=True became a Parameter, bias=False None
-                found[name] = value not in (None, False) if is_flag else value
-        return found
-
-    def _settings(self):
-        """The arguments as ``repr`` shows them: those without a default first, of the others only what differs."""
-        texts, values, in_order = [], self.arguments(), True
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            value = values.get(name, self)
-            if value is self or isinstance(value, (Member, *RANDOM)):
-                in_order = False
-                continue
-            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
-                value = value[0]  # (3, 3) may be given as 3
-            if argument.default is argument.empty and in_order:
-                texts.append(shown(value))
-            elif shown(value) != shown(argument.default):
-                texts.append(f"{name}={shown(value)}")
-        return ", ".join(texts)
+        return arguments(self)
 
     def _who(self):
         """The layer in one line, as error messages call it."""
-        settings = self._settings()
-        return type(self).__name__ + (f"({settings})" if settings or not self.children() else "")
+        inside = settings(self, (Member, *RANDOM))
+        return type(self).__name__ + (f"({inside})" if inside or not self.children() else "")
 
     @recursive_repr()
     def __repr__(self):
-        settings = self._settings()
-        lines = [f"({name}): {child!r}" for name, child in self.children()]
-        if not lines:
-            return f"{type(self).__name__}({settings})"
-        lines = "\n".join([settings] * bool(settings) + lines).replace("\n", "\n  ")
+        inside = settings(self, (Member, *RANDOM))
+        children = [f"({name}): {child!r}" for name, child in self.children()]
+        if not children:
+            return self._who()
+        lines = "\n".join([inside] * bool(inside) + children).replace("\n", "\n  ")
         return f"{type(self).__name__}(\n  {lines}\n)"
 
 
@@ -391,8 +377,12 @@ def _search(name, value, kinds):
     """Return [(dotted name, object), ...] of all of these kinds in a value: itself, or in lists, tuples and dicts."""
     if isinstance(value, kinds):
         return [(name, value)]
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    return [found for key, item in items for found in _search(f"{name}.{key}", item, kinds)]
+    found = []
+    if isinstance(value, CONTAINERS):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, kinds) or isinstance(item, CONTAINERS):
+                found += _search(f"{name}.{key}", item, kinds)
+    return found
 
 
 def _likely_cause(got, wanted):

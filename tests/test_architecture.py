@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minires"
 FLOORS = [
     ["checks", "files", "progress", "pytorch", "version"],
-    ["parameter", "foreign", "kernels"],
+    ["parameter", "signature", "foreign", "kernels"],
     ["layer"],
     ["layers", "unfound", "losses", "optim", "data", "page", "figures", "layer_state", "machine"],
     ["networks", "probe", "gradcheck", "checkpoint"],
