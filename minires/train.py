@@ -119,8 +119,9 @@ class Training:
     def __post_init__(self):
         _expect("net", self.net, Layer, "a Layer")
         _expect("optimizer", self.optimizer, Optimizer, "an optimizer such as SGD(net.parameters(), lr=0.1)")
-        for name, dataset in [("train_set", self.train_set), ("test_set", self.test_set or self.train_set)]:
-            _expect(name, dataset, Dataset, "a Dataset such as those of  train_set, test_set = synthetic()")
+        _expect("train_set", self.train_set, Dataset, "a Dataset, as in  train_set, test_set = synthetic()")
+        if self.test_set is not None:
+            _expect("test_set", self.test_set, Dataset, "a Dataset, as in  train_set, test_set = synthetic()")
         require_own_parameters(self.net, self.optimizer)
         hint = f"Use int({self.steps!r})." if isinstance(self.steps, float) else ""
         self.steps = whole("train", "steps", self.steps, hint=hint)

@@ -14,11 +14,11 @@ from minires.checkpoint import CheckpointError
 from minires.data.batches import batches
 from minires.data.dataset import Dataset
 from minires.layers import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Identity, Linear, ReLU, Sequential
-from minires.losses import softmax_cross_entropy
+from minires.losses import mean_squared_error, softmax_cross_entropy
 from minires.networks import cifar_resnet
 from minires.optim import SGD, Cosine, Schedule, WarmUpUntil
 from minires.run import Run, read_log, read_run_json
-from minires.train import Diverged, Interrupted, evaluate, train
+from minires.train import Diverged, Interrupted, evaluate, steps, train
 
 
 def coloured(size, seed=0):
@@ -132,6 +132,164 @@ def test_evaluate_measures_in_evaluation_mode_and_leaves_no_trace():
     logits = net.eval().forward(x)
     assert error == np.mean(logits.argmax(1) != labels)
     assert loss == pytest.approx(softmax_cross_entropy(logits, labels)[0], rel=1e-5)
+
+
+# -- whose parameters, in which mode ------------------------------------------------------------------------------
+
+
+def test_an_optimizer_of_another_net_is_refused_by_name(tmp_path):
+    net, other = tiny_net(), tiny_net()
+    optimizer = SGD(other.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"moves parameter 0 \(4, 3, 3, 3\), .* and not its conv.weight, bn.weight, "):
+        train(net, optimizer, TRAIN, steps=2, run=Run(tmp_path / "run"), bar=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="the optimizer moves parameter 0"):
+        next(steps(net, optimizer, batches(TRAIN, 16)))
+
+
+def test_an_optimizer_made_before_the_head_was_replaced_is_refused_by_name():
+    net = tiny_net()
+    optimizer = SGD(net.parameters(), lr=0.1)
+    net.linear = Linear(4, 3, rng=5)
+    expected = r"moves parameter 3 \(3, 4\), parameter 4 \(3,\), which the net does not have, and not its linear.weight"
+    with pytest.raises(ValueError, match=expected + ", linear.bias. Was the optimizer made .* before a layer"):
+        train(net, optimizer, TRAIN, steps=2, bar=False)
+
+
+def test_a_part_of_the_parameters_is_fine_and_the_others_stay():
+    net = tiny_net()
+    before = net.state_dict()
+    train(net, SGD(net.linear.parameters(), lr=0.1), TRAIN, steps=2, batch_size=16, bar=False)
+    changed = [name for name, array in net.state_dict().items() if not np.array_equal(array, before[name])]
+    assert changed == ["bn.running_mean", "bn.running_var", "linear.weight", "linear.bias"]
+
+
+def test_a_layer_put_into_evaluation_mode_stays_frozen_through_tests_and_resumption(tmp_path):
+    def frozen_run(folder, steps):
+        net = tiny_net()
+        net.bn.eval()
+        run = folder and Run(folder, save_every=0)
+        train(
+            net,
+            SGD(net.parameters(), lr=0.1),
+            TRAIN,
+            TEST,
+            steps=steps,
+            batch_size=16,
+            test_every=2,
+            run=run,
+            bar=False,
+        )
+        assert net.training and net.conv.training and not net.bn.training
+        return net
+
+    net = frozen_run(None, 6)
+    np.testing.assert_array_equal(net.bn.running_mean.data, 0)
+    np.testing.assert_array_equal(net.bn.running_var.data, 1)
+    assert not np.array_equal(net.bn.weight.data, np.ones(4))
+    frozen_run(tmp_path, 4)
+    for name, array in frozen_run(tmp_path, 6).state_dict().items():
+        np.testing.assert_array_equal(array, net.state_dict()[name])
+    thawed = tiny_net()
+    with pytest.raises(CheckpointError, match=r"holds a run with frozen = \['bn'\], this one has frozen = nothing"):
+        train(
+            thawed,
+            SGD(thawed.parameters(), lr=0.1),
+            TRAIN,
+            TEST,
+            steps=6,
+            batch_size=16,
+            test_every=2,
+            run=Run(tmp_path),
+        )
+
+
+def test_a_net_in_evaluation_mode_as_a_whole_is_trained():
+    net = tiny_net().eval()
+    train(net, SGD(net.parameters(), lr=0.1), TRAIN, steps=2, batch_size=16, bar=False)
+    assert net.bn.training and not np.array_equal(net.bn.running_mean.data, np.zeros(4))
+
+
+# -- one step after another ---------------------------------------------------------------------------------------
+
+
+def test_steps_train_with_any_loss_and_schedule():
+    net, rng = Linear(3, 2, rng=0), np.random.default_rng(0)
+    x, target = rng.standard_normal((8, 3)), rng.standard_normal((8, 2))
+    optimizer, rates, losses = SGD(net.parameters(), lr=9), [], []
+    for step in steps(net, optimizer, [(x, target)] * 4, loss=mean_squared_error, schedule=Cosine(0.2, 4), first=1):
+        rates.append(optimizer.lr)
+        losses.append(step.loss)
+    assert rates == [Cosine(0.2, 4).lr(i) for i in (1, 2, 3, 4)] and step.number == 5
+    same = Linear(3, 2, rng=0)
+    assert losses[0] == mean_squared_error(same.forward(x), target)[0] and losses[3] < losses[0]
+
+
+def test_a_schedule_observes_the_error_of_each_batch():
+    class Listens(Schedule):
+        def observe(self, error):
+            seen.append(error)
+
+    seen, net = [], tiny_net()
+    found = [
+        step.wrong / len(step.target)
+        for step in steps(net, SGD(net.parameters(), lr=0.1), batches(TRAIN, 16, 0), schedule=Listens(0.1))
+    ]
+    assert seen == found and len(seen) == 5
+
+
+def test_a_step_that_would_spoil_a_parameter_is_not_taken():
+    net = Linear(3, 2, rng=0)
+    net.weight.data *= 100
+    before = net.state_dict()
+    x = np.full((4, 3), 3e38, np.float32)
+    with pytest.raises(Diverged, match="^Step 1, learning rate 0.1: NaN or infinity, first in the output of the net"):
+        next(steps(net, SGD(net.parameters(), lr=0.1), [(x, np.zeros(4, int))]))
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_gradients_whose_squares_overflow_are_finite():
+    net = Linear(1, 1, bias=False, rng=0)
+    big = [(np.full((1, 1), 1e30, np.float32), np.zeros((1, 1), np.float32))]
+    taken = next(steps(net, SGD(net.parameters(), lr=1e-60), big, loss=lambda y, t: (0.0, np.ones_like(y))))
+    assert taken.number == 1 and net.weight.grad[0, 0] == np.float32(1e30)
+
+
+# -- arguments ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"steps": 1e4}, r"train: expected steps, a whole number of at least 0, got 10000.0. Use int\(10000.0\)"),
+        ({"steps": -1}, "train: expected steps, a whole number"),
+        ({"batch_size": 0}, "train: expected batch_size, a whole number of at least 1, got 0"),
+        ({"test_every": 0}, "train: expected test_every, a whole number of at least 1, got 0"),
+        ({"log_every": "often"}, "train: expected log_every"),
+        ({"schedule": 0.1}, r"train: expected schedule, a Schedule such as Schedule\(0.1\) .*, got 0.1"),
+        ({"schedule": Cosine}, "train: expected schedule, .* got the class Cosine"),
+        ({"run": "runs/mine"}, r"train: expected run, a Run such as Run\(.runs/mine.\), got 'runs/mine'"),
+        ({"train_set": (TRAIN, TEST)}, r"train: expected train_set, a Dataset, as in .*, got \(Dataset"),
+        ({"test_set": TEST.images}, "train: expected test_set, a Dataset"),
+        ({"optimizer": SGD}, r"train: expected optimizer, an optimizer such as SGD\(.*, got the class SGD"),
+        ({"net": "resnet-20"}, "train: expected net, a Layer, got 'resnet-20'"),
+        ({"rng": "seed"}, "train: expected rng"),
+        ({"normalise": "pixels"}, "normalise='pixel_mean'"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_get_one_line(changes, message):
+    net = tiny_net()
+    arguments = {
+        "net": net,
+        "optimizer": SGD(net.parameters(), lr=0.1),
+        "train_set": TRAIN,
+        "test_set": TEST,
+        "steps": 2,
+    }
+    with pytest.raises(ValueError, match=message) as caught:
+        train(**arguments | changes)
+    assert "\n" not in str(caught.value)
 
 
 # -- stopping and going on ----------------------------------------------------------------------------------------
