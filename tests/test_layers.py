@@ -18,10 +18,12 @@ from minires.layers import (
     Conv2d,
     Dropout,
     Flatten,
+    Gated,
     GlobalAvgPool2d,
     Identity,
     Linear,
     MaxPool2d,
+    Product,
     ReLU,
     Residual,
     Scale,
@@ -300,6 +302,14 @@ def test_sigmoid_raises_nothing_where_exp_underflows():
         y = sigmoid.forward(np.float32([1000, -1000, -100]))
         np.testing.assert_allclose(sigmoid.backward(np.float32([1e-30, 1, 1e-30])), 0, atol=1e-30)
     np.testing.assert_allclose(y, [1, 0, 0], atol=1e-40)
+
+
+def test_a_gate_that_is_nearly_shut_raises_nothing_either():
+    tiny = np.float32([1e-30, -1e-30])
+    for layer in (Gated(Scale(1), Scale(1e-30)), Product(Identity(), Identity())):
+        with np.errstate(all="raise"):
+            layer.forward(tiny)
+            np.testing.assert_allclose(layer.backward(tiny), 0, atol=1e-29)
 
 
 def test_dropout_zeroes_a_share_p_and_scales_the_others():

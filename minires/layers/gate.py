@@ -1,5 +1,7 @@
 """Paths multiplied: by a constant, by each other, by a gate."""
 
+import numpy as np
+
 from minires.checks import real
 from minires.layer import Layer
 from minires.layers.compose import Identity, add, check_layers
@@ -71,11 +73,13 @@ class Product(Layer):
         check_layers(self, left=left, right=right)
         self.left, self.right = left, right
 
+    @np.errstate(under="ignore")
     def forward(self, x):
         left, right = self.left.forward(x), self.right.forward(x)
         _check_same_shape(self, left=left, right=right)
         return self._remember(left * right, left, right)
 
+    @np.errstate(under="ignore")
     def backward(self, dy):
         left, right = self._recall(dy)
         return add(self.left.backward(dy * right), self.right.backward(dy * left))
@@ -131,11 +135,13 @@ class Gated(Layer):
         self.shortcut = Identity() if shortcut is None else shortcut
         check_layers(self, branch=branch, gate=gate, shortcut=self.shortcut)
 
+    @np.errstate(under="ignore")
     def forward(self, x):
         h, t, s = self.branch.forward(x), self.gate.forward(x), self.shortcut.forward(x)
         _check_same_shape(self, branch=h, gate=t, shortcut=s)
         return self._remember(t * h + (1 - t) * s, h, t, s)
 
+    @np.errstate(under="ignore")
     def backward(self, dy):
         h, t, s = self._recall(dy)
         dx = add(self.branch.backward(dy * t), self.shortcut.backward(dy * (1 - t)))
