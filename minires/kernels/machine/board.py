@@ -40,7 +40,7 @@ PATIENCE = 2_000  # looks after a moment, between which others may run: about 1 
 
 def share_out(kernel, last, size, arguments, phases=1):
     """threads.share_out for kernels decorated with @compiled."""
-    numbers = (0,) * last
+    numbers = (0, 0, 0, 0)[-last:]
     try:
         code = _machine_code.get((kernel, compute_fingerprint(arguments))) or _compile(kernel, numbers, arguments)
     except NotImplementedError:
@@ -48,7 +48,11 @@ def share_out(kernel, last, size, arguments, phases=1):
         raise TypeError(f"{kernel.__name__}: expected arrays, numbers and tuples of them, got {kinds}.") from None
     parts = min(num_threads(), size) or 1
     with _one_caller:
-        _wake_workers(parts - 1)
+        if len(_workers) < parts - 1:
+            _start_workers(parts - 1)
+        for worker in _workers[: parts - 1]:
+            if worker.asleep:
+                worker.wake()
         if _launch(_board, _states, size, parts, phases, code, numbers, arguments):
             for phase in range(phases):  # raises once more, here, what was raised in a part
                 kernel(*arguments, *(phase, 0)[4 - last :], 0, size)
@@ -271,19 +275,15 @@ class _Worker:
         self.alarms.put(None)
 
 
-def _wake_workers(count):
+def _start_workers(count):
     global _most_workers
-    for number in range(1, min(count, _most_workers) + 1):
-        if number <= len(_workers):
-            if _workers[number - 1].asleep:
-                _workers[number - 1].wake()
-            continue
+    while len(_workers) < min(count, _most_workers):
         try:
-            _workers.append(_Worker(number))
+            _workers.append(_Worker(len(_workers) + 1))
         except RuntimeError as error:
             _most_workers = len(_workers)
-            print(f"minires: this system starts no more threads ({error}): {number} compute", file=sys.stderr)
-            return
+            compute = f"{1 + _most_workers} compute"
+            print(f"minires: this system starts no more threads ({error}): {compute}", file=sys.stderr)
 
 
 def _forget_workers():  # threads do not survive a fork: the child starts its own
