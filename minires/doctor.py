@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from minires.gradcheck import check_layer
 from minires.kernels.machine import threads
 from minires.kernels.machine.cores import threads_wanted
 from minires.layers import Conv2d
-from minires.machine import machine
+from minires.machine import installed, machine
 from minires.networks import cifar_resnet
 from minires.optim import SGD
 from minires.step import steps
@@ -29,7 +28,7 @@ def examine():
     _say("minires", f"{VERSION} in {Path(__file__).parent}")
     _say("python", f"{platform.python_version()} in {sys.prefix}")
     for name in ("numpy", "numba", "matplotlib", "tqdm"):
-        _say(name, _version(name))
+        _say(name, installed(name) or f"missing: pip install {name}")
     _say("BLAS", f"{blas.get('name', 'unknown')} {blas.get('version', '')}")
     _say("system", f"{platform.platform()}, {about['cores']} cores")
     _say("processor", about["cpu"])
@@ -45,13 +44,6 @@ def examine():
 
 def _say(name, text):
     print(f"{name:<12}{text}", flush=True)
-
-
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return f"missing: pip install {name}"
 
 
 def _why_these_kernels():

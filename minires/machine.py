@@ -23,9 +23,17 @@ def machine():
         "versions": {
             "python": platform.python_version(),
             "minires": VERSION,
-            **{name: metadata.version(name) for name in ("numpy", "numba")},
+            **{name: installed(name) for name in ("numpy", "numba")},
         },
     }
+
+
+def installed(name):
+    """The version of an installed package, None where there is none."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_name():

@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from minires import machine
 from minires.kernels.machine import board, cores, memory, threads
 from minires.kernels.machine.compiler import compiled
 
@@ -439,6 +441,17 @@ def test_without_numba_the_reference_serves_and_one_line_says_so(how):
     result = python(before[how] + code, NUMBA_DISABLE_JIT="1" if how == "disabled" else "0")
     assert result.stdout == "reference [0. 2.]\n", result.stderr
     assert result.stderr.startswith("minires: no compiled kernels (") and result.stderr.count("\n") == 1
+
+
+def test_where_numba_is_not_installed_runs_note_it(monkeypatch):
+    def version(name):
+        if name == "numba":
+            raise metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+    versions = machine.machine()["versions"]
+    assert versions["numba"] is None and versions["numpy"] == "1.0"
 
 
 def test_doctor_says_why_there_are_no_compiled_kernels():
