@@ -18,6 +18,7 @@ from minires.lab.flow.figure import river_figure
 from minires.lab.responses.figure import responses_figure
 from minires.lab.responses.measure import findings
 from minires.lab.shattered.measure import fall
+from minires.pretrained.__main__ import main as ship
 from minires.probe import BlockFlow
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
@@ -115,6 +116,23 @@ def test_a_net_from_a_run_begins_as_its_run_did_and_stands_as_its_checkpoint(lab
     fresh = {(row["net"], row["step"]): row for row in lab.numbers}
     assert fresh["resnet-8", 0]["blocks"] == kept["resnet-8", 0]["blocks"]
     assert "from runs of examples/degradation_cifar.py" not in lab.about["setting"]
+
+
+def test_a_net_that_comes_with_minires_is_seen_before_early_in_and_after_its_training(lab, capsys, monkeypatch):
+    degradation = importlib.import_module("degradation_cifar")
+    degradation.main("--data synthetic --nets resnet --depths 8 --steps 3 --batch-size 8 --out trained".split())
+    run, shipped = lab.folder / "trained" / "resnet-8-seed0", lab.folder / "shipped"
+    run.joinpath("step2.npz").write_bytes(run.joinpath("checkpoint.npz").read_bytes())
+    shipped.mkdir()
+    ship([str(run), "--out", str(shipped)])
+    monkeypatch.setattr(importlib.import_module("minires.pretrained"), "HERE", shipped)
+    assert lab.run("flow --data synthetic --pretrained --images 8 --out out") == 0
+    kept = {row["step"]: row["blocks"] for row in lab.numbers}
+    assert list(kept) == [0, 2, 3] and "trained networks that come with minires" in lab.about["setting"]
+    assert lab.run("flow --data synthetic --runs trained --images 8 --out out") == 0
+    assert {row["step"]: row["blocks"] for row in lab.numbers} == {0: kept[0], 3: kept[3]}
+    message = "--pretrained: no such network comes with minires. There are: resnet-8."
+    assert refused(capsys, lab.run("flow --data synthetic --pretrained --depths 56"), message)
 
 
 def test_runs_on_other_images_are_refused(lab, capsys):

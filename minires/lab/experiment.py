@@ -18,19 +18,15 @@ import os
 import shlex
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from minires.checkpoint import CheckpointError, load_checkpoint
 from minires.data import batches, find_cifar10, load_cifar10, synthetic
-from minires.lab.degradation.measure import final_errors
-from minires.lab.snapshots import Snapshot, snapshots
-from minires.layer import Layer
+from minires.lab.subjects import Subject, runs_found, shipped
 from minires.machine import machine
 from minires.networks import network
-from minires.optim import SGD, Cosine, LinearWarmUp
-from minires.run import Run, read_log, read_run_json
+from minires.optim import SGD, warm_up_then_cosine
+from minires.run import Run
 from minires.train import train
 
 # -- options ------------------------------------------------------------------------------------------------------
@@ -75,15 +71,16 @@ def training_options(parser, nets, depths, steps, least=positive, several_seeds=
     add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate")
     add("--images", type=positive, default=2000, metavar="N", help="measure on the first N images")
     add("--out", type=Path, metavar="DIR", help="folder of figures and numbers (default: one under runs/)")
-    parser.set_defaults(runs=None)
+    parser.set_defaults(runs=None, pretrained=False)
 
 
 def lab_options(parser, nets, depths, steps, several_seeds=False):
     """Add the options of experiments that look at a few networks, trained a little or long ago."""
     training_options(parser, nets, depths, steps, whole, several_seeds)
-    parser.add_argument(
-        "--runs", type=Path, metavar="DIR", help="take trained networks from the runs of degradation_cifar.py in DIR"
-    )
+    source = parser.add_mutually_exclusive_group()
+    of_runs = "take trained networks from the runs of degradation_cifar.py in DIR"
+    source.add_argument("--runs", type=Path, metavar="DIR", help=of_runs)
+    source.add_argument("--pretrained", action="store_true", help="take the trained networks that come with minires")
     usual = {"nets": nets, "depths": depths, "seeds": [0]}  # if they are not to come from runs
     parser.set_defaults(usual=usual, nets=None, depths=None, seeds=None)
     parser.set_defaults(batch_size=64, lr=0.1, images=64)
@@ -159,18 +156,19 @@ class Experiment:
     def subjects(self):
         """Return the networks asked for, each a ``Subject``."""
         options = self.options
+        fresh = options.runs is None and not options.pretrained
         for choice in ("nets", "depths", "seeds"):
-            chosen = getattr(options, choice) or (options.usual[choice] if options.runs is None else None)
+            chosen = getattr(options, choice) or (options.usual[choice] if fresh else None)
             setattr(options, choice, chosen and each_once(chosen))
-        if options.runs is None:
+        if fresh:
             keys = [(*key, None) for key in product(options.nets, options.depths, options.seeds)]
         else:
-            keys = _runs_found(options, self.train_set)
+            keys = (shipped if options.pretrained else runs_found)(options, self.train_set)
         found = []
         for kind, depth, seed, run in keys:
             net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
             net = network(f"{kind}-{depth}", classes=len(self.train_set.classes), rng=net_rng)
-            found.append(Subject(kind, depth, seed, net, data_rng, run))
+            found.append(Subject(kind, depth, seed, net, data_rng, run, options.pretrained))
         options.seeds = sorted({subject.seed for subject in found})
         return found
 
@@ -183,6 +181,8 @@ class Experiment:
         options = argparse.Namespace(**vars(self.options) | other)
         if options.runs is not None:
             how = "networks from runs of examples/degradation_cifar.py"
+        elif options.pretrained:
+            how = "trained networks that come with minires"
         elif options.steps:
             how = (
                 f"{options.steps:,} steps of {options.batch_size} images, learning rate up to {options.lr:g}, "
@@ -209,7 +209,7 @@ class Experiment:
             test_set,
             steps=options.steps,
             batch_size=options.batch_size,
-            schedule=LinearWarmUp(Cosine(options.lr, options.steps), options.steps // 10),
+            schedule=warm_up_then_cosine(options.lr, options.steps),
             rng=data_rng,
             augment=augment,
             test_every=max(1, options.steps // tests),
@@ -273,63 +273,6 @@ def _without_nan(value):
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-# -- the networks that are looked at ------------------------------------------------------------------------------
-
-
-class Subject(NamedTuple):
-    """One network of an experiment."""
-
-    kind: str  # plain, resnet, ...
-    depth: int
-    seed: int
-    net: Layer
-    rng: np.random.Generator  # of its data
-    run: Path | None  # folder of the run it was trained in
-
-    @property
-    def name(self):
-        return f"{self.kind}-{self.depth}"
-
-    def moments(self, lab, at, lr=None):
-        """Yield a ``Snapshot`` when the net stands as it did at each of the steps ``at``; 0 is before the first.
-
-        A net of a run is seen twice, as it began and as it stands in its checkpoint.
-        """
-        if self.run is None:
-            options, title = lab.options, f"{self.name}, seed {self.seed}"
-            size, lr = options.batch_size, lr or options.lr
-            yield from snapshots(self.net, lab.train_set, at, batch_size=size, lr=lr, rng=self.rng, title=title)
-            return
-        yield Snapshot(0, float("nan"), float("nan"))  # the same seed begins with the same weights
-        step = load_checkpoint(self.run / "checkpoint.npz", self.net)["step"]
-        lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]
-        yield Snapshot(step, lines[-1]["loss"], final_errors(lines)[0])
-
-    def trained(self, lab):
-        """Train the net to the end, or find it trained; return the last ``Snapshot``."""
-        *_, end = self.moments(lab, [0, lab.options.steps])
-        return end
-
-
-def _runs_found(options, train_set):
-    """(kind, depth, seed, folder) of the runs in --runs that were asked for, finished or under way."""
-    wanted = {"net": options.nets, "depth": options.depths, "seed": options.seeds}
-    configs = {path.parent: read_run_json(path.parent)["config"] for path in options.runs.glob("*/run.json")}
-    found = [
-        (config["net"], config["depth"], config["seed"], folder)
-        for folder, config in configs.items()
-        if "net" in config and all(values is None or config[key] in values for key, values in wanted.items())
-    ]
-    if not found:
-        raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
-    for *_, folder in found:
-        if configs[folder]["data"] != train_set.name:
-            raise CheckpointError(
-                f"{folder}: trained on {configs[folder]['data']!r}, not on {train_set.name!r}. Choose with --data."
-            )
-    return sorted(found)
 
 
 # -- tables -------------------------------------------------------------------------------------------------------

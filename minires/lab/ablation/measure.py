@@ -184,6 +184,8 @@ def verdict(rows):
     of_them = agreement(both)
     if len(both) < len(rows) and not np.isnan(of_them.tau):
         said.append(f"Among those that failed in neither, tau is {_numbers(of_them)}")
+    if any(len(row.test) == 1 for row in rows):
+        said.append("One seed: by another one neighbours may change places")
     return ". ".join(said) + "."
 
 

@@ -230,7 +230,8 @@ def closing_table(results):
         values = {key: [numbers[name] for numbers in seeds] for key, seeds in results.items()}
         answer, why = verdict(question, values)
         numbers = [_with_spread(values[key]) for key in nets]
-        lines.append([question.explanation, question.measured, *numbers, f"**{answer}**: {why}"])
+        one = " (one seed)" * (min(map(len, values.values())) == 1)
+        lines.append([question.explanation, question.measured, *numbers, f"**{answer}**: {why}{one}"])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -34,7 +34,7 @@ def run(options):
     table = Table("network", "step", "error", *ratios)
     for subject in subjects:
         name = subject.name if not options.seeds[1:] else f"{subject.name}, seed {subject.seed}"
-        if options.batch_norm != "with" and subject.run is None:
+        if options.batch_norm != "with" and subject.fresh:
             twin = subject._replace(net=without_batchnorm(subject.net), rng=np.random.default_rng(subject.seed))
             bare[name] = watch(twin, f"{name} without", lab, batch, table, numbers, options.bare_lr)
         if options.batch_norm != "without":

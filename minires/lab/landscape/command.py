@@ -97,7 +97,7 @@ def trained(subject, lab):
     """Train a net, or find it trained; return its weights at some moments, the last of them its own from now on."""
     options = lab.options
     at = sorted({round(step) for step in np.linspace(0, options.steps, options.moments + 1)})
-    if subject.run or not options.steps:
+    if not subject.fresh or not options.steps:
         return [weights_of(subject.net) for _ in subject.moments(lab, at)]
     path = lab.out / "weights" / f"{subject.name}-seed{subject.seed}.npz"
     about = {"images": lab.train_set.name, "moments": len(at) - 1}

@@ -1,0 +1,96 @@
+"""The networks that an experiment looks at: fresh ones, those of runs, and those that come with minires."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minires.checkpoint import CheckpointError, load_checkpoint
+from minires.lab.degradation.measure import final_errors
+from minires.lab.snapshots import Snapshot, snapshots
+from minires.layer import Layer
+from minires.pretrained import models, weights_file
+from minires.run import read_log, read_run_json
+from minires.weights import load_weights
+
+
+class Subject(NamedTuple):
+    """One network of an experiment."""
+
+    kind: str  # plain, resnet, ...
+    depth: int
+    seed: int
+    net: Layer
+    rng: np.random.Generator  # of its data
+    run: Path | None  # folder of the run it was trained in
+    shipped: bool  # it comes with minires
+
+    @property
+    def name(self):
+        return f"{self.kind}-{self.depth}"
+
+    @property
+    def fresh(self):
+        """Whether it is yet to be trained."""
+        return self.run is None and not self.shipped
+
+    def moments(self, lab, at, lr=None):
+        """Yield a ``Snapshot`` when the net stands as it did at each of the steps ``at``; 0 is before the first.
+
+        A net of a run is seen twice, as it began and as it stands in its checkpoint; one that comes with minires as it
+        was before, early in and after its training.
+        """
+        if self.fresh:
+            options, title = lab.options, f"{self.name}, seed {self.seed}"
+            size, lr = options.batch_size, lr or options.lr
+            yield from snapshots(self.net, lab.train_set, at, batch_size=size, lr=lr, rng=self.rng, title=title)
+            return
+        yield Snapshot(0, float("nan"), float("nan"))  # the same seed begins with the same weights
+        if self.shipped:
+            for at, state in sorted(models()[self.name]["states"].items(), key=lambda item: item[1]["step"]):
+                load_weights(self.net, weights_file(self.name, at))
+                yield Snapshot(state["step"], float("nan"), float(state["train_error"] or "nan"))
+            return
+        step = load_checkpoint(self.run / "checkpoint.npz", self.net)["step"]
+        lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]
+        yield Snapshot(step, lines[-1]["loss"], final_errors(lines)[0])
+
+    def trained(self, lab):
+        """Train the net to the end, or find it trained; return the last ``Snapshot``."""
+        *_, end = self.moments(lab, [0, lab.options.steps])
+        return end
+
+
+def runs_found(options, train_set):
+    """Return (kind, depth, seed, folder) of the runs in --runs that were asked for, finished or under way."""
+    wanted = {"net": options.nets, "depth": options.depths, "seed": options.seeds}
+    configs = {path.parent: read_run_json(path.parent)["config"] for path in options.runs.glob("*/run.json")}
+    found = [
+        (config["net"], config["depth"], config["seed"], folder)
+        for folder, config in configs.items()
+        if "net" in config and all(values is None or config[key] in values for key, values in wanted.items())
+    ]
+    if not found:
+        raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
+    for *_, folder in found:
+        if configs[folder]["data"] != train_set.name:
+            raise CheckpointError(
+                f"{folder}: trained on {configs[folder]['data']!r}, not on {train_set.name!r}. Choose with --data."
+            )
+    return sorted(found)
+
+
+def shipped(options, train_set):
+    """Return (kind, depth, seed, None) of the networks in minires.pretrained that were asked for."""
+    found, wanted = [], (options.nets, options.depths, options.seeds)
+    for name, about in models().items():
+        key, data = (about["config"]["net"], about["config"]["depth"], about["seed"]), about["config"]["data"]
+        if all(choice is None or one in choice for choice, one in zip(wanted, key)):
+            if data != train_set.name:
+                where = f"trained on {data!r}, not on {train_set.name!r}"
+                raise ValueError(f"--pretrained: {name} was {where}. Choose with --data.")
+            found.append((*key, None))
+    if not found:
+        there = ", ".join(models()) or "none"
+        raise ValueError(f"--pretrained: no such network comes with minires. There are: {there}.")
+    return sorted(found)
