@@ -7,8 +7,8 @@ which watch it in compiled code, take their parts from there. Who has seen nothi
 between looks, and after a millisecond goes to sleep, in Python. A part that nobody has taken when the caller is done
 with its own, it does.
 
-Calling machine code by its address needs parts of Numba that are not promised to stay. So only some versions are let in,
-with the first and the last of which the tests have run; with others, threads.py does it.
+Calling machine code by its address needs parts of Numba that are not promised to stay. So only some versions are let
+in, with the first and the last of which the tests have run; with others, threads.py does it.
 """
 
 import ctypes
