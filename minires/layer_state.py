@@ -52,18 +52,22 @@ def check_generator_state(generator, state):
         raise ValueError(f"the state of its random generator is damaged ({error})") from None
 
 
-def counters(net):
+def counters(net, settings=False):
     """Return {path: value} of the plain values that layers hold: numbers, texts, lists and dicts of them.
 
-    An attribute with the name of an argument of the constructor is a setting, and not among them.
+    An attribute with the name of an argument of the constructor is a setting, and among them only if asked for.
     """
-    return {path: copy.deepcopy(value) for path, _, _, value in _counters(net)}
+    return {
+        path: copy.deepcopy(value)
+        for path, layer, name, value in _attributes(net)
+        if _plain(value) and (settings or name not in inspect.signature(type(layer)).parameters)
+    }
 
 
 def set_counters(net, values):
     """Put back what ``counters`` returned, as far as the layers have such attributes."""
-    for path, layer, name, value in list(_counters(net)):
-        if path in values:
+    for path, layer, name, value in list(_attributes(net)):
+        if path in values and _plain(value):
             setattr(layer, name, tuple(values[path]) if isinstance(value, tuple) else values[path])
 
 
@@ -75,12 +79,6 @@ def not_saved(net):
         for at, leaf in _leaves(path, value)
         if not (_plain(leaf) or isinstance(leaf, FIXED) or callable(leaf) or at in generators(net))
     ]
-
-
-def _counters(net):
-    for path, layer, name, value in _attributes(net):
-        if _plain(value) and name not in inspect.signature(type(layer)).parameters:
-            yield path, layer, name, value
 
 
 def _attributes(net):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from minires.checkpoint import CheckpointError, Damaged, load_checkpoint, read_progress, save_checkpoint
 from minires.files import copy_aside, locked, previous, set_aside, written_safely
-from minires.layer_state import not_saved
+from minires.layer_state import counters, not_saved, set_counters
 from minires.machine import machine
 
 
@@ -52,6 +52,7 @@ class Run:
         self.lines = []
         self.stop_asked = False
         self._about = {}
+        self._made = {}
         self._session = None  # of this process, from begin on
         self._unaccounted = (
             False  # whether the log holds more than its lines up to the checkpoint and what is done again
@@ -88,7 +89,10 @@ class Run:
 
         ``check`` is that of ``load_checkpoint``.
         """
-        progress = {}
+        progress, net = {}, objects.get("net")
+        self._made = (
+            counters(net, settings=True) if net is not None else {}
+        )  # to know the counters among the settings by
         if self.checkpoint_path.exists() or previous(self.checkpoint_path).exists():
             progress = self._load(objects, check)
         elif self._about.get("status") == "finished":
@@ -96,7 +100,10 @@ class Run:
                 f"{self.folder}: a finished run, but its {self.checkpoint_path.name} is gone. Put it back, or choose "
                 "another folder to train anew."
             )
-        kept, step = progress.pop("run", {}).get("lines", 0), progress.get("step", -1)
+        run, step = progress.pop("run", {}), progress.get("step", -1)
+        kept = run.get("lines", 0)
+        if run.get("changed"):
+            set_counters(net, run["changed"])
         with _writing(self.log_path):
             lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
         good = next((i for i, line in enumerate(lines) if type(line.get("step")) is not int), len(lines))
@@ -109,7 +116,7 @@ class Run:
             _say(f"{self.log_path}: damaged after line {good}; the rest of it is left out.")
         if len(self.lines) < kept:
             _say(f"{self.log_path}: {kept - len(self.lines)} of the {kept} lines up to step {step} are missing.")
-        held = not_saved(objects["net"]) if "net" in objects else []
+        held = not_saved(net) if net is not None else []
         if held:
             _say(f"a checkpoint does not hold {', '.join(held)}; if it changes, a resumed run is not the same.")
         return progress
@@ -144,7 +151,9 @@ class Run:
         if self.log_path.exists():
             with _writing(self.log_path), open(self.log_path, "rb+") as file:
                 os.fsync(file.fileno())
-        run = {"config": self._about.get("config", {}), "lines": len(self.lines)}
+        plain = counters(objects["net"], settings=True)
+        changed = {path: value for path, value in plain.items() if value != self._made.get(path, value)}
+        run = {"config": self._about.get("config", {}), "lines": len(self.lines), "changed": changed}
         save_checkpoint(self.checkpoint_path, **objects, run=run)
         self._saved = time.monotonic()
 

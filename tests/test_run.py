@@ -313,18 +313,19 @@ def test_a_run_with_adam_goes_on_bit_for_bit(tmp_path):
 class Moody(Identity):
     """Noise from every kind of generator, and from counters."""
 
-    def __init__(self):
+    def __init__(self, rate=0.5):
+        self.rate = rate  # an argument of the constructor, and yet it changes
         self.python, self.old = random.Random(5), np.random.RandomState(6)
         self.many = {"a": [np.random.default_rng(7)], "b": (random.Random(8),)}
         self.calls, self.mean, self.seen = 0, 0.5, [1, {"x": 2}]
 
     def forward(self, x):
         if self.training:
-            self.calls, self.mean = self.calls + 1, 0.9 * self.mean + 0.01
+            self.calls, self.mean, self.rate = self.calls + 1, 0.9 * self.mean + 0.01, 0.9 * self.rate
             self.seen.append(self.calls)
             draws = self.python.gauss(0, 1), self.old.normal(), self.many["a"][0].normal(), self.many["b"][0].random()
             x = x * np.float32(
-                1 + 0.01 * sum(draws) + 0.1 * self.mean + 0.01 * (self.calls % 3) + 0.001 * len(self.seen)
+                1 + 0.01 * sum(draws) + self.rate * self.mean + 0.01 * (self.calls % 3) + 0.001 * len(self.seen)
             )
         return super().forward(x)
 
@@ -337,7 +338,8 @@ def test_layers_with_other_randomness_and_counters_go_on_bit_for_bit(tmp_path):
         short_run(tmp_path, net=net)
     again = tiny_net(Moody(), Identity())
     assert_same(short_run(tmp_path, net=again), straight)
-    assert again.more0.calls == STEPS and again.more0.seen == [1, {"x": 2}, 1, 2, 3, 4, 5, 6]
+    assert again.more0.calls == STEPS and again.more0.rate == pytest.approx(0.5 * 0.9**STEPS)
+    assert again.more0.seen == [1, {"x": 2}, 1, 2, 3, 4, 5, 6]
 
 
 def _dies_after(steps):
