@@ -44,10 +44,11 @@ def assembly_of(triple, cpu):
 
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
     texts = []
-    matrix, line, places, size = numba.float32[:, ::1], numba.float32[::1], numba.int64[::1], numba.intp
+    matrix, line, places = numba.float32[:, ::1], numba.float32[::1], numba.int64[::1]
+    two = numba.types.UniTuple(numba.intp, 2)
     for kernel, kinds in (
-        (planes.multiply, (matrix, line, line, places, size, size, matrix, size, size, numba.boolean)),
-        (planes.multiply_transposed, (matrix, size, size, line, places, matrix)),
+        (planes.multiply, (matrix, line, line, places, two, matrix, two, numba.boolean)),
+        (planes.multiply_transposed, (matrix, two, line, places, matrix)),
     ):
         fresh = numba.njit(error_model="numpy", fastmath=compiler.FASTMATH)(kernel.py_func)
         fresh.compile(kinds)

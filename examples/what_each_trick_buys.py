@@ -93,11 +93,11 @@ def loops_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
+def plain_multiply(weight, bias, planes, offset, taps, out, pixels, past):
     for o in range(weight.shape[0]):
-        row = out[o, p0:p1]
+        row = out[o, pixels[0] : pixels[1]]
         row[:] = bias[o]
-        for k in range(start, stop):
+        for k in range(taps[0], taps[1]):
             w, x = weight[o, k], planes[offset[k] :]
             for p in range(row.size):
                 row[p] += w * x[p]
@@ -105,9 +105,9 @@ def plain_multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past)
 
 
 @numba.njit(nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"}, cache=False)
-def plain_multiply_transposed(dout, p0, p1, planes, offset, dweight):
+def plain_multiply_transposed(dout, pixels, planes, offset, dweight):
     for o in range(dout.shape[0]):
-        row = dout[o, p0:p1]
+        row = dout[o, pixels[0] : pixels[1]]
         for k in range(offset.size):
             x, total = planes[offset[k] :], dout.dtype.type(0)
             for p in range(row.size):
@@ -127,13 +127,13 @@ def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
     from minires import kernels
     from minires.kernels import reference
-    from minires.kernels.compiled import conv, planes, winograd
+    from minires.kernels.compiled import direct, planes, winograd
 
     # A kernel is compiled when it is first called, with what these names mean then.
     if not has(row, "ahead"):
         planes.AHEAD = winograd.AHEAD = -4096  # what is asked for has been used already
     if not has(row, "registers"):
-        conv.multiply, conv.multiply_transposed = plain_multiply, plain_multiply_transposed
+        direct.multiply, direct.multiply_transposed = plain_multiply, plain_multiply_transposed
     if not has(row, "winograd"):
         winograd.fits = lambda *arguments: False
     names = set(kernels.__all__) - {"chosen"}

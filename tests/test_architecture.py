@@ -21,8 +21,7 @@ FLOORS = [
     ["bench", "doctor"],
     ["lab"],
     ["report"],
-    ["course"],
-    ["commands"],
+    ["commands", "course"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

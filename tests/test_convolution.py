@@ -86,7 +86,8 @@ def test_three_row_kernels_agree_with_the_definition(N, columns, shared, **geome
     arguments = problem(N=N, kernel_size=(3, columns), stride=(1, 1), dilation=(1, 1), **geometry)
     assume(arguments)
     out_size = arguments["conv2d_input_gradient"][0].shape[2:]
-    assume(winograd.fits((3, columns), (1, 1), (1, 1), geometry["channels"], geometry["out_channels"], N, out_size))
+    shape = 1, geometry["out_channels"], geometry["channels"], 3, columns
+    assume(winograd.fits(shape, ((1, 1), geometry["pad"], (1, 1)), N, out_size))
     with patch.object(winograd, "OWN", 0 if shared else winograd.OWN):  # 0: threads share the kernels at the points
         assert_agree(arguments)
 
@@ -196,6 +197,80 @@ def test_any_number_of_threads_computes_the_same_up_to_rounding(case, monkeypatc
         assert_agree(arguments)
     for cached in (plan.make_plan, winograd.make_plan):
         cached.cache_clear()
+
+
+# -- exact zeros, and rows that are small beside others ----------------------------------------------------------------
+
+
+def seen_by(mask, weight_shape, pad):
+    """Which outputs of a convolution see a pixel of the mask."""
+    return reference.conv2d(mask.astype(float), np.ones(weight_shape), None, (1, 1), pad, (1, 1), 1) > 0
+
+
+MASKS = {
+    "one pixel": [(16, 16)],
+    "two pixels in rows of one tile": [(16, 3), (18, 28)],
+    "a corner": [(0, 0)],
+    "a square": [(slice(9, 14), slice(20, 27))],
+    "a pixel beside a column": [(5, 5), (slice(None), 25)],
+    "all but a band of rows": [(slice(0, 11), slice(None)), (slice(17, 32), slice(None))],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mask", MASKS)
+def test_what_sees_only_zeros_is_exactly_zero(mask, dtype):
+    rng, seen = np.random.default_rng(0), np.zeros((3, 1, 32, 32))
+    for place in MASKS[mask]:
+        seen[(1, 0, *place)] = 1
+    arguments = problem(3, 8, 8, (32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, dtype)
+    x, weight, _, *geometry = arguments["conv2d"]
+    x = (x * seen).astype(dtype)
+    y, dx = conv.conv2d(x, weight, None, *geometry), conv.conv2d_input_gradient(x, weight, x.shape, *geometry)
+    reach = np.broadcast_to(seen_by(seen, (1, 1, 3, 3), geometry[1]), y.shape)
+    np.testing.assert_array_equal(y != 0, reach)
+    np.testing.assert_array_equal(dx != 0, reach)
+    dy = rng.normal(size=y.shape).astype(dtype)
+    for found, image in ((x, dy), (x, np.ones_like(x)), (dy, x), (x, np.abs(x)), (x, np.roll(x, 1, axis=2))):
+        got, wanted = (k.conv2d_weight_gradient(found, image, weight.shape, *geometry) for k in (conv, reference))
+        np.testing.assert_array_equal(got == 0, wanted == 0)
+
+
+@pytest.mark.parametrize("dtype, limit", [(np.float32, 3e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("size", [30, 9_999, 1e15])
+def test_one_large_pixel_does_not_move_what_does_not_see_it(size, dtype, limit):
+    arguments = problem(2, 8, 8, (32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, dtype)
+    x, weight, _, *geometry = arguments["conv2d"]
+    large, mask = x.copy(), np.zeros((2, 1, 32, 32))
+    large[0, 3, 17, 16] = size
+    mask[0, 0, 17, 16] = 1
+    unseen = ~np.broadcast_to(seen_by(mask, (1, 1, 3, 3), geometry[1]), x.shape)
+    for kernel, rest in ((conv.conv2d, (None,)), (conv.conv2d_input_gradient, (x.shape,))):
+        moved = kernel(large, weight, *rest, *geometry) - kernel(x, weight, *rest, *geometry)
+        assert np.abs(moved[unseen]).max() <= limit * 8  # of outputs of about 8
+        assert np.abs(moved[~unseen]).max() >= size / 100
+
+
+def test_common_images_are_not_set_apart():
+    """After a ReLU half the numbers are zeros; some channels are dead; images differ in size."""
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.normal(size=(64, 16, 32, 32)), 0).astype(np.float32) * 10.0 ** rng.integers(-6, 3, (64, 1, 1, 1))
+    x[:, 3:9] = 0
+    weight = rng.normal(size=(1, 16, 16, 3, 3)).astype(np.float32)
+    x = x.astype(np.float32)
+    *_, apart = winograd.conv2d(x, weight, None, (32, 32), ((1, 1), (1, 1)))
+    assert not apart.any()
+    assert not winograd.weight_gradient(x + np.float32(1e-9), x, weight.shape, ((1, 1), (1, 1)))[2]
+
+
+@pytest.mark.parametrize("stride", [10**9, (1, 10**9), (10**12, 2)])
+def test_a_stride_beyond_the_image_costs_nothing(stride):
+    down, across = stride if isinstance(stride, tuple) else (stride, stride)
+    for kernel in (1, 3):
+        pad = ((1, 1), (1, 1))
+        arguments = problem(2, 8, 9, (12, 13), (kernel, kernel), (down, across), pad, (1, 1), 1, np.float32)
+        assert_agree(arguments)
+    assert_agree(problem(2, 3, 4, (60, 60), (3, 3), (29, 31), pad, (1, 1), 1, np.float64))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])

@@ -101,12 +101,12 @@ def test_the_products_left_to_the_compiler_are_the_same_products():
     offset = np.array([0, 1, 2, 40, 41, 42, 43, 44])
     ours, plain = np.zeros((2, 8, 150), np.float32)
     for multiply, out in ((planes.multiply, ours), (tricks.plain_multiply, plain)):
-        multiply(weight, bias, image, offset, 0, 5, out, 20, 120, False)
+        multiply(weight, bias, image, offset, (0, 5), out, (20, 120), False)
     assert plain[:, 20:120].all() and not plain[:, 120:].any()
     np.testing.assert_allclose(plain, ours, rtol=1e-5)
     sums, plain_sums = np.zeros((2, 8, 8), np.float32)
-    planes.multiply_transposed(ours, 20, 116, image, offset, sums)
-    tricks.plain_multiply_transposed(ours, 20, 116, image, offset, plain_sums)
+    planes.multiply_transposed(ours, (20, 116), image, offset, sums)
+    tricks.plain_multiply_transposed(ours, (20, 116), image, offset, plain_sums)
     np.testing.assert_allclose(plain_sums, sums, rtol=1e-5)
 
 

@@ -24,36 +24,40 @@ and reads each of 8 operands for 16 multiplications; it reaches the processor's 
 block, go one vector at a time.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from minires.kernels.machine.blocks import (
+    add_products,
+    add_totals,
+    fill_each,
+    grid,
+    load_each,
+    load_each_some,
+    pick_each,
+    steps,
+    store_each,
+    store_each_past,
+    store_each_some,
+    sum_of,
+    zeros_each,
+)
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.threads import over_threads
 from minires.kernels.machine.vectors import (
     REGISTERS,
     add,
-    add_products,
-    add_totals,
     even_lanes,
     fetch,
-    fill_each,
-    grid,
     lanes,
-    load_each,
-    load_each_some,
     load_some,
     multiply_add,
     odd_lanes,
-    pick_each,
     settle,
-    steps,
-    store_each,
-    store_each_past,
-    store_each_some,
     store_some,
-    sum_of,
     total_of,
     zeros,
-    zeros_each,
     zip_high,
     zip_low,
 )
@@ -68,8 +72,22 @@ TAPS = 192  # at a time, or half of them: what they see of 64 pixels stays in an
 TOGETHER = 48  # taps, whole blocks, in the weight gradient: what they see of those pixels stays in L2
 PIXELS = 1024  # at a time, in the weight gradient: those of 4 filters and of a tap stay in L1
 LARGE = 6_000_000  # numbers: what is larger has left L3 again before it is read
-NO, ONE, NEVER = np.intp(0), np.intp(1), np.bool_(False)  # for a plain 0, 1 or False, kernels are compiled once more
+NO, NEVER = np.intp(0), np.bool_(False)  # for a plain 0 or False, kernels are compiled once more
 AHEAD = 4096  # numbers: how long before its turn memory is asked for
+
+
+class Grid(NamedTuple):
+    """Planes of some images: for phase (a, b) the rows s*row + a - top and the columns s*column + b - left."""
+
+    phases: np.ndarray
+    images: int  # whose rows alternate in a plane
+    rows: int  # of each
+    pitch: int  # numbers from one row to the next
+    plane: int  # numbers from one plane to the next
+    step_h: int
+    step_w: int
+    top: int
+    left: int
 
 
 @compiled
@@ -86,21 +104,21 @@ def whole_vectors(pixels):
 
 
 @compiled
-def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
-    """out[o, p0 + p] = bias[o] + sum over k from start to stop of weight[o, k] * planes[offset[k] + p]
+def multiply(weight, bias, planes, offset, taps, out, pixels, past):
+    """out[o, p0 + p] = bias[o] + sum over k of weight[o, k] * planes[offset[k] + p], for p from 0 to p1 - p0
 
-    for p from 0 to p1 - p0. Returns a number that is finite, and then 0, only if all of these are finite. With ``past``
-    they go to memory past the caches, if each is written only once.
+    and k from taps[0] to taps[1]; (p0, p1) are ``pixels``. Returns a number that is finite, and then 0, only if all of
+    these are finite. With ``past`` they go to memory past the caches, if each is written only once.
     """
-    n, doubt = lanes(planes), zeros(planes)
+    n, doubt, (start, stop), (p0, p1) = lanes(planes), zeros(planes), taps, pixels
     overlap = stop - start > 1 and offset[start + 1] - offset[start] < WIDE * n  # neighbours see nearly the same
-    taps = TAPS if overlap else TAPS // 2
-    past = past and stop - start <= taps
+    together = TAPS if overlap else TAPS // 2
+    past = past and stop - start <= together
     size, end = p1 - p0, weight.shape[0] - 1
     whole = size // (WIDE * n) * WIDE * n
     columns = steps(0, WIDE, n, WIDE)
-    for first in range(start, max(stop, start + 1), taps):
-        last = min(first + taps, stop)
+    for first in range(start, max(stop, start + 1), together):
+        last = min(first + together, stop)
         for p in range(0, whole, WIDE * n):
             for o in range(0, end + 1, TALL):  # fewer filters left than rows: the last once more
                 filters, block = steps(o, end, weight.shape[1], TALL), grid(steps(o, end, out.shape[1], TALL), columns)
@@ -116,24 +134,27 @@ def multiply(weight, bias, planes, offset, start, stop, out, p0, p1, past):
                     store_each(out, block, p0 + p, sums)
                 doubt = multiply_add(out.dtype.type(0), sum_of(sums), doubt)
         for p in range(whole, size, n):
-            more = multiply_rest(weight, bias, planes, offset, first, last, out, p0 + p, p, size - p, first == start)
-            doubt = add(doubt, more)
+            place = p, p0 + p, size - p
+            doubt = add(doubt, multiply_rest(weight, bias, planes, offset, (first, last), out, place, first == start))
     if past:
         settle()  # before other threads are told that this part is done
     return total_of(doubt)
 
 
 @compiled
-def multiply_rest(weight, bias, planes, offset, start, stop, out, to, p, count, first):
-    """The same for ``count`` pixels, at most one vector: 8 filters at a time, since 8 sums keep the processor busy."""
-    doubt, end, itself = zeros(planes), weight.shape[0] - 1, steps(0, 0, 1, 1)
+def multiply_rest(weight, bias, planes, offset, taps, out, place, first):
+    """The same for ``count`` pixels, at most one vector: 8 filters at a time, since 8 sums keep the processor busy.
+
+    ``place``: the pixel in the planes, the pixel in out, count. Not the first to add to out, it adds to what is there.
+    """
+    doubt, end, itself, (p, to, count) = zeros(planes), weight.shape[0] - 1, steps(0, 0, 1, 1), place
     for o in range(0, end + 1, 8):
         filters, block = steps(o, end, weight.shape[1], 8), steps(o, end, out.shape[1], 8)
         if first:
             sums = fill_each(planes, pick_each(bias, steps(o, end, 1, 8), 0), 1)
         else:
             sums = load_each_some(out, block, to, count)
-        for k in range(start, stop):
+        for k in range(taps[0], taps[1]):
             seen = load_each_some(planes, itself, offset[k] + p, count)
             sums = add_products(sums, pick_each(weight, filters, k), seen)
         store_each_some(out, block, to, sums, count)
@@ -142,15 +163,16 @@ def multiply_rest(weight, bias, planes, offset, start, stop, out, to, p, count, 
 
 
 @compiled
-def multiply_transposed(dout, p0, p1, planes, offset, dweight):
+def multiply_transposed(dout, pixels, planes, offset, dweight):
     """dweight[o, k] += sum over p of dout[o, p0 + p] * planes[offset[k] + p]: the derivative, for whole blocks"""
-    n, blocks, size = lanes(planes), dweight.shape[0] // TALL, p1 - p0
+    n, blocks, (p0, p1) = lanes(planes), dweight.shape[0] // TALL, pixels
+    size = p1 - p0
     chunks = ceil_div(size, PIXELS)
     together = ceil_div(size, chunks * n) * n
     taps = min(offset.size, TOGETHER if together > 4 * BLOCK else offset.size)
     rounds = ceil_div(offset.size, taps)
-    for job in range(chunks * rounds * blocks):
-        o, first, start = job % blocks * TALL, job // blocks % rounds * taps, job // blocks // rounds * together
+    for i in range(chunks * rounds * blocks):
+        o, first, start = i % blocks * TALL, i // blocks % rounds * taps, i // blocks // rounds * together
         end = o + TALL - 1
         filters, totals = steps(o, end, dout.shape[1], TALL), steps(o, end, offset.size, TALL)
         for k in range(first, min(first + taps, offset.size), WIDE):
@@ -164,91 +186,97 @@ def multiply_transposed(dout, p0, p1, planes, offset, dweight):
 
 
 @compiled
-def gather(x, planes, channels, phases, image, first_row, layout, plane, source):
+def gather(x, planes, channels, image, first_row, grid):
     """planes[c, phase, row, g, column] = x[image + g, c, s*(first_row + row) + a - top, s*column + b - left]
 
     for phase (a, b). What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
     """
-    images, rows, pitch = layout
-    step_h, step_w, top, left = source
     N, C, H, W = x.shape
-    flat, n = x.ravel(), lanes(x)
-    count, below, down = phases.shape[0], images * pitch, step_h * W  # to the next row, in the planes and in the image
+    flat, phases, count = x.ravel(), grid.phases, grid.phases.shape[0]
     shift, begin, end, h, top_row, end_row = np.empty((6, count), np.int64)
     for i in range(count):
-        shift[i], h[i] = phases[i, 1] - left, step_h * first_row + phases[i, 0] - top
-        begin[i] = min(max(0, -(shift[i] // step_w)), pitch)  # the first column inside the image, and the first row
-        end[i] = max(begin[i], min(pitch, (W - 1 - shift[i]) // step_w + 1))
-        top_row[i] = min(max(0, -(h[i] // step_h)), rows)
-        end_row[i] = max(top_row[i], min(rows, (H - 1 - h[i]) // step_h + 1))
+        shift[i], h[i] = phases[i, 1] - grid.left, grid.step_h * first_row + phases[i, 0] - grid.top
+        begin[i] = min(max(0, -(shift[i] // grid.step_w)), grid.pitch)  # the first column and row inside the image
+        end[i] = max(begin[i], min(grid.pitch, (W - 1 - shift[i]) // grid.step_w + 1))
+        top_row[i] = min(max(0, -(h[i] // grid.step_h)), grid.rows)
+        end_row[i] = max(top_row[i], min(grid.rows, (H - 1 - h[i]) // grid.step_h + 1))
     # With stride 2, neighbouring pixels go to two planes: where one phase is beside the next, both are read together.
     # And the phase before such two sees what the second sees, a column later.
     beside, before = np.zeros((2, count + 1), np.bool_)
-    for i in range(count - 1 if step_w == 2 else 0):
+    for i in range(count - 1 if grid.step_w == 2 else 0):
         same = phases[i, 0] == phases[i + 1, 0] and begin[i] == begin[i + 1] and end[i] == end[i + 1]
         beside[i + 1] = same and shift[i] + 1 == shift[i + 1] and not beside[i]
         if i > 0 and beside[i + 1] and not beside[i]:
             one_less = phases[i - 1, 0] == phases[i, 0] and shift[i - 1] == shift[i] - 1
             before[i] = one_less and begin[i - 1] == begin[i] + 1 and end[i - 1] <= end[i] + 1
     for c in range(channels[1] - channels[0]):
-        for job in range(images * count):
-            g, i = job // count, job % count
+        for place in range(grid.images * count):
+            g, i = place // count, place % count
             if beside[i] or before[i + 1]:
                 continue
-            last, two, three = end[i], beside[i + 1], before[i]
-            first_in, end_in = top_row[i], end_row[i] if image + g < N else top_row[i]
-            line_0 = (((image + g) * C + channels[0] + c) * H + h[i] + step_h * first_in) * W + shift[i]
-            position_0 = (c * count + i) * plane + g * pitch
-            for q in range(begin[i], last, n):  # in strips as wide as a vector, from row to row
-                some = last - q
-                for row in range(rows - end_in + first_in):
-                    position = position_0 + (row if row < first_in else row - first_in + end_in) * below + q
-                    store_some(planes, position, zeros(x), some)
-                    if two:
-                        store_some(planes, position + plane, zeros(x), some)
-                    if three:
-                        store_some(planes, position - plane + 1, zeros(x), end[i - 1] - 1 - q)
-                line, position = line_0 + step_w * q, position_0 + first_in * below + q
-                for _ in range(first_in, end_in):
-                    fetch(flat, line + AHEAD)
-                    if step_w == 1:
-                        store_some(planes, position, load_some(flat, line, some), some)
-                    elif step_w == 2:
-                        more = 2 * some - (0 if two else 1)
-                        fetch(flat, line + AHEAD + n)
-                        low, high = load_some(flat, line, more), load_some(flat, line + n, more - n)
-                        store_some(planes, position, even_lanes(low, high), some)
-                        if two:
-                            store_some(planes, position + plane, odd_lanes(low, high), some)
-                        if three:
-                            store_some(planes, position - plane + 1, odd_lanes(low, high), end[i - 1] - 1 - q)
-                    else:
-                        for column in range(min(n, some)):
-                            planes[position + column] = flat[line + step_w * column]
-                    line, position = line + down, position + below
+            rows = top_row[i], end_row[i] if image + g < N else top_row[i]
+            line = (((image + g) * C + channels[0] + c) * H + h[i] + grid.step_h * rows[0]) * W + shift[i]
+            position = (c * count + i) * grid.plane + g * grid.pitch
+            before_end = end[i - 1] - 1 if before[i] else 0
+            columns = begin[i], end[i], end[i] if beside[i + 1] else 0, before_end
+            deal_out(flat, planes, line, position, rows, columns, grid.step_h * W, grid)
 
 
 @compiled
-def scatter(out, y, channels, image, first_row, last_row, columns, layout, step):
-    """y[image + g, channels[0] + o, s*row + a, s*column + b] = out[s*a + b, o, row, g, column], as far as y goes"""
-    images, _, pitch = layout
-    step_h, step_w = step
+def deal_out(x, planes, line_0, position_0, rows, columns, down, grid):
+    """Copy the rows of one phase of an image to its plane, in strips as wide as a vector, from row to row.
+
+    ``columns``: the first, and the end for this phase, for the phase beside it and for the phase before it, or 0.
+    """
+    n, below, plane = lanes(x), grid.images * grid.pitch, grid.plane
+    (first, last), (begin, end, beside, before) = rows, columns
+    for q in range(begin, end, n):
+        some = end - q
+        for row in range(grid.rows - last + first):
+            position = position_0 + (row if row < first else row - first + last) * below + q
+            store_some(planes, position, zeros(x), some)
+            store_some(planes, position + plane, zeros(x), beside - q)
+            store_some(planes, position - plane + 1, zeros(x), before - q)
+        line, position = line_0 + grid.step_w * q, position_0 + first * below + q
+        for _ in range(first, last):
+            fetch(x, line + AHEAD)
+            if grid.step_w == 1:
+                store_some(planes, position, load_some(x, line, some), some)
+            elif grid.step_w == 2:
+                more = 2 * some - (0 if beside else 1)
+                fetch(x, line + AHEAD + n)
+                low, high = load_some(x, line, more), load_some(x, line + n, more - n)
+                store_some(planes, position, even_lanes(low, high), some)
+                if beside:
+                    store_some(planes, position + plane, odd_lanes(low, high), some)
+                if before:
+                    store_some(planes, position - plane + 1, odd_lanes(low, high), before - q)
+            else:
+                for column in range(min(n, some)):
+                    planes[position + column] = x[line + grid.step_w * column]
+            line, position = line + down, position + below
+
+
+@compiled
+def scatter(results, y, channels, image, first_row, plan):
+    """y[image + g, channels[0] + o, s*row + a, s*column + b] = results[s*a + b, o, row, g, column], as far as y goes"""
+    images, pitch, (step_h, step_w), columns = plan.images, plan.pitch, plan.step, plan.columns
     N, C, H, W = y.shape
     flat, n = y.ravel(), lanes(y)
     for g in range(min(images, N - image)):
         for o in range(channels[1] - channels[0]):
-            for row in range(first_row, last_row):
+            for row in range(first_row, min(first_row + plan.band, plan.out_rows)):
                 position = ((row - first_row) * images + g) * pitch
                 for a in range(min(step_h, H - step_h * row)):
                     line = (((image + g) * C + channels[0] + o) * H + step_h * row + a) * W
                     if step_w == 1:
-                        results = out[a, o]
+                        rows = results[a, o]
                         for column in range(0, W, n):
                             fetch(flat, line + column + AHEAD)
-                            value = load_some(results, position + column, W - column)
+                            value = load_some(rows, position + column, W - column)
                             store_some(flat, line + column, value, W - column)
                     elif step_w == 2:
-                        even, odd = out[2 * a, o], out[2 * a + 1, o]
+                        even, odd = results[2 * a, o], results[2 * a + 1, o]
                         for column in range(0, columns, n):
                             left = load_some(even, position + column, columns - column)
                             right = load_some(odd, position + column, columns - column)
@@ -258,7 +286,7 @@ def scatter(out, y, channels, image, first_row, last_row, columns, layout, step)
                             store_some(flat, i + n, zip_high(left, right), count - n)
                     else:
                         for w in range(W):
-                            flat[line + w] = out[a * step_w + w % step_w, o, position + w // step_w]
+                            flat[line + w] = results[a * step_w + w % step_w, o, position + w // step_w]
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------
@@ -266,11 +294,11 @@ def scatter(out, y, channels, image, first_row, last_row, columns, layout, step)
 
 @compiled
 def fill_turned(weight, order, turned, start, stop):
-    """turned[g, c, (t, o)] = weight[g, o, c, order[t]]; a job is as many channels as fill a line of the cache"""
+    """turned[g, c, (t, o)] = weight[g, o, c, order[t]]; as many channels at a time as fill a line of the cache"""
     _, O, C, taps = weight.shape
-    flat, jobs = weight.ravel(), ceil_div(C, VECTOR)
-    for job in range(start, stop):
-        g, first = job // jobs, job % jobs * VECTOR
+    flat, lines = weight.ravel(), ceil_div(C, VECTOR)
+    for line in range(start, stop):
+        g, first = line // lines, line % lines * VECTOR
         last = min(first + VECTOR, C)
         for o in range(O):
             for i in range(0, VECTOR * taps, lanes(weight)):
@@ -289,6 +317,6 @@ def turn(weight, order):
     """
     groups, O, C, _ = weight.shape
     turned = np.empty((groups, C, whole_vectors(len(order) * O) | VECTOR), weight.dtype)
-    order, jobs = np.array(order, np.int64), groups * ceil_div(C, VECTOR)
-    over_threads(fill_turned, jobs, weight, order, turned, work=weight.size)
+    lines = groups * ceil_div(C, VECTOR)
+    over_threads(fill_turned, lines, weight, np.array(order, np.int64), turned, work=weight.size)
     return turned

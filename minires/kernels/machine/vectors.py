@@ -79,7 +79,7 @@ def _pointer(context, builder, array_type, array, index, vector):
     return builder.bitcast(builder.gep(data, [index]), context.get_value_type(vector).as_pointer())
 
 
-def _spread(builder, scalar, vector):
+def spread(builder, scalar, vector):
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
@@ -98,7 +98,7 @@ def add(typingctx, a, b):
     return a(a, b), lambda context, builder, signature, args: builder.fadd(*args)
 
 
-def _load(context, builder, kind, array, place, count=None):
+def emit_load(context, builder, kind, array, place, count=None):
     """The vector at ``place`` of an array of this kind; with ``count`` only so many of its lanes, the others 0."""
     vector = Vector(kind.dtype)
     pointer, vector, alignment = _pointer(context, builder, kind, array, place, vector), *_of(context, vector)
@@ -108,7 +108,7 @@ def _load(context, builder, kind, array, place, count=None):
     return _masked(builder, "load", vector, [pointer, *rest])
 
 
-def _store(context, builder, kind, array, place, value, count=None):
+def emit_store(context, builder, kind, array, place, value, count=None):
     vector = Vector(kind.dtype)
     pointer, vector, alignment = _pointer(context, builder, kind, array, place, vector), *_of(context, vector)
     if count is None:
@@ -124,7 +124,7 @@ def _of(context, vector):
 def _mask(builder, vector, count):
     """Lanes 0 to count - 1."""
     lane = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), list(range(vector.count)))
-    return builder.icmp_signed("<", lane, _spread(builder, builder.trunc(count, ir.IntType(32)), lane.type))
+    return builder.icmp_signed("<", lane, spread(builder, builder.trunc(count, ir.IntType(32)), lane.type))
 
 
 def _masked(builder, name, result, arguments):
@@ -140,7 +140,7 @@ def load(typingctx, array, index):
     """array[index : index + lanes] of a contiguous array, counted from its first element."""
 
     def codegen(context, builder, signature, args):
-        return _load(context, builder, array, *args)
+        return emit_load(context, builder, array, *args)
 
     return Vector(array.dtype)(array, types.intp), codegen
 
@@ -150,7 +150,7 @@ def load_some(typingctx, array, index, count):
     """array[index : index + min(count, lanes)], then zeros; nothing beyond is read."""
 
     def codegen(context, builder, signature, args):
-        return _load(context, builder, array, *args)
+        return emit_load(context, builder, array, *args)
 
     return Vector(array.dtype)(array, types.intp, types.intp), codegen
 
@@ -160,7 +160,7 @@ def store_some(typingctx, array, index, value, count):
     """array[index : index + min(count, lanes)] = value; nothing beyond is written."""
 
     def codegen(context, builder, signature, args):
-        _store(context, builder, array, *args)
+        emit_store(context, builder, array, *args)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value, types.intp), codegen
@@ -177,9 +177,9 @@ def settle(typingctx):
     return types.void(), codegen
 
 
-def _multiply_add(builder, a, b, total):
+def emit_multiply_add(builder, a, b, total):
     if a.type != total.type:
-        a = _spread(builder, a, total.type)
+        a = spread(builder, a, total.type)
     return builder.fadd(builder.fmul(a, b, flags=("contract",)), total, flags=("contract",))
 
 
@@ -188,12 +188,12 @@ def multiply_add(typingctx, a, b, total):
     """total + a * b, rounded once, where a is a number or a vector."""
 
     def codegen(context, builder, signature, args):
-        return _multiply_add(builder, *args)
+        return emit_multiply_add(builder, *args)
 
     return total(a if isinstance(a, Vector) else total.dtype, b, total), codegen
 
 
-def _neighbours_added(builder, a, b):
+def neighbours_added(builder, a, b):
     """Lanes a0+a1, a2+a3, ..., b0+b1, b2+b3, ..."""
     count = a.type.count
     index = ir.VectorType(ir.IntType(32), count)
@@ -208,7 +208,7 @@ def total_of(typingctx, vector):
     def codegen(context, builder, signature, args):
         value = args[0]
         for _ in range(vector.lanes.bit_length() - 1):
-            value = _neighbours_added(builder, value, value)
+            value = neighbours_added(builder, value, value)
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
     return vector.dtype(vector), codegen
@@ -261,193 +261,3 @@ def fetch(typingctx, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
-
-
-# -- blocks of registers ----------------------------------------------------------------------------------------------
-
-# A block of n x m sums is a tuple of vectors, row by row: sums[i*m + j] belongs to row i and column j. The tuple exists
-# only while a kernel is compiled; in the machine code each of its vectors is a register, and each loop over it below
-# is written out. What a tuple of vectors is loaded from and stored to is a tuple of places, and a step away from them.
-
-
-@intrinsic(prefer_literal=True)
-def steps(typingctx, first, last, step, count):
-    """first * step, (first + 1) * step, ..., ``count`` of them; what would come after last * step is that once more."""
-
-    def codegen(context, builder, signature, args):
-        first, last, step = (context.cast(builder, a, t, types.intp) for a, t in zip(args[:3], signature.args))
-        numbers = [builder.add(first, first.type(i)) for i in range(count.literal_value)]
-        numbers = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
-        return context.make_tuple(builder, signature.return_type, [builder.mul(number, step) for number in numbers])
-
-    return types.UniTuple(types.intp, count.literal_value)(first, last, step, count), codegen
-
-
-@intrinsic
-def grid(typingctx, rows, columns):
-    """rows[i] + columns[j], row by row."""
-
-    def codegen(context, builder, signature, args):
-        rows, columns = (cgutils.unpack_tuple(builder, arg) for arg in args)
-        places = [builder.add(row, column) for row in rows for column in columns]
-        return context.make_tuple(builder, signature.return_type, places)
-
-    return types.UniTuple(types.intp, len(rows) * len(columns))(rows, columns), codegen
-
-
-@intrinsic
-def pick_each(typingctx, array, places, away):
-    """The numbers array[place + away], for each of the places."""
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        places = [builder.add(place, args[2]) for place in cgutils.unpack_tuple(builder, args[1])]
-        numbers = [builder.load(builder.gep(data, [place])) for place in places]
-        return context.make_tuple(builder, signature.return_type, numbers)
-
-    return types.UniTuple(array.dtype, len(places))(array, places, types.intp), codegen
-
-
-@intrinsic(prefer_literal=True)
-def fill_each(typingctx, array, numbers, columns):
-    """A block whose row i holds ``columns`` vectors of copies of numbers[i], for elements of ``array``."""
-    result = types.UniTuple(Vector(array.dtype), len(numbers) * columns.literal_value)
-
-    def codegen(context, builder, signature, args):
-        kind = context.get_value_type(result.dtype)
-        vectors = [_spread(builder, number, kind) for number in cgutils.unpack_tuple(builder, args[1])]
-        return context.make_tuple(builder, result, [v for v in vectors for _ in range(columns.literal_value)])
-
-    return result(array, numbers, columns), codegen
-
-
-@intrinsic
-def load_each(typingctx, array, places, away):
-    """The vectors that begin at array[place + away], for each of the places."""
-
-    def codegen(context, builder, signature, args):
-        places = [builder.add(place, args[2]) for place in cgutils.unpack_tuple(builder, args[1])]
-        vectors = [_load(context, builder, array, args[0], place) for place in places]
-        return context.make_tuple(builder, signature.return_type, vectors)
-
-    return types.UniTuple(Vector(array.dtype), len(places))(array, places, types.intp), codegen
-
-
-@intrinsic
-def load_each_some(typingctx, array, places, away, count):
-    """The same, of ``count`` numbers each; nothing beyond is read."""
-
-    def codegen(context, builder, signature, args):
-        places = [builder.add(place, args[2]) for place in cgutils.unpack_tuple(builder, args[1])]
-        vectors = [_load(context, builder, array, args[0], place, args[3]) for place in places]
-        return context.make_tuple(builder, signature.return_type, vectors)
-
-    return types.UniTuple(Vector(array.dtype), len(places))(array, places, types.intp, types.intp), codegen
-
-
-@intrinsic
-def store_each(typingctx, array, places, away, vectors):
-    """array[place + away : place + away + lanes] = a vector, for each of the places and vectors."""
-
-    def codegen(context, builder, signature, args):
-        for place, vector in zip(cgutils.unpack_tuple(builder, args[1]), cgutils.unpack_tuple(builder, args[3])):
-            _store(context, builder, array, args[0], builder.add(place, args[2]), vector)
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, vectors), codegen
-
-
-@intrinsic
-def store_each_past(typingctx, array, places, away, vectors):
-    """The same, past the caches: memory is written without being read before.
-
-    For what is too large to be still there when it is needed. Addresses must be multiples of the vector's size.
-    """
-
-    def codegen(context, builder, signature, args):
-        for place, vector in zip(cgutils.unpack_tuple(builder, args[1]), cgutils.unpack_tuple(builder, args[3])):
-            written = _store(context, builder, array, args[0], builder.add(place, args[2]), vector)
-            written.align = BYTES
-            written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, vectors), codegen
-
-
-@intrinsic
-def store_each_some(typingctx, array, places, away, vectors, count):
-    """The same, of ``count`` numbers each; nothing beyond is written."""
-
-    def codegen(context, builder, signature, args):
-        for place, vector in zip(cgutils.unpack_tuple(builder, args[1]), cgutils.unpack_tuple(builder, args[3])):
-            _store(context, builder, array, args[0], builder.add(place, args[2]), vector, args[4])
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, vectors, types.intp), codegen
-
-
-@intrinsic
-def add_products(typingctx, sums, numbers, vectors):
-    """sums[i*m + j] + numbers[i] * vectors[j], rounded once, for m vectors; a number may be a vector itself."""
-
-    def codegen(context, builder, signature, args):
-        sums, numbers, vectors = (cgutils.unpack_tuple(builder, arg) for arg in args)
-        products = [(number, vector) for number in numbers for vector in vectors]
-        results = [_multiply_add(builder, *product, total) for product, total in zip(products, sums)]
-        return context.make_tuple(builder, signature.return_type, results)
-
-    return sums(sums, numbers, vectors), codegen
-
-
-@intrinsic
-def sum_of(typingctx, vectors):
-    """The sum of all vectors of a tuple, lane by lane, in pairs."""
-
-    def codegen(context, builder, signature, args):
-        partial = cgutils.unpack_tuple(builder, args[0])
-        while len(partial) > 1:
-            ends = partial[len(partial) // 2 * 2 :]
-            partial = [builder.fadd(a, b) for a, b in zip(partial[::2], partial[1::2])] + ends
-        return partial[0]
-
-    return vectors.dtype(vectors), codegen
-
-
-@intrinsic
-def add_totals(typingctx, array, places, away, sums):
-    """array[places[i] + away + j] += the sum of the lanes of sums[i*m + j].
-
-    Adding neighbours of two vectors at a time gives all the sums in order, in as many steps as one vector needs.
-    """
-    lanes, columns = sums.dtype.lanes, len(sums) // len(places)
-
-    def codegen(context, builder, signature, args):
-        partial = cgutils.unpack_tuple(builder, args[3])
-        nothing = ir.Constant(partial[0].type, None)
-        partial += [nothing] * (-len(partial) % lanes)
-        for _ in range(lanes.bit_length() - 1):
-            partial = [_neighbours_added(builder, a, b) for a, b in zip(partial[::2], partial[1::2])]
-        data = context.make_array(array)(context, builder, args[0]).data
-        for i, place in enumerate(cgutils.unpack_tuple(builder, args[1])):
-            first, inside = divmod(i * columns, lanes)  # the sums of row i, in one of the vectors or in two
-            index = ir.Constant(ir.VectorType(ir.IntType(32), columns), list(range(inside, inside + columns)))
-            added = builder.shuffle_vector(partial[first], partial[min(first + 1, len(partial) - 1)], index)
-            pointer = builder.gep(data, [builder.add(place, args[2])])
-            pointer, alignment = builder.bitcast(pointer, added.type.as_pointer()), array.dtype.bitwidth // 8
-            before = builder.load(pointer, align=alignment)
-            builder.store(builder.fadd(before, added), pointer, align=alignment)
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, sums), codegen
-
-
-@intrinsic(prefer_literal=True)
-def zeros_each(typingctx, array, rows, columns):
-    """A block of rows x columns vectors of zeros, for elements of ``array``."""
-    result = types.UniTuple(Vector(array.dtype), rows.literal_value * columns.literal_value)
-
-    def codegen(context, builder, signature, args):
-        zero = ir.Constant(context.get_value_type(result.dtype), None)
-        return context.make_tuple(builder, result, [zero] * len(result))
-
-    return result(array, rows, columns), codegen

@@ -31,7 +31,7 @@ TAPS, FILTERS, TIMES = 64, 16, 2000  # 16 KB of planes, 4 KB of weights, 4 KB of
 def multiply_often(weight, bias, planes, offset, out, times, start, stop):
     for thread in range(start, stop):
         for _ in range(times):
-            multiply(weight, bias, planes[thread], offset, 0, offset.size, out[thread], 0, out.shape[2], False)
+            multiply(weight, bias, planes[thread], offset, (0, offset.size), out[thread], (0, out.shape[2]), False)
 
 
 @compiled
