@@ -148,8 +148,9 @@ def test_layer_responses_and_what_is_said_of_them(lab, capsys):
     assert lab.run(f"responses {SMALL} --nets plain resnet") == 0
     out = capsys.readouterr().out
     assert [len(row["responses"]) for row in lab.numbers] == [7, 13, 7, 13]
-    assert "plain-14" in out and "Deeper residual nets respond" in out
+    assert "plain-14" in out and "Deeper residual nets respond" in out and "Weight decay alone makes 1.000" in out
     in_order, by_size = map(drawn, lab.figures["layer-responses"].axes)
+    assert in_order.pop("weight decay alone")[0] == pytest.approx(1, abs=1e-4)
     for row in lab.numbers:
         np.testing.assert_array_equal(in_order[row["net"]], row["responses"])
         np.testing.assert_array_equal(by_size[row["net"]], sorted(row["responses"], reverse=True))

@@ -13,7 +13,8 @@ import numpy as np
 
 from minires.data import batches
 from minires.lab.experiment import Experiment, Table, lab_options, number
-from minires.lab.responses.measure import findings, layer_responses
+from minires.lab.responses.measure import decay_alone, findings, layer_responses
+from minires.optim import warm_up_then_cosine
 
 
 def add_options(parser):
@@ -39,4 +40,12 @@ def run(options):
         table.row(subject.name, end.step, number(end.error, ".1%"), *sizes)
         numbers.append({"net": subject.name, "seed": subject.seed, **end._asdict(), "responses": stds})
     print("\n" + "\n".join(findings({key: np.mean([row.std for row in rows]) for key, rows in responses.items()})))
-    lab.keep({"layer-responses": responses_figure(responses, note)}, numbers, note)
+    floor = None
+    if options.steps and all(subject.fresh for subject in subjects):  # their learning rates are known
+        schedule = warm_up_then_cosine(options.lr, options.steps)
+        floor = decay_alone([schedule.lr(step) for step in range(options.steps)])
+        near = np.mean([abs(std - floor) < 0.01 * floor for row in numbers for std in row["responses"]])
+        print(
+            f"Weight decay alone makes {floor:.3f} of a gain of 1; {near:.0%} of the responses are within 1% of that."
+        )
+    lab.keep({"layer-responses": responses_figure(responses, note, floor)}, numbers, note)

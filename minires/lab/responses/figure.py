@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from minires.figures import legend, looks, panel, sheet, whole_numbers
+from minires.figures import DOTTED, FAINT, legend, looks, panel, sheet, whole_numbers
 
 TITLES = {"in order": "in order, from the input to the loss", "sorted": "sorted by size"}
 
 
-def responses_figure(responses, note=""):
+def responses_figure(responses, note="", floor=None):
     """Standard deviation of every 3x3 layer's response: in order above, from the largest to the smallest below.
 
     After Fig. 7 of He et al. 2015; plain nets dashed, others drawn through. Where some are above 10 the axis is
@@ -19,12 +19,16 @@ def responses_figure(responses, note=""):
         ``{("plain", 20): layer_responses(...), ("resnet", 20): ..., ...}``
     note : str
         What was run, for the foot of the figure; broken into lines.
+    floor : float, optional
+        ``decay_alone(...)``: what weight decay alone makes of a response of 1.
     """
     _check("responses_figure", responses)
     figure = sheet(8.5, 6.4, note)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     for axis, order in zip(axes, TITLES):
         _draw(axis, responses, order)
+        if floor is not None:
+            axis.axhline(floor, color=FAINT, lw=0.9, ls=DOTTED, label="weight decay alone")
     axes[0].set_xlabel("")
     legend(axes[0], loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return figure

@@ -72,6 +72,25 @@ def _measured(net):
             yield path, next_path if beside and isinstance(next_layer, BatchNorm2d) else path
 
 
+def decay_alone(rates, weight_decay=1e-4, momentum=0.9):
+    r"""Return what weight decay alone makes of a gain of 1, by steps of these learning rates.
+
+    Each step is v <- momentum v + weight_decay gamma, gamma <- gamma - rate v, so about
+    :math:`\gamma = \exp(-\text{weight\_decay} \sum_t \text{rate}_t / (1 - \text{momentum}))`. A response as small as
+    that need not have been learned.
+
+    >>> from minires.optim import warm_up_then_cosine
+    >>> schedule = warm_up_then_cosine(0.1, 2000)
+    >>> round(decay_alone([schedule.lr(step) for step in range(2000)]), 3)
+    0.914
+    """
+    gain, v = 1.0, 0.0
+    for rate in rates:
+        v = momentum * v + weight_decay * gain
+        gain -= rate * v
+    return gain
+
+
 LEAST = 0.02  # means that differ by less than this part are alike: seeds of one net do, too
 
 
