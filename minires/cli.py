@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 
-from minires.commands import bench, check, data, doctor, lab, predict, report, summary, trace, train
+from minires.commands import bench, check, course, data, doctor, grade, lab, predict, report, summary, trace, train
 from minires.commands.arguments import UsageError
 from minires.kernels import check_settings
 from minires.version import VERSION
 
-COMMANDS = [data, summary, train, bench, predict, check, trace, report, lab, doctor]  # in the order of minires --help
+# in the order of minires --help
+COMMANDS = [data, summary, train, bench, predict, check, trace, report, lab, doctor, course, grade]
 
 
 def main(arguments=None):

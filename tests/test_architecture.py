@@ -21,7 +21,8 @@ FLOORS = [
     ["bench", "doctor"],
     ["lab"],
     ["report"],
-    ["commands", "course"],
+    ["course"],
+    ["commands"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -144,6 +144,15 @@ def test_runs_on_other_images_are_refused(lab, capsys):
     assert refused(capsys, lab.run("flow --data synthetic --runs trained"), message)
 
 
+def test_runs_without_weights_and_of_other_scripts_are_named(lab, capsys):
+    for name, config in (("ours", {"net": "resnet", "depth": 8, "seed": 0}), ("theirs", {"net": "mine.py:build"})):
+        folder = lab.folder / "trained" / name
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"config": config | {"data": "synthetic, training"}}))
+    message = "trained/ours: no checkpoint.npz there, so no weights to look at"
+    assert refused(capsys, lab.run("flow --data synthetic --runs trained"), message)
+
+
 def test_layer_responses_and_what_is_said_of_them(lab, capsys):
     assert lab.run(f"responses {SMALL} --nets plain resnet") == 0
     out = capsys.readouterr().out

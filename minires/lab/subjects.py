@@ -66,9 +66,10 @@ def runs_found(options, train_set):
     wanted = {"net": options.nets, "depth": options.depths, "seed": options.seeds}
     configs = {path.parent: read_run_json(path.parent)["config"] for path in options.runs.glob("*/run.json")}
     found = [
-        (config["net"], config["depth"], config["seed"], folder)
+        (*(config[key] for key in wanted), folder)
         for folder, config in configs.items()
-        if "net" in config and all(values is None or config[key] in values for key, values in wanted.items())
+        if wanted.keys() <= config.keys()  # a run of another script has other words
+        and all(values is None or config[key] in values for key, values in wanted.items())
     ]
     if not found:
         raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
@@ -77,6 +78,8 @@ def runs_found(options, train_set):
             raise CheckpointError(
                 f"{folder}: trained on {configs[folder]['data']!r}, not on {train_set.name!r}. Choose with --data."
             )
+        if not (folder / "checkpoint.npz").is_file():
+            raise CheckpointError(f"{folder}: no checkpoint.npz there, so no weights to look at. Train it again.")
     return sorted(found)
 
 

@@ -43,8 +43,6 @@ def boosting_figure(together, boosted, note=""):
     ----------
     together, boosted : (list of Edge, Gammas)
         ``edges(...)`` and ``gammas(...)`` of the net trained end to end, and of one trained by ``boost``.
-    note : str
-        As for ``telescoping_figure``.
     """
     figure = sheet(11.5, 4.0, note)
     left, middle, right = figure.subplots(1, 3)

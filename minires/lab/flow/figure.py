@@ -7,6 +7,7 @@ from minires.figures import (
     FAINT,
     INK,
     SHORTCUT,
+    in_words,
     legend,
     no_shortcut,
     panel,
@@ -103,8 +104,8 @@ def river_figure(flows, note=""):
         axis.axis("off")
         beside = dict(transform=axis.transAxes, va="center", fontsize=9)
         axis.text(-0.075, 0.5, name, ha="right", color=INK, fontweight="bold", **beside)
-        axis.text(-0.012, 0.5, f"{flow[-1].entering:.2g}", ha="right", color=FAINT, **beside)
-        axis.text(1.012, 0.5, f"{leaving(flow[0]):.2g}", ha="left", color=FAINT, **beside)
+        axis.text(-0.012, 0.5, in_words(float(f"{flow[-1].entering:.2g}")), ha="right", color=FAINT, **beside)
+        axis.text(1.012, 0.5, in_words(float(f"{leaving(flow[0]):.2g}")), ha="left", color=FAINT, **beside)
     above = dict(transform=axes[0].transAxes, fontsize=9, va="bottom")
     for x, words, side, colour in (
         (-0.012, "norm", "right", FAINT),
@@ -162,8 +163,6 @@ def flow_history_figure(histories, note=""):
     ----------
     histories : dict
         ``{"plain-56": {0: gradient_flow(...), 200: gradient_flow(...)}, ...}``, by step.
-    note : str
-        As for ``river_figure``.
     """
     if not histories or not all(history and all(history.values()) for history in histories.values()):
         raise ValueError('flow_history_figure: expected {"name of a net": {step: gradient_flow(...), ...}, ...}.')

@@ -53,8 +53,6 @@ def inside_figure(gates, start=None, note=""):
         ``transform_gates(...)`` of the trained net.
     start : list of Gate, optional
         The same before the first step; without it the biases are shown, not their change.
-    note : str
-        As for ``gates_figure``.
     """
     if not gates:
         raise ValueError("inside_figure: expected transform_gates(...) with at least one gate.")

@@ -44,8 +44,6 @@ def residuals_figure(x, y, line, boosted, staged, note=""):
         ``straight_line(x, y)``
     boosted, staged : arrays (rounds + 1, points)
         ``boosted_stumps(...)`` and ``residual_stages(...)``.
-    note : str
-        As for ``identity_figure``.
     """
     figure = sheet(11.5, 5.6, note)
     axes = figure.subplots(2, 3, sharex=True, sharey="row", height_ratios=[1.6, 1])

@@ -113,8 +113,6 @@ def lines_figure(columns, note=""):
     ----------
     columns : dict
         ``{"a random direction": {"plain-56": Landscape, "resnet-56": ...}, ...}`` of one direction each.
-    note : str
-        As for ``planes_figure``.
     """
     if not columns or not all(columns.values()):
         raise ValueError("lines_figure: expected {title: {name: Landscape}}, at least one of each.")

@@ -59,8 +59,6 @@ def paths_figure(shares, sampled, exact, effective, note=""):
         Norm of each part of ``gradient_by_length(...)``.
     effective : (int, int)
         ``effective_lengths(...)`` of the sampled product.
-    note : str
-        As for ``lesions_figure``.
     """
     lengths, means = np.arange(len(shares)), np.array([sampled[k].mean() for k in range(len(shares))])
     figure = sheet(11.5, 3.8, note)

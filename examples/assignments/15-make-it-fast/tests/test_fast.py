@@ -1,0 +1,41 @@
+"""Visible tests of assignment 15. Run them with  python -m pytest  in this assignment's folder."""
+
+import time
+
+import numpy as np
+import pytest
+
+from minires.course import seeded, submitted
+
+mine = submitted(__file__, "fast.py")
+
+
+def images(N, C, O, H, W, number):
+    rng = seeded(number)
+    return np.float32(rng.normal(size=(N, C, H + 2, W + 2))), np.float32(rng.normal(size=(O, C, 3, 3)))
+
+
+def least_time(function, *arguments, times=5):
+    """The least of several, the first of which compiles."""
+    function(*arguments)
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        function(*arguments)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3, 4), (2, 3, 4, 6, 5)])
+def test_task_15_1_the_definition(shape):
+    x, weight = images(*shape, number=1)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
+    expected = np.einsum("nchwij,ocij->nohw", windows, weight)
+    np.testing.assert_allclose(mine.fast_conv3x3(x, weight), expected, atol=1e-4)
+
+
+def test_task_15_2_three_times_faster():
+    x, weight = images(2, 32, 32, 32, 32, number=2)
+    fast = least_time(mine.fast_conv3x3, x, weight)
+    slow = least_time(mine.slow_conv3x3, x, weight, times=2)
+    assert fast < slow / 3, f"{1000 * fast:.1f} ms, and the given kernel {1000 * slow:.1f} ms: {slow / fast:.1f} times"

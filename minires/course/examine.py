@@ -1,0 +1,53 @@
+"""Run the tests of one assignment on one submission: a process of its own, in which no code of the submission runs."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from minires.course import session, submission
+from minires.course.assignment import task_of
+
+
+class _Notes:
+    """A pytest plugin: which test ended how, and no test longer than allowed."""
+
+    def __init__(self, running, file):
+        self.running, self.file = running, file
+
+    def note(self, name, passed, message, seconds):
+        hidden = "hidden" in Path(name.partition("::")[0]).parts
+        test = name.rpartition("::")[2]
+        row = {"test": test, "task": task_of(test), "hidden": hidden, "passed": passed, "message": message}
+        print(json.dumps(row | {"seconds": round(seconds, 2)}), file=self.file, flush=True)
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.running.begin_test(task_of(nodeid))
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" or report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = "" if report.passed else crash.message if crash else str(report.longrepr)
+            self.note(report.nodeid, report.passed, message[:3000], report.duration)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.note(f"{report.nodeid}::test file", False, str(report.longrepr)[:3000], 0)
+
+
+def main(origin, limits, options, folders):
+    """Print one line of JSON for each test that ran."""
+    file = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    submission.session = session.Session(origin, limits)
+    fixed = ["-q", "-c", os.devnull, "--rootdir", os.path.commonpath(folders), "-p", "no:cacheprovider"]
+    try:
+        pytest.main([*fixed, "--import-mode=importlib", *options, *folders], plugins=[_Notes(submission.session, file)])
+    finally:
+        submission.session.stop()
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))

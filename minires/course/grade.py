@@ -1,0 +1,215 @@
+"""Grading: the tests' findings on a submission as points, a report, a line of a CSV."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from minires.course import jail
+from minires.course.assignment import CourseError
+from minires.files import written_safely
+
+MOST_BYTES = 1 << 20  # of a submission
+
+
+def find_file(assignment, path):
+    """The file of a submission: the path itself, or the one of the right name in that folder."""
+    path = Path(path)
+    found = [path] if not path.is_dir() or path.is_symlink() else sorted(path.rglob(assignment.file))
+    if len(found) != 1:
+        raise CourseError(f"expected one file {assignment.file} in {path}, found {len(found)}.")
+    if found[0].is_symlink() or not found[0].is_file():
+        raise CourseError(f"expected {found[0]} to be a plain file; links and devices are not opened.")
+    if found[0].stat().st_size > MOST_BYTES:
+        raise CourseError(f"{found[0]} is larger than 1 MB.")
+    return found[0]
+
+
+def grade(assignment, path, *, hidden=None, seed=0, select="", only_first=False):
+    """Run visible and hidden tests on a submission; return its result as a dict.
+
+    Parameters
+    ----------
+    assignment : Assignment
+    path : path
+        The student's file, or a folder that holds it.
+    hidden : path, optional
+        A folder of hidden tests in place of the assignment's own.
+    seed : int
+        For the random numbers that tests ask for with ``seeded()``.
+    select : str
+        Only tests of this task.
+    only_first : bool
+        Stop at the first failure.
+    """
+    began = time.monotonic()
+    try:
+        content = find_file(assignment, path).read_bytes()
+    except (CourseError, OSError) as error:
+        return _result(assignment, [], str(error), began)
+    folders = [assignment.folder / "tests", Path(hidden) if hidden else assignment.folder / "hidden"]
+    folders = [str(folder.resolve()) for folder in folders if folder.is_dir()]
+    options = ["-k", f"test_task_{select.replace('.', '_')}_"] if select else []
+    options += ["-x"] if only_first else []
+    box = Path(tempfile.mkdtemp(prefix="minires-grade-"))
+    try:
+        box.chmod(0o711)
+        origin = box / "origin"
+        shutil.copytree(assignment.folder / "starter", origin, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        (origin / assignment.file).write_bytes(content)
+        rows, trouble = _examine(origin, assignment.limits, options, folders, seed)
+    finally:
+        shutil.rmtree(box, ignore_errors=True)
+    return _result(assignment, rows, trouble, began)
+
+
+def _examine(origin, limits, options, folders, seed):
+    """Start examine.py; return the rows it printed and what went wrong with it as a whole."""
+    given = json.dumps({"origin": str(origin), "limits": limits, "options": options, "folders": folders})
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path, "MINIRES_COURSE_SEED": str(seed), "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "minires.course.examine", given]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    most = 40 * limits["seconds"]
+    try:
+        output, errors = process.communicate(timeout=most)
+        trouble = "" if process.returncode == 0 else f"the tests' own process failed: {errors.decode()[-1000:]}"
+    except subprocess.TimeoutExpired:
+        jail.kill([process.pid])
+        output, trouble = process.communicate()[0], f"took longer than {most} seconds in all, and was stopped."
+    rows = [json.loads(line) for line in output.splitlines() if line.endswith(b"}")]
+    return rows, trouble
+
+
+def _result(assignment, rows, trouble, began):
+    tasks = {}
+    for number, task in assignment.tasks.items():
+        mine = [row for row in rows if row["task"] == number]
+        passed = sum(row["passed"] for row in mine)
+        points = task["points"] * passed / len(mine) if mine else 0
+        tasks[number] = task | {"earned": round(points, 2), "passed": passed, "tests": mine}
+    return {
+        "assignment": assignment.name,
+        "earned": round(sum(task["earned"] for task in tasks.values()), 2),
+        "points": assignment.points,
+        "seconds": round(time.monotonic() - began, 1),
+        "trouble": trouble,
+        "tasks": tasks,
+    }
+
+
+def report(result):
+    """The result as text: what to do, task by task."""
+    lines = [f"{result['assignment']}: {result['earned']:g} of {result['points']} points"]
+    lines += [result["trouble"]] if result["trouble"] else []
+    for number, task in result["tasks"].items():
+        tests = task["tests"]
+        score = f"{task['earned']:g} of {task['points']}, {task['passed']} of {len(tests)} tests passed"
+        lines.append(f"Task {number}, {task['title']}: {score}")
+        before = None
+        for row in tests:
+            if not row["passed"]:
+                name = row["test"].removeprefix("test_task_" + number.replace(".", "_") + "_").replace("_", " ")
+                message = "the same" if row["message"] == before else row["message"].replace("\n", "\n      ")
+                lines.append(f"  {'hidden test' if row['hidden'] else 'test'}: {name}\n      {message}")
+                before = row["message"]
+    return _printable("\n".join(lines))
+
+
+def _printable(text):
+    """Without control characters: what a submission says must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def gradescope(result):
+    """The result in the form of Gradescope's results.json."""
+    tests = [
+        {
+            "number": number,
+            "name": f"Task {number}: {task['title']}",
+            "score": task["earned"],
+            "max_score": task["points"],
+            "status": "passed" if task["passed"] == len(task["tests"]) > 0 else "failed",
+            "output": report(result | {"tasks": {number: task}, "trouble": ""}).partition("\n")[2],
+            "visibility": "visible",
+        }
+        for number, task in result["tasks"].items()
+    ]
+    return {
+        "score": result["earned"],
+        "execution_time": result["seconds"],
+        "output": result["trouble"],
+        "visibility": "visible",
+        "tests": tests,
+    }
+
+
+# -- many submissions -----------------------------------------------------------------------------------------
+
+
+def grade_all(assignment, folder, csv_file, *, jobs=None, tell=print, **options):
+    """Grade every file and folder in ``folder``; write a CSV, and beside it one result for each, to resume from."""
+    folder, csv_file = Path(folder), Path(csv_file)
+    results = csv_file.with_suffix(".results")
+    results.mkdir(exist_ok=True)
+    everyone = [path for path in sorted(folder.iterdir()) if path.is_dir() or path.suffix == ".py"]
+    if not everyone:
+        raise CourseError(f"no submissions in {folder}: expected a file or a folder for each student.")
+    stamps = {path: _stamp(assignment, path, options) for path in everyone}
+    done = {}
+    for path in everyone:
+        try:
+            kept = json.loads((results / f"{path.name}.json").read_text(encoding="utf-8"))
+            if kept["stamp"] == stamps[path]:
+                done[path] = kept
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+    tell(f"{len(everyone)} submissions, {len(done)} of them graded before")
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        waiting = {pool.submit(grade, assignment, path, **options): path for path in everyone if path not in done}
+        for future in as_completed(waiting):
+            path = waiting[future]
+            done[path] = future.result() | {"stamp": stamps[path]}
+            _write(results / f"{path.name}.json", json.dumps(done[path], indent=1))
+            _write(results / f"{path.name}.txt", report(done[path]) + "\n")
+            tell(f"{_printable(path.name)}: {done[path]['earned']:g} of {assignment.points}")
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["submission", "points", *assignment.tasks, "trouble"])
+    for path in everyone:
+        tasks = [task["earned"] for task in done[path]["tasks"].values()]
+        name = path.stem if path.suffix == ".py" else path.name
+        name = "'" + name if name[0] in "=+-@" else name  # no formula for a spreadsheet
+        table.writerow([_printable(name), done[path]["earned"], *tasks, _printable(done[path]["trouble"])])
+    _write(csv_file, text.getvalue())
+    return done
+
+
+def _stamp(assignment, path, options):
+    """A hash of the submission and of everything that judges it."""
+    digest = hashlib.sha256(repr(sorted(options.items())).encode())
+    hidden = options.get("hidden") or assignment.folder / "hidden"
+    try:
+        digest.update(find_file(assignment, path).read_bytes())
+    except (CourseError, OSError) as error:
+        digest.update(str(error).encode())
+    for folder in (assignment.folder / "tests", Path(hidden), assignment.folder / "starter"):
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(file.name.encode() + file.read_bytes())
+    digest.update((assignment.folder / "assignment.toml").read_bytes())
+    return digest.hexdigest()
+
+
+def _write(path, text):
+    with written_safely(path) as file:
+        file.write(text.encode("utf-8", "replace"))

@@ -1,0 +1,214 @@
+"""What a submission's process may do. Every wall is the operating system's; ``walls()`` says which of them stand.
+
+Everywhere but Windows: limits of memory, size of a file, number of processes and of open files (setrlimit), a folder
+of its own as HOME. On Linux besides: no network, and no other process to be seen or killed (namespaces, by
+``unshare``); no file to be read but Python's and the submission's own, none to be written but in its own folder
+(Landlock); as root, a user id of its own without any privilege.
+"""
+
+import ctypes
+import functools
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import sysconfig
+from contextlib import suppress
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+LINUX = sys.platform.startswith("linux")
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys/devices/system")
+READ, READ_AND_WRITE, OF_A_FILE = 0b1101, 0x4006, 0xC007  # Landlock's rights: execute 1, write 2, read 4, list 8, ...
+
+
+def walls():
+    """Return ({wall: whether it stands here}) for the report and the instructor."""
+    return {
+        "limits of memory, files and processes": resource is not None,
+        "no network, other processes out of reach": bool(prefix()),
+        "no other files": _landlock_version() > 0,
+        "a user of its own": ROOT and _landlock_version() > 0,
+    }
+
+
+@functools.cache
+def prefix():
+    """The command that puts what follows into namespaces of its own, or nothing where that is not allowed."""
+    if not LINUX or shutil.which("unshare") is None:
+        return []
+    user = [] if ROOT else ["--user", "--map-current-user"]
+    command = ["unshare", *user, "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    works = subprocess.run([*command, "true"], capture_output=True, timeout=20).returncode == 0
+    return command if works else []
+
+
+def environment(folder):
+    """What the process sees of ours: nothing but its own folder. One thread, and kernels that need no compiling."""
+    keep = ("SYSTEMROOT", "PATH", "LANG") if os.name == "nt" else ("LANG",)
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "NUMBA", "MINIRES")}
+    home = {name: str(folder) for name in ("HOME", "TMPDIR", "TEMP", "NUMBA_CACHE_DIR")}
+    own = {"PATH": os.defpath, "MINIRES_KERNELS": "reference", "PYTHONDONTWRITEBYTECODE": "1"}
+    return own | {k: os.environ[k] for k in keep if k in os.environ} | threads | home
+
+
+def hand_over(folder):
+    """Give a folder to the user that the process will be; returns that user's number."""
+    user = 2_000_000 + os.getpid() if ROOT and _landlock_version() > 0 else None
+    if user is not None:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user, user, follow_symlinks=False)
+    return user
+
+
+# -- in the process itself ------------------------------------------------------------------------------------
+
+
+def enter(folder, limits):
+    """Close the doors behind this process, before any of the submission's code runs."""
+    if resource is None:
+        return
+    own = _processes_of_user() if not ROOT and not prefix() else 0
+    bounds = {
+        "AS": limits["memory_mb"] << 20,
+        "FSIZE": limits["file_mb"] << 20,
+        "NPROC": limits["processes"] + own,
+        "NOFILE": 128,
+        "CORE": 0,
+        "CPU": 20 * limits["seconds"] + 60,
+    }
+    for name, bound in bounds.items():
+        number = getattr(resource, f"RLIMIT_{name}", None)
+        if number is not None:
+            hard = resource.getrlimit(number)[1]
+            bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+            with suppress(ValueError, OSError):  # macOS refuses some
+                resource.setrlimit(number, (bound, bound))
+    if _landlock_version() > 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if limits.get("user"):
+            _become(libc, limits["user"])
+        _landlock(libc, folder)
+
+
+def _processes_of_user():
+    try:
+        mine = [path for path in Path("/proc").glob("[0-9]*") if path.stat().st_uid == os.getuid()]
+        return sum(len(list(path.glob("task/*"))) for path in mine)
+    except OSError:
+        return 1000
+
+
+def _become(libc, user):
+    """Change to a user without privileges but one: to pass folders closed to others, as Python's own may be.
+
+    Which of them it reads, Landlock decides. Started programs do not inherit the privilege.
+    """
+    keep_capabilities, read_search, version = 8, 1 << 2, 0x20080522
+    libc.prctl(keep_capabilities, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    wanted = (ctypes.c_uint32 * 6)(read_search, read_search, 0, 0, 0, 0)
+    if libc.capset((ctypes.c_uint32 * 2)(version, 0), wanted):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+@functools.cache
+def _landlock_version():
+    if not LINUX:
+        return 0
+    return max(0, ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))
+
+
+def _landlock(libc, folder):
+    """Let this process and its children see only what is listed (Linux 5.13; documentation: userspace-api/landlock)."""
+    version = _landlock_version()
+    handled = (1 << (13, 14, 15, 15, 16)[min(version, 5) - 1]) - 1  # all rights that this version knows
+    network, scopes = (0b11 if version >= 4 else 0), (0b11 if version >= 6 else 0)
+    attributes = (ctypes.c_uint64 * 3)(handled, network, scopes)
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    ruleset = libc.syscall(444, attributes, ctypes.c_size_t(size), 0)
+    if ruleset < 0:
+        raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
+    python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(__file__).parents[1])}
+    libraries = {str(Path(module.__file__).parents[1]) for name in ("numpy",) if (module := sys.modules.get(name))}
+    rules = [(path, READ) for path in (*SYSTEM, *python, *libraries)]
+    rules += [(path, READ_AND_WRITE) for path in ("/dev/null", "/dev/zero", "/dev/urandom")] + [(folder, handled)]
+    for path, rights in rules:
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            rights &= OF_A_FILE
+        rule = (rights & handled).to_bytes(8, "little") + descriptor.to_bytes(4, "little")
+        failed = libc.syscall(445, ruleset, 1, rule, 0)
+        os.close(descriptor)
+        if failed:
+            raise OSError(ctypes.get_errno(), f"landlock_add_rule for {path}")
+    no_new_privileges = 38
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.syscall(446, ruleset, 0):
+        raise OSError(ctypes.get_errno(), "landlock_restrict_self")
+    os.close(ruleset)
+
+
+# -- from outside ---------------------------------------------------------------------------------------------
+
+
+def family(pids):
+    """These processes and all that they have started, as far as those are their descendants still (Linux)."""
+    found = set(pids)
+    for pid in pids:
+        with suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                found |= family([int(child) for child in (thread / "children").read_text().split()])
+    return found
+
+
+def kill(pids):
+    for pid in family(pids):
+        for end in (getattr(os, "killpg", os.kill), os.kill):
+            with suppress(OSError):
+                end(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def excess(pids, folder, limits):
+    """What the processes together use too much of, in words, or ""."""
+    if sum(_size(path) for path in _files(folder)) > limits["disk_mb"] << 20:
+        return f"wrote more than {limits['disk_mb']} MB"
+    memory = 0
+    for member in family(pids) if LINUX else ():
+        with suppress(OSError, IndexError):
+            memory += int(Path(f"/proc/{member}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return f"took more than {limits['memory_mb']} MB of memory" if memory > limits["memory_mb"] << 20 else ""
+
+
+def processor_seconds(pids):
+    """The time that these processes and their descendants have had of a processor (Linux)."""
+    ticks = 0
+    for member in family(pids) if LINUX else ():
+        with suppress(OSError, IndexError):
+            ticks += sum(map(int, Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK") if LINUX else 0
+
+
+def _files(folder, most=5000):
+    for count, (where, _, names) in enumerate(os.walk(folder)):
+        if count > most:
+            return
+        yield from (os.path.join(where, name) for name in names)
+
+
+def _size(path):
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,65 @@
+"""Prove the tests of an assignment: the solution passes, the starter fails by name, and mutants are caught."""
+
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from minires.course.grade import grade
+
+LEAST_MUTANTS = 8
+
+
+def prove(assignment, jobs=None):
+    """Return ([(assignment, task, mutant, tests that catch it), ...], [fault, ...])."""
+    mutants = assignment.mutants()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        for number, mutant in enumerate(mutants):
+            mutant["path"] = Path(folder) / f"{number}.py"
+            mutant["path"].write_text(mutant["text"], encoding="utf-8")
+        solved = pool.submit(grade, assignment, assignment.folder / "solution")
+        started = pool.submit(grade, assignment, assignment.folder / "starter")
+        graded = [pool.submit(grade, assignment, mutant["path"], select=mutant["task"]) for mutant in mutants]
+    faults = _faults_of_solution(solved.result()) + _faults_of_starter(started.result())
+    if len(mutants) < LEAST_MUTANTS:
+        faults.append(f"has {len(mutants)} mutants, expected at least {LEAST_MUTANTS}")
+    if untried := set(assignment.tasks) - {mutant["task"] for mutant in mutants}:
+        faults.append(f"has no mutant for task {', '.join(sorted(untried))}")
+    rows = []
+    for mutant, result in zip(mutants, graded):
+        tests = result.result()["tasks"][mutant["task"]]["tests"]
+        failed = [row["test"] for row in tests if not row["passed"]]
+        rows.append((assignment.name, mutant["task"], mutant["name"], f"{len(failed)} of {len(tests)}"))
+        if any("NameError" in row["message"] or "SyntaxError" in row["message"] for row in tests):
+            faults.append(f"the mutant '{mutant['name']}' is no mistake of mathematics but one of Python")
+        if not failed:
+            faults.append(f"no test of task {mutant['task']} catches the mutant '{mutant['name']}'")
+    return rows, [f"{assignment.name}: {fault}" for fault in faults]
+
+
+def _faults_of_solution(result):
+    faults = [result["trouble"]] if result["trouble"] else []
+    faults += [f"task {number} has no test" for number, task in result["tasks"].items() if not task["tests"]]
+    return faults + [
+        f"the solution fails {row['test']}: {row['message']}"
+        for task in result["tasks"].values()
+        for row in task["tests"]
+        if not row["passed"]
+    ]
+
+
+def _faults_of_starter(result):
+    faults = []
+    for number, task in result["tasks"].items():
+        for row in task["tests"]:
+            if row["passed"]:
+                faults.append(f"the starter passes {row['test']}")
+            elif f"Task {number}" not in row["message"]:
+                faults.append(f"the starter fails {row['test']} without 'Task {number}': {row['message']}")
+    return faults
+
+
+def table(rows):
+    """The mutants as a table of Markdown, as docs/instructors.md prints it."""
+    lines = ["| assignment | task | mistake | caught by |", "|---|---|---|---|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])

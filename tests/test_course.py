@@ -1,0 +1,281 @@
+"""Grading: a submission gets the points it deserves, and can do nothing else."""
+
+import csv
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minires.cli import main
+from minires.course import assignment, jail
+from minires.course.grade import find_file, grade, grade_all, gradescope, report
+
+COURSE = Path(__file__).parents[1] / "examples" / "assignments"
+ACTIVATIONS = assignment.find(COURSE, "2")
+QUICK = replace(ACTIVATIONS, limits=ACTIVATIONS.limits | {"seconds": 4, "memory_mb": 1024})
+SOLUTION = (ACTIVATIONS.folder / "solution" / "activations.py").read_text(encoding="utf-8")
+RELU_FORWARD = "        positive = x > 0\n"
+needs_linux_walls = pytest.mark.skipif(not all(jail.walls().values()), reason=f"this system has {jail.walls()}")
+
+
+def points(text, tmp_path, **options):
+    """Grade a text as a submission for the activations; return the result."""
+    file = tmp_path / "activations.py"
+    file.write_text(text, encoding="utf-8")
+    return grade(QUICK, file, **options)
+
+
+def earned(result):
+    return {number: task["earned"] for number, task in result["tasks"].items()}
+
+
+def messages(result):
+    return "\n".join(row["message"] for task in result["tasks"].values() for row in task["tests"])
+
+
+ALL = {"2.1": 20, "2.2": 25, "2.3": 25, "2.4": 30}
+
+
+def test_the_solution_gets_all_points(tmp_path):
+    assert earned(points(SOLUTION, tmp_path)) == ALL
+
+
+def test_a_mistake_costs_its_own_task_and_is_explained_as_check_layer_does(tmp_path):
+    result = points(SOLUTION.replace("dy * (1 - y**2)", "dy * (1 - y)"), tmp_path)
+    assert {task for task in ALL if earned(result)[task] < ALL[task]} == {"2.3"}
+    text = report(result)
+    for part in ("Task 2.3, tanh: ", "dx is wrong at", "Worst at [", "numeric", "analytic", "ratio"):
+        assert part in text
+
+
+# What is done in ReLU.forward costs task 2.1 alone.
+HOSTILE_CALLS = {
+    "loops": "while True: pass",
+    "sleeps": "import time; time.sleep(1000)",
+    "exits": "import os; os._exit(0)",
+    "exits politely": "raise SystemExit(0)",
+    "interrupts": "raise KeyboardInterrupt",
+    "registers an exit": "import atexit, os; atexit.register(lambda: os._exit(0)); raise SystemExit",
+    "kills its parent": "import os, signal; os.kill(os.getppid(), signal.SIGKILL); os._exit(1)",
+    "kills everybody": "import os, signal; os.kill(-1, signal.SIGKILL); os._exit(1)",
+    "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL); os.abort()",
+    "eats memory": "a = [bytearray(1 << 20) for _ in range(10**6)]",
+    "prints for ever": "while True: print('x' * 10000)",
+    "writes a large file": "f = open('big', 'wb')\n        while True: f.write(bytes(1 << 20))",
+    "writes many files": "for i in range(10**9): open(f'f{i}', 'wb').write(bytes(1 << 20))",
+    "writes to every pipe": "import os\n        for i in range(100):\n            try: os.write(i, b'x' * 100)\n"
+    "            except OSError: pass",
+    "closes every pipe": "import os; os.closerange(0, 100)",
+    "recurses": "f = lambda: f(); f()",
+    "returns objects": "return self._remember(np.array([object()] * x.size).reshape(x.shape), None)",
+    "returns itself": "return self",
+    "returns nothing": "return None",
+    "returns too much": "return np.zeros(10**8)",
+    "raises what cannot be shown": "class E(Exception):\n            def __str__(self): return self.no\n"
+    "        raise E",
+    "has a bad name": "class E(Exception): pass\n        E.__name__ = 'SystemExit'; raise E",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", HOSTILE_CALLS)
+def test_a_submission_that(what, tmp_path):
+    began = time.monotonic()
+    result = points(SOLUTION.replace(RELU_FORWARD, f"        {HOSTILE_CALLS[what]}\n"), tmp_path)
+    assert earned(result) == ALL | {"2.1": 0}, report(result)
+    assert result["trouble"] == "" and time.monotonic() - began < 200
+
+
+HOSTILE_FILES = {
+    "loops": "while True: pass",
+    "exits": "import os; os._exit(0)",
+    "forks for ever": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "starts threads for ever": "import threading, time\nwhile True:\n"
+    "    threading.Thread(target=time.sleep, args=(99,)).start()",
+    "closes every pipe": "import os; os.closerange(0, 100)",
+    "has a mistake of syntax": "def f(:",
+    "is no text": "\0\1\2",
+    "imports what is not there": "import no_such_module",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", HOSTILE_FILES)
+def test_a_file_that(what, tmp_path):
+    began = time.monotonic()
+    result = points(HOSTILE_FILES[what] + "\n" + SOLUTION, tmp_path)
+    assert result["earned"] == 0 and result["trouble"] == ""
+    assert all(task["tests"] for task in result["tasks"].values())
+    assert time.monotonic() - began < 200
+
+
+HARMLESS = {
+    "changes the checker": "import minires.gradcheck as g; g.check_layer = lambda *a, **k: None\n"
+    "import minires; minires.check_layer = g.check_layer",
+    "changes the tests of numpy": "import numpy.testing as t\nt.assert_allclose = lambda *a, **k: None",
+    "changes the layer": "import minires.layer as l; l.Layer._recall = l.Layer._recall",
+    "starts a thread that spins": "import threading\ndef spin():\n    while True: pass\n"
+    "threading.Thread(target=spin, daemon=True).start()",
+    "leaves a process behind": "import os\nif os.fork() == 0:\n    os.setsid()\n    import time; time.sleep(1000)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", HARMLESS)
+def test_it_helps_nobody_that_a_submission(what, tmp_path):
+    wrong = SOLUTION.replace("dy * (1 - y**2)", "dy * (1 - y)")
+    result = points(HARMLESS[what] + "\n" + wrong, tmp_path)
+    assert earned(result)["2.3"] < 25 and earned(result) == ALL | {"2.3": earned(result)["2.3"]}, report(result)
+
+
+@pytest.mark.slow
+@needs_linux_walls
+def test_a_submission_sees_no_tests_no_other_submissions_no_processes_and_no_network(tmp_path):
+    other = tmp_path / "bob" / "activations.py"
+    other.parent.mkdir()
+    other.write_text("secret", encoding="utf-8")
+    hidden = ACTIVATIONS.folder / "hidden" / "test_activations_hidden.py"
+    looks = f"""
+import os, socket, sys
+def look(*todo):
+    try:
+        return repr(todo[0](*todo[1:]))
+    except BaseException as error:
+        return type(error).__name__
+seen = [
+    look(lambda: open({str(hidden)!r}).read()),
+    look(lambda: open({str(other)!r}).read()),
+    look(os.listdir, {str(tmp_path)!r}),
+    look(lambda: open("/etc/shadow").read()),
+    look(lambda: open({str(tmp_path / "mine")!r}, "w")),
+    look(os.getppid),
+    look(lambda: [p for p in os.listdir("/proc") if p.isdigit()]),
+    look(socket.create_connection, ("127.0.0.1", 22), 1),
+    look(lambda: sorted(k for k in os.environ if "SEED" in k or "SECRET" in k)),
+    look(lambda: [m for m in sys.modules if "pytest" in m or "gradcheck" in m and "minires" not in m]),
+]
+raise RuntimeError(" ".join(seen))
+"""
+    result = points(looks + SOLUTION, tmp_path / "bob", select="2.1")
+    denied = " ".join(["PermissionError"] * 5)
+    assert f"RuntimeError: {denied} 0 ['1'] " in messages(result)
+    assert messages(result).split("['1'] ")[1].startswith(("PermissionError [] []", "OSError [] []"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_nothing_is_left_running_or_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    mark = f"sleep 987{os.getpid()}"
+    spawn = f"import os, subprocess\nsubprocess.Popen({mark.split()!r}, start_new_session=True)\n"
+    assert points(spawn + SOLUTION, tmp_path, select="2.1")["tasks"]["2.1"]["earned"] == 20
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(mark.replace(" ", "\0").encode() in command for command in commands)
+    assert [path.name for path in tmp_path.iterdir()] == ["activations.py"]
+
+
+def test_links_and_devices_and_large_files_are_not_opened(tmp_path):
+    (tmp_path / "link.py").symlink_to(ACTIVATIONS.folder / "solution" / "activations.py")
+    result = grade(QUICK, tmp_path / "link.py")
+    assert result["earned"] == 0 and "links and devices are not opened" in result["trouble"]
+    (tmp_path / "large.py").write_bytes(b"#" * (2 << 20))
+    assert "larger than 1 MB" in grade(QUICK, tmp_path / "large.py")["trouble"]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo.py")
+        assert "not opened" in grade(QUICK, tmp_path / "fifo.py")["trouble"]
+
+
+def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
+    with pytest.raises(assignment.CourseError, match="expected one file activations.py in .*, found 0"):
+        find_file(ACTIVATIONS, tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "activations.py").write_text("", encoding="utf-8")
+    assert find_file(ACTIVATIONS, tmp_path) == tmp_path / "src" / "activations.py"
+
+
+# -- many submissions -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """Three submissions: right, half right, hostile."""
+    folder = tmp_path / "collected"
+    half = SOLUTION.replace("dy * (1 - y**2)", "dy").replace("return factor * dy", "return dy")
+    for name, text in {"ada": SOLUTION, "bob": half, "=eve": "import os; os._exit(0)\n" + SOLUTION}.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "activations.py").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_folder_of_submissions_becomes_a_csv_and_goes_on_after_a_stop(collected, tmp_path):
+    said, table = [], tmp_path / "grades.csv"
+    grade_all(QUICK, collected, table, jobs=2, tell=said.append)
+    rows = {row["submission"]: row for row in csv.DictReader(table.open(encoding="utf-8"))}
+    assert list(rows) == ["'=eve", "ada", "bob"]
+    assert float(rows["ada"]["points"]) == 100 and float(rows["'=eve"]["points"]) == 0
+    assert 0 < float(rows["bob"]["2.2"]) < 25 and float(rows["bob"]["2.4"]) == 30
+    assert "Task 2.2" in (tmp_path / "grades.results" / "bob.txt").read_text(encoding="utf-8")
+    (tmp_path / "grades.results" / "ada.json").unlink()
+    (collected / "bob" / "activations.py").write_text(SOLUTION, encoding="utf-8")
+    table.unlink()
+    said.clear()
+    grade_all(QUICK, collected, table, jobs=2, tell=said.append)
+    assert said[0] == "3 submissions, 1 of them graded before" and len(said) == 3
+    assert {float(row["points"]) for row in csv.DictReader(table.open(encoding="utf-8"))} == {0, 100}
+
+
+def test_gradescope_gets_its_own_form(tmp_path):
+    result = points(SOLUTION.replace("dy * (1 - y**2)", "dy"), tmp_path)
+    form = json.loads(json.dumps(gradescope(result)))
+    assert form["score"] == result["earned"] == sum(test["score"] for test in form["tests"])
+    assert [test["max_score"] for test in form["tests"]] == [20, 25, 25, 30]
+    assert [test["status"] for test in form["tests"]] == ["passed", "passed", "failed", "passed"]
+    assert "numeric" in form["tests"][2]["output"]
+
+
+def test_the_command_grades_one_file(tmp_path, capsys):
+    (tmp_path / "activations.py").write_text(SOLUTION, encoding="utf-8")
+    out = tmp_path / "results.json"
+    assert main(["grade", "2", str(tmp_path), "--json", str(out)]) == 0
+    assert "02-activations: 100 of 100 points" in capsys.readouterr().out
+    assert json.loads(out.read_text())["score"] == 100
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["grade", "77", "."], "no assignment 77; there are: 01-arrays, 02-activations"),
+        (["grade", "2", "no-such-file.py"], "no file or folder no-such-file.py"),
+        (["grade", "2", ".", "--hidden", "."], "--hidden: no test_"),
+        (["grade", "2", __file__, "--csv", "x.csv"], "expects a folder of submissions"),
+        (["grade", "2", ".", "--course", "."], "no assignments in"),
+        (["course", "release"], "give a new folder"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_other_hidden_tests_and_other_numbers_can_be_given(tmp_path):
+    hidden = tmp_path / "mine"
+    hidden.mkdir()
+    (hidden / "test_mine.py").write_text(
+        "from minires.course import seeded\n\n\ndef test_task_2_1_number():\n    assert False, seeded().random()\n",
+        encoding="utf-8",
+    )
+    one, other = (points(SOLUTION, tmp_path, hidden=hidden, seed=seed, select="2.1") for seed in (0, 1))
+    assert messages(one) != messages(other)
+
+
+def test_a_message_cannot_steer_the_terminal(tmp_path):
+    text = SOLUTION.replace(RELU_FORWARD, "        raise ValueError('\\x1b[2J\\x07gone')\n")
+    assert "\x1b" not in report(points(text, tmp_path, select="2.1"))
