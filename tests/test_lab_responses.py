@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from minires.lab.controls import without_batchnorm
-from minires.lab.responses.measure import layer_responses
+from minires.lab.responses.measure import decay_alone, layer_responses
 from minires.layer import Layer
 from minires.layers import BatchNorm2d, Identity, Linear, Sequential
 from minires.networks import cifar_plain, cifar_resnet
+from minires.optim import SGD, warm_up_then_cosine
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,19 @@ def test_there_is_one_response_for_every_3x3_layer_in_order(build, x):
 def test_at_initialisation_every_response_is_1(x):
     rows = layer_responses(cifar_resnet(14, rng=0), x)
     np.testing.assert_allclose([row.std for row in rows], 1, atol=1e-3)
+
+
+def test_a_gain_without_a_gradient_falls_to_what_decay_alone_leaves():
+    norm, schedule = BatchNorm2d(3), warm_up_then_cosine(0.1, 400)
+    optimizer = SGD(norm.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    for step in range(400):
+        optimizer.lr = schedule.lr(step)
+        optimizer.step()
+    lrs = [schedule.lr(step) for step in range(400)]
+    floor = decay_alone(lrs)
+    np.testing.assert_allclose(norm.weight.data, floor, rtol=1e-5)
+    assert floor == pytest.approx(np.exp(-1e-4 * sum(lrs) / (1 - 0.9)), abs=1e-3)
+    assert floor < 1 == decay_alone([])
 
 
 def test_in_training_mode_gains_and_offsets_alone_decide_the_response(x):

@@ -6,8 +6,10 @@ The output of block t is its input and something more, and so is what any linear
     W g_(T+1) = W S...S g_1 + sum over t of W S...S f_t(g_t)
 
 The second line telescopes from the first ([Huang2018], equation 1 and section 3). Boosting adds weak *classifiers*,
-each trained on what the sum so far gets wrong; a residual net adds *features*. BoostResNet takes the likeness at its
-word: train block 1 with a linear classifier of its own, freeze it, train block 2 on top with another classifier, ...
+each trained on what the sum so far gets wrong; a residual net adds *features*. ``boost`` takes one idea from the
+paper's BoostResNet: train block 1 with a linear classifier of its own, freeze it, train block 2 on top with another
+classifier, ... That is greedy layer-wise training with linear probes. BoostResNet also weighs images by what the sum so
+far gets wrong, and trains each block until its edge on those weights is large enough; both are left out here.
 
 What a classifier is worth is its edge. Of image i and a wrong class l, let m be the probability given to the right
 class minus that given to l: between -1 and 1. A wrong image has m <= 0 for some l. For any alpha >= 0,
@@ -216,7 +218,7 @@ def pooled_features(net, x):
 
 
 def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=True):
-    """Train the blocks of a net one after another, as BoostResNet does; return their linear classifiers.
+    """Train the blocks of a net one after another, each with a linear probe; return those classifiers.
 
     First the stem, then each block, is trained for ``steps`` with a new linear classifier on its averaged features,
     while all before it stays as it is, in evaluation mode. The last classifier takes the place of the net's own. No
