@@ -21,6 +21,7 @@ import copy
 import math
 import re
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -240,12 +241,10 @@ def gradient_by_length(net, x, labels):
 
     .. math:: dx_k = S^T dy_k + J^T dy_{k-1}, \qquad dx = \sum_k dx_k
 
-    All parts go through each layer in one call: the batch is repeated n + 1 times, once for each length.
-
     Parameters
     ----------
     net : Layer
-        In evaluation mode, where no image of a batch acts on another.
+        In its mode. In evaluation no image acts on another; in training batch norm's derivative J mixes the batch.
     x : (N, ...) array, labels : (N,) array of int
 
     Returns
@@ -253,28 +252,51 @@ def gradient_by_length(net, x, labels):
     array (n + 1, N, ...)
         Their sum over the first axis is the gradient that ``backward`` gives.
     """
-    if any(layer.training for _, layer in net.named_layers()):
-        raise ValueError("gradient_by_length: expected a net in evaluation mode, got one in training. Call net.eval().")
     net = copy.deepcopy(net)
-    blocks, N = residual_blocks(net, "gradient_by_length"), len(x)
-    parts = len(blocks) + 1
-
-    def one_longer(residual):
-        def backward(dy):
-            dx = residual.shortcut.backward(dy).copy()  # an identity hands on dy itself, which is not ours to change
-            dx[N:] += residual.branch.backward(dy)[:-N]
-            return dx
-
-        return backward
-
+    n = len(residual_blocks(net, "gradient_by_length"))
     _, dlogits = softmax_cross_entropy(net.forward(x), labels)
+    with in_parts(net, len(x), partial(one_longer, len(x), n)):
+        return net.backward(dlogits).reshape(n + 1, *x.shape)
+
+
+def one_longer(N, most, residual, dy):
+    """What the parts of dy become at a block, by ``gradient_by_length``; a part beyond ``most`` branches is dropped."""
+    past, through = residual.shortcut.backward(dy), residual.branch.backward(dy[: most * N]) if most else None
+    dx = np.zeros((min(len(dy) + N, (most + 1) * N), *past.shape[1:]), past.dtype)
+    dx[: len(dy)] = past
+    if through is not None:
+        dx[N : N + len(through)] += through
+    return dx
+
+
+@contextmanager
+def in_parts(net, N, join):
+    """Within the ``with``, ``net.backward`` takes several gradients for the forward pass before it, of N images.
+
+    They are stacked along the batch, (parts * N, ...). A layer takes them one after another, with what it remembered
+    restored each time; its parameters get the sum. At an addition ``join(residual, dy)`` returns dx: more parts than dy
+    has, fewer or as many.
+    """
     with ExitStack() as stack:
-        for block in blocks:
-            stack.enter_context(replaced(block.residual, backward=one_longer(block.residual)))
-        logits = net.forward(np.concatenate([x] * parts))
-        start = np.zeros_like(logits)
-        start[:N] = dlogits  # nothing has passed a branch yet
-        return net.backward(start).reshape(parts, *x.shape)
+        for _, layer in net.named_layers():
+            if isinstance(layer, Residual):
+                stack.enter_context(replaced(layer, backward=partial(join, layer)))
+            elif not layer.children():
+                stack.enter_context(replaced(layer, backward=_one_by_one(layer, N)))
+        yield net
+
+
+def _one_by_one(layer, N):
+    one, cache = layer.backward, layer._cache
+
+    def backward(dy):
+        parts = []
+        for first in range(0, len(dy), N):
+            layer._cache = cache
+            parts.append(one(dy[first : first + N]))
+        return np.concatenate(parts)
+
+    return backward
 
 
 def effective_lengths(weights, part=0.95):
