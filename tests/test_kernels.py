@@ -1,6 +1,8 @@
 """The compiled kernels against their definitions in NumPy, over random geometry. (Convolution has its own file.)"""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minires.kernels import reference
-from minires.kernels.compiled import elementwise, norm, pool
+from minires.kernels.compiled import conv, elementwise, norm, pool
 from minires.kernels.compiled.geometry import output_sizes, pair, span
 from minires.kernels.machine import cores
 
@@ -269,3 +271,108 @@ def test_pooling_gives_the_same_bits_for_any_number_of_threads_and_takes_any_lay
 def test_a_window_that_sees_only_padding_hands_no_gradient_on():
     dx = pool.maxpool2d_backward(np.ones((1, 1, 1, 2), np.float32), np.array([[[[-1, 3]]]], np.int32), (1, 1, 2, 3))
     np.testing.assert_array_equal(dx.reshape(-1), [0, 0, 0, 1, 0, 0])
+
+
+# -- lengths that do not fit, and memory that is not ours -------------------------------------------------------------
+
+
+def wrong_calls():
+    """Yield (a kernel, arguments of which one has a wrong length, the name of that one)."""
+    draw = arrays((2, 6, 5, 5), np.float32)
+    for name, (module, arguments) in KERNELS.items():
+        names = arguments.split()
+        for wrong in names:
+            if len(names) > 1 and not (wrong == "x" and name == "batchnorm_normalise"):
+                changed = {**draw, wrong: np.concatenate([draw[wrong]] * 2, axis=min(1, draw[wrong].ndim - 1))}
+                yield getattr(module, name), [changed[n] for n in names], f"{name}.*expected"
+    x, dy = draw["x"], draw["y"]
+    argmax, window = np.zeros((2, 6, 2, 2), np.int32), ((2, 2), (2, 2), ((0, 0), (0, 0)))
+    yield pool.maxpool2d_backward, [dy[:, :, :2, :2], argmax[:1], x.shape], "maxpool2d_backward.*argmax"
+    yield pool.maxpool2d_backward, [argmax.astype(np.float32), argmax, (2, 3, 5, 5)], "maxpool2d_backward.*dy"
+    yield pool.avgpool2d_backward, [dy, (2, 3, 5, 5), *window, True, None], "avgpool2d_backward.*dy"
+    weight, geometry = np.zeros((4, 6, 3, 3), np.float32), ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    yield conv.conv2d, [x[:, :5], weight, None, *geometry], "conv2d.*x of shape"
+    yield conv.conv2d, [x, weight, np.zeros(3, np.float32), *geometry], "conv2d.*bias"
+    yield conv.conv2d_input_gradient, [dy, weight, x.shape, *geometry], "conv2d_input_gradient.*dy"
+    yield conv.conv2d_input_gradient, [dy[:, :4], weight, (2, 7, 5, 5), *geometry], "conv2d_input_gradient.*weight"
+    yield conv.conv2d_weight_gradient, [dy, x, weight.shape, *geometry], "conv2d_weight_gradient.*dy"
+    yield conv.conv2d_weight_gradient, [dy[:, :4], x, (4, 5, 3, 3), *geometry], "conv2d_weight_gradient.*x"
+
+
+@pytest.mark.parametrize("kernel, arguments, message", wrong_calls())
+def test_a_length_that_does_not_fit_is_an_error_of_one_line(kernel, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kernel(*arguments)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", np.float16, np.longdouble])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_of_the_optimizer_takes_numbers_of_every_kind(rule, dtype):
+    p, g, v = np.random.default_rng(0).standard_normal((3, 50)).astype(dtype)
+    exact = [values.astype(np.float64) for values in (p, g, v)]
+    elementwise.sgd_step(p, g, v, 0.3, *rule)
+    reference.sgd_step(*exact, 0.3, *rule)
+    np.testing.assert_allclose(p.astype(np.float64), exact[0], rtol=1e-2 if dtype == np.float16 else 1e-5, atol=1e-2)
+    assert p.dtype == np.dtype(dtype)
+
+
+GUARDED = """
+import ctypes, itertools, mmap, sys
+import numpy as np
+from minires.kernels.compiled import conv, direct, elementwise, norm, pool, winograd
+from minires.kernels.machine import memory
+
+libc, page, kept = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE, []
+
+def guarded(shape, dtype=np.float32, at_end=True):
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    pages = -(-size // page) + 2
+    block = mmap.mmap(-1, pages * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    for edge in (start, start + (pages - 1) * page):
+        assert libc.mprotect(ctypes.c_void_p(edge), page, 0) == 0
+    kept.append(block)
+    first = (pages - 1) * page - size if at_end else page
+    return np.frombuffer(block, dtype, int(np.prod(shape)), first).reshape(shape)
+
+def copy(x, at_end):
+    y = guarded(x.shape, x.dtype, at_end)
+    y[...] = x
+    return y
+
+rng = np.random.default_rng(0)
+direct.empty_images = lambda shape, dtype: guarded(shape, dtype)
+
+def spaces(threads, dtype, *sizes):  # rows as long as they must be, so that one too many is beyond the last
+    return [guarded((threads, -(-size // 16) * 16), dtype) for size in sizes]
+
+direct.workspaces = winograd.workspaces = spaces
+cases = [(2, 8, 8, 12, 3, 1, 1), (1, 9, 17, 7, 3, 1, 1), (3, 3, 5, 11, 3, 2, 1), (2, 4, 6, 9, 1, 2, 0)]
+cases += [(2, 8, 9, 14, 1, 1, 0), (1, 3, 4, 20, 7, 2, 3), (2, 5, 3, 8, 5, 3, 2), (2, 16, 16, 32, 3, 1, 1)]
+for at_end, (N, C, O, H, k, s, p), dtype in itertools.product((True, False), cases, (np.float32, np.float64)):
+    draw = lambda *shape: copy(rng.standard_normal(shape).astype(dtype), at_end)
+    geometry = (s, s), ((p, p), (p, p)), (1, 1), 1
+    x, weight, bias = draw(N, C, H, H), draw(O, C, k, k), draw(O)
+    dy = copy(conv.conv2d(x, weight, bias, *geometry), at_end)
+    conv.conv2d_input_gradient(dy, weight, x.shape, *geometry)
+    conv.conv2d_weight_gradient(dy, x, weight.shape, *geometry)
+    window = (k, k), (s, s), ((k // 2, k // 2),) * 2
+    y, argmax = pool.maxpool2d(x, *window, (1, 1), (dy.shape[2:]))
+    pool.maxpool2d_backward(copy(y, at_end), copy(argmax, at_end), x.shape)
+    average = pool.avgpool2d(x, *window, dy.shape[2:], True, None)
+    pool.avgpool2d_backward(copy(average, at_end), x.shape, *window, True, None)
+    mean, var = norm.batchnorm_statistics(x)
+    rows = [copy(row, at_end) for row in (mean, var, mean)]
+    norm.batchnorm_backward(x, x, *rows), norm.batchnorm_normalise(x, *rows, rows[0])
+    elementwise.relu_backward(x, elementwise.relu(x)), elementwise.add(x, x)
+    elementwise.sgd_step(x, x, x, 0.1, 0.9, 1.0, 0.1, True)
+    kept[:-200] = []
+print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are guarded with mprotect")
+def test_no_kernel_touches_a_page_beside_its_arrays():
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True)
+    assert done.stdout == "done\n", f"{done.returncode} {done.stderr}"  # -11: it did

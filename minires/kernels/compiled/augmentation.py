@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled, compiled
 from minires.kernels.machine.threads import over_threads
 
@@ -11,6 +12,12 @@ def augment(images, index, top, left, flip, pad, shift, scale):
 
     images (M, C, H, W) of uint8, index, top, left, flip (N,), shift (C, H, W), scale (C,); x float32 (N, C, H, W).
     """
+    rows = {"top": (top, (len(index),)), "left": (left, (len(index),)), "flip": (flip, (len(index),))}
+    expect("augment", **rows, shift=(shift, images.shape[1:]), scale=(scale, images.shape[1:2]))
+    if len(index) and not 0 <= np.min(index) <= np.max(index) < len(images):
+        raise IndexError(
+            f"augment: expected indices from 0 to {len(images) - 1}, got {np.min(index)} to {np.max(index)}."
+        )
     x = np.empty((len(index), *images.shape[1:]), np.float32)
     arguments = [as_compiled(a) for a in (images, index, top, left, flip)]
     over_threads(_augment, len(x), *arguments, pad, as_compiled(shift), as_compiled(scale), x, work=x.size)

@@ -8,6 +8,7 @@ import numpy as np
 from minires.kernels import reference
 from minires.kernels.compiled import direct, winograd
 from minires.kernels.compiled.geometry import output_sizes
+from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled
 
 MOST_KINDS = 64  # kinds of pixels, of which each has taps of its own in dx: with large strides nearly all have none
@@ -17,6 +18,9 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
     x, filters = as_compiled(x), in_groups(weight, groups)
     kernel_size = weight.shape[2:]
     out_size = output_sizes("conv2d", x.shape[2:], kernel_size, stride, pad, dilation)
+    expect("conv2d", x=(x, (len(x), groups * filters.shape[2], *x.shape[2:])))
+    if bias is not None:
+        expect("conv2d", bias=(bias, weight.shape[:1]))
     geometry = shortest(stride, out_size), pad, dilation
     if winograd.fits(filters.shape, geometry, len(x), out_size):
         y, doubt, apart = winograd.conv2d(x, filters, bias, out_size, pad)
@@ -31,7 +35,10 @@ def conv2d(x, weight, bias, stride, pad, dilation, groups):
 
 def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
     dy, filters = as_compiled(dy), in_groups(weight, groups)
-    stride_used, size = shortest(stride, dy.shape[2:]), x_shape[2:]
+    out_size = output_sizes("conv2d_input_gradient", x_shape[2:], weight.shape[2:], stride, pad, dilation)
+    expect("conv2d_input_gradient", dy=(dy, (x_shape[0], len(weight), *out_size)))
+    expect("conv2d_input_gradient", weight=(weight, (len(weight), x_shape[1] // groups, *weight.shape[2:])))
+    stride_used, size = shortest(stride, out_size), x_shape[2:]
     geometry = stride_used, pad, dilation
     _, O, C, kh, kw = filters.shape
     around = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip((kh, kw), pad))
@@ -52,6 +59,8 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
 def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     x, dy = as_compiled(x), as_compiled(dy)
     O, C, *kernel_size = weight_shape
+    out_size = output_sizes("conv2d_weight_gradient", x.shape[2:], kernel_size, stride, pad, dilation)
+    expect("conv2d_weight_gradient", dy=(dy, (len(x), O, *out_size)), x=(x, (len(x), groups * C, *x.shape[2:])))
     shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, dy.shape[2:]), pad, dilation)
     apart = True
     if winograd.fits(shape, geometry, len(x), dy.shape[2:]):

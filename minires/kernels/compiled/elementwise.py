@@ -3,9 +3,12 @@
 import numpy as np
 
 from minires.kernels import reference
+from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled, compiled
 from minires.kernels.machine.threads import over_threads
 from minires.kernels.machine.vectors import fetch
+
+COMPILED = np.dtype(np.float32), np.dtype(np.float64)  # in the order of bytes of this processor
 
 
 def relu(x):
@@ -19,6 +22,7 @@ def relu(x):
 def relu_backward(dy, y):
     """dy where y > 0, else 0."""
     dy, y = as_compiled(dy), as_compiled(y)
+    expect("relu_backward", y=(y, dy.shape))
     dx = np.empty_like(dy)
     over_threads(_relu_backward, dy.size, dy.reshape(-1), y.reshape(-1), dx.reshape(-1), work=dy.size)
     return dx
@@ -27,6 +31,7 @@ def relu_backward(dy, y):
 def add(a, b):
     """a + b."""
     a, b = as_compiled(a), as_compiled(b)
+    expect("add", b=(b, a.shape))
     y = np.empty_like(a)
     over_threads(_add, a.size, a.reshape(-1), b.reshape(-1), y.reshape(-1), work=a.size)
     return y
@@ -35,8 +40,9 @@ def add(a, b):
 def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
     """Move p, and v unless momentum is 0, in place: the rule of optim.SGD, where keep is 1 - dampening."""
     for array in p, g, v:
-        if not (isinstance(array, np.ndarray) and array.shape == p.shape and array.flags.carray):
-            # NumPy broadcasts, writes in any order, or says what is wrong
+        plain = isinstance(array, np.ndarray) and array.shape == p.shape and array.flags.carray
+        if not (plain and array.dtype in COMPILED):
+            # NumPy broadcasts, writes in any order, knows other numbers, or says what is wrong
             return reference.sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov)
     numbers = float(lr), float(momentum), float(keep), float(weight_decay), bool(nesterov)
     over_threads(_sgd_step, p.size, p.reshape(-1), g.reshape(-1), v.reshape(-1), *numbers, work=p.size)

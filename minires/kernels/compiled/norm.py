@@ -8,6 +8,7 @@ first, for where it is large against the deviation, x * scale + shift would canc
 
 import numpy as np
 
+from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled, compiled
 from minires.kernels.machine.threads import over_phases, over_threads
 
@@ -24,7 +25,7 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
     """y = weight * xhat + bias, where xhat = (x - mean) * invstd."""
     x = as_compiled(x)
     y = np.empty_like(x)
-    rows = _as(x.dtype, mean, invstd, weight, bias)
+    rows = _rows("batchnorm_normalise", x, mean=mean, invstd=invstd, weight=weight, bias=bias)
     over_threads(_normalise, len(_planes(x)), _planes(x), *rows, _planes(y), work=x.size)
     return y
 
@@ -32,7 +33,8 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
 def batchnorm_reductions(dy, x, mean, invstd):
     """(sum of dy * xhat, sum of dy): dweight and dbias, two arrays (C,)."""
     dy, x = as_compiled(dy), as_compiled(x)
-    rows, (of_planes, dweight, dbias) = _as(x.dtype, mean, invstd), _room(x)
+    rows = _rows("batchnorm_reductions", x, dy, mean=mean, invstd=invstd)
+    of_planes, dweight, dbias = _room(x)
     planes = _planes(dy), _planes(x)
     over_phases(_reductions, 2, len(planes[0]), *planes, *rows, of_planes, dweight, dbias, work=x.size)
     return dweight, dbias
@@ -41,7 +43,8 @@ def batchnorm_reductions(dy, x, mean, invstd):
 def batchnorm_backward(dy, x, mean, invstd, weight):
     """(dx, dweight, dbias) where mean and invstd are those of x itself, and move with it."""
     dy, x = as_compiled(dy), as_compiled(x)
-    dx, rows, (of_planes, dweight, dbias) = np.empty_like(x), _as(x.dtype, mean, invstd, weight), _room(x)
+    rows = _rows("batchnorm_backward", x, dy, mean=mean, invstd=invstd, weight=weight)
+    dx, (of_planes, dweight, dbias) = np.empty_like(x), _room(x)
     planes, results = (_planes(dy), _planes(x)), (of_planes, dweight, dbias, _planes(dx))
     over_phases(_backward, 3, len(planes[0]), *planes, *rows, *results, work=x.size)
     return dx, dweight, dbias
@@ -53,8 +56,12 @@ def _room(x):
     return np.empty((2, N * C)), *np.empty((2, C), x.dtype)
 
 
-def _as(dtype, *rows):
-    return [row.astype(dtype, copy=False) for row in rows]
+def _rows(kernel, x, dy=None, **rows):
+    """The rows, of one number per channel, in the dtype of x."""
+    expect(kernel, **{name: (row, x.shape[1:2]) for name, row in rows.items()})
+    if dy is not None:
+        expect(kernel, dy=(dy, x.shape))
+    return [row.astype(x.dtype, copy=False) for row in rows.values()]
 
 
 def _planes(x):

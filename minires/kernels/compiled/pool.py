@@ -11,6 +11,7 @@ nothing and runs in vector lanes.
 
 import numpy as np
 
+from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled, compiled
 from minires.kernels.machine.threads import over_threads
 from minires.kernels.reference import window_areas
@@ -32,6 +33,7 @@ def maxpool2d(x, kernel_size, stride, pad, dilation, out_size):
 def maxpool2d_backward(dy, argmax, x_shape):
     """Each dy goes to the pixel that was the maximum; where windows overlap, a pixel collects several."""
     dy, argmax = as_compiled(dy), as_compiled(argmax)
+    expect("maxpool2d_backward", argmax=(argmax, dy.shape), dy=(dy, (*x_shape[:2], *dy.shape[2:])))
     dx = np.empty(x_shape, dy.dtype)
     N, C, H, W = x_shape
     rows = dy.reshape(N * C, -1), argmax.reshape(N * C, -1), dx.reshape(N * C, -1)
@@ -52,6 +54,7 @@ def avgpool2d(x, kernel_size, stride, pad, out_size, count_include_pad, divisor)
 def avgpool2d_backward(dy, x_shape, kernel_size, stride, pad, count_include_pad, divisor):
     """Every pixel of a window gets an equal share of its dy."""
     dy = as_compiled(dy)
+    expect("avgpool2d_backward", dy=(dy, (*x_shape[:2], *dy.shape[2:])))
     dx = np.empty(x_shape, dy.dtype)
     area = _areas(x_shape, kernel_size, stride, pad, dy.shape[2:], count_include_pad, divisor)
     geometry = tuple(kernel_size), tuple(stride), (pad[0][0], pad[1][0])
@@ -117,7 +120,7 @@ def _maxpool_backward(dy, argmax, dx, start, stop):
     for plane in range(start, stop):
         dx[plane] = 0
         for k in range(dy.shape[1]):
-            if argmax[plane, k] >= 0:  # -1: a window that saw only padding
+            if 0 <= argmax[plane, k] < dx.shape[1]:  # -1: a window that saw only padding
                 dx[plane, argmax[plane, k]] += dy[plane, k]
 
 
