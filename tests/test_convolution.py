@@ -271,6 +271,7 @@ def test_a_stride_beyond_the_image_costs_nothing(stride):
         arguments = problem(2, 8, 9, (12, 13), (kernel, kernel), (down, across), pad, (1, 1), 1, np.float32)
         assert_agree(arguments)
     assert_agree(problem(2, 3, 4, (60, 60), (3, 3), (29, 31), pad, (1, 1), 1, np.float64))
+    assert_agree(problem(2, 3, 4, (1, 7), (1, 1), (1, 9), ((0, 0), (0, 0)), (1, 1), 1, np.float64))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])

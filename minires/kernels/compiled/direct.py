@@ -119,7 +119,7 @@ def conv2d(x, filters, bias, out_size, geometry):
     stride, pad, dilation = geometry
     groups, O, C, *kernel_size = filters.shape
     y = empty_images((len(x), groups * O, *out_size), x.dtype)
-    pixelwise = is_pixelwise(kernel_size, stride, pad)
+    pixelwise = is_pixelwise(kernel_size, stride, pad, x, y)
     long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
     taps, phases = find_taps(tuple(kernel_size), stride, dilation)
     source, size = (*stride, pad[0][0], pad[1][0]), long_y.shape[2:]
@@ -133,7 +133,7 @@ def input_gradient(dy, filters, x_shape, geometry):
     groups, O, C, *kernel_size = filters.shape
     dx = empty_images(x_shape, dy.dtype)
     order, taps, phases, cuts, before = find_taps_back(tuple(kernel_size), stride, dilation, pad[0][0], pad[1][0])
-    pixelwise = is_pixelwise(kernel_size, stride, pad)
+    pixelwise = is_pixelwise(kernel_size, stride, pad, dy, dx)
     long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
     size, source = tuple(map(ceil_div, long_dx.shape[2:], stride)), (1, 1, *before)
     task = Task(len(dy), O, C, size, long_dy.shape[3], taps, phases, cuts, source, stride, True, pixelwise)
@@ -156,7 +156,7 @@ def weight_gradient(dy, x, shape, geometry):
     """(dweight, whether any of it is not finite), for filters of this shape (groups, O, C, kh, kw)"""
     stride, pad, dilation = geometry
     groups, O, C, *kernel_size = shape
-    pixelwise = is_pixelwise(kernel_size, stride, pad)
+    pixelwise = is_pixelwise(kernel_size, stride, pad, x, dy)
     long_x, long_dy = long_rows(x, dy) if pixelwise else (x, dy)
     taps, phases = find_taps(tuple(kernel_size), stride, dilation)
     source, size, sums = (*stride, pad[0][0], pad[1][0]), long_dy.shape[2:], math.prod(shape)
@@ -176,9 +176,10 @@ def empty_images(shape, dtype):
     return (empty_lines if math.prod(shape) >= LARGE else np.empty)(shape, dtype)
 
 
-def is_pixelwise(kernel_size, stride, pad):
-    """Whether every pixel of y is a product of the one pixel of x at the same place."""
-    return tuple(kernel_size) == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
+def is_pixelwise(kernel_size, stride, pad, x, y):
+    """Whether every pixel of y is a product of the one pixel of x at the same place, and none is left out."""
+    same = tuple(kernel_size) == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
+    return same and x.shape[2:] == y.shape[2:]
 
 
 def long_rows(*images):
