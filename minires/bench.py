@@ -14,6 +14,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import numpy as np
 from minires import bench_torch, kernels
 from minires.bench_torch import LR, MOMENTUM, WEIGHT_DECAY, peak_memory, random_batch, seconds, serve
 from minires.kernels.machine.memory import keep_freed_memory
+from minires.layers import Linear
 from minires.losses import softmax_cross_entropy
 from minires.machine import machine
 from minires.networks import network
@@ -31,7 +33,7 @@ STEPS = 3  # a turn; the first is not counted: it finds caches and threads as th
 SETTLE = 0.2  # s between turns of different engines: as long as idle OpenMP threads may go on watching for work
 
 
-def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, against=None, cold=False):
+def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, against=None, cold=False, build=network):
     """Time the network called ``name`` and return the report, a dict of numbers and strings.
 
     Parameters
@@ -43,9 +45,12 @@ def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, aga
     repeat : int, default 10
         Turns. Each counts two training steps and two inferences.
     against : "torch", optional
-        PyTorch does the same work, in both memory formats.
+        PyTorch does the same work, in both memory formats: as it is, and compiled by ``torch.compile`` if a C++
+        compiler is installed; and once more with autocast to bfloat16.
     cold : bool, default False
         Measure also the start of a process that has no compiled kernels yet.
+    build : function of (name, classes=), default minires.networks.network
+        Makes the network. Every process of minires imports it by its name.
     """
     if against not in (None, "torch"):
         raise ValueError(f"bench: expected against='torch' or None, got {against!r}.")
@@ -54,25 +59,29 @@ def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, aga
     for what, value in (("batch", batch), ("repeat", repeat), ("classes", classes)):
         if value is not None and value < 1:
             raise ValueError(f"bench: expected {what} of at least 1, got {value}.")
-    net = network(name, classes=classes, rng=0)
-    classes = net.linear.out_features
+    net = build(name, classes=classes)
+    last = [layer for _, layer in net.named_layers()][-1]
+    if isinstance(last, Linear):
+        classes = last.out_features
+    else:
+        with net.evaluating():
+            classes = net.forward(np.zeros((1, *input_shape), np.float32)).shape[1]
     work = batch, list(input_shape), classes
     about = machine()
     report = {"net": name, "batch": batch, "input": list(input_shape), "classes": classes, "machine": about}
     with tempfile.TemporaryDirectory() as folder:
+        weights = str(Path(folder) / "weights.npz")
+        np.savez(weights, **net.state_dict())
+        ours = name, *work, weights, [build.__module__, build.__name__]
         if cold:
-            with _Engine("minires", _MINIRES, (name, *work), {"NUMBA_CACHE_DIR": folder}) as engine:
+            with _Engine("minires", _MINIRES, ours, {"NUMBA_CACHE_DIR": folder}) as engine:
                 report["cold_start_s"] = engine.start
-        engines = [_Engine("minires", _MINIRES, (name, *work))]
+        engines = [_Engine("minires", _MINIRES, ours)]
         try:
             if against == "torch":
-                weights = str(Path(folder) / "weights.npz")
-                np.savez(weights, **net.state_dict())
-                for channels_last in (False, True):
-                    title = "torch channels_last" if channels_last else "torch"
-                    arguments = described(net), weights, *work, about["threads"], channels_last
-                    engines.append(_Engine(title, _TORCH, arguments))
-                report["torch"] = engines[-1].answer["version"]
+                arguments = bench_torch.described(net), weights, *work, about["threads"]
+                report["left_out"] = _start_torch(engines, arguments)
+                report["torch"] = engines[1].answer["version"]
                 _same_work(engines, net)
             report["engines"] = {engine.title: {"start_s": engine.start} for engine in engines}
             for mode in ("train", "infer"):
@@ -86,6 +95,19 @@ def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, aga
             for engine in engines:
                 engine.close()
     return report
+
+
+def _start_torch(engines, arguments):
+    """Append an engine for each way in which PyTorch does the work; return why some are left out, or ""."""
+    ways, left_out = bench_torch.ways_of_torch()
+    for way in ways:
+        engine = _Engine(" ".join(way), _TORCH, (*arguments, way))
+        if "failed" in engine.answer:
+            left_out = f"torch.compile was left out, for it failed: {engine.answer['failed']}"
+            engine.close()
+        else:
+            engines.append(engine)
+    return left_out
 
 
 def _alternate(engines, mode, repeat):
@@ -114,8 +136,8 @@ def _same_work(engines, net):
     ours = engines[0].answer["losses"]
     random = any(type(layer).__name__ == "Dropout" for _, layer in net.named_layers())
     for engine in engines[1:]:
-        theirs = engine.answer["losses"]
-        if not random and not np.allclose(ours, theirs, rtol=1e-3):
+        theirs, tolerance = engine.answer["losses"], 0.1 if "bfloat16" in engine.title else 1e-3
+        if not random and not np.allclose(ours, theirs, rtol=tolerance):
             raise ValueError(
                 f"bench: minires and {engine.title} do not do the same work; the losses of their first two steps "
                 f"are {ours} and {theirs}."
@@ -182,8 +204,11 @@ class _Engine:
 class MiniresWork:
     """What the process of minires does: the training step as in the README, and forward alone."""
 
-    def __init__(self, name, batch, input_shape, classes):
-        self.net = network(name, classes=classes, rng=0)
+    def __init__(self, name, batch, input_shape, classes, weights=None, build=("minires.networks", "network")):
+        self.net = getattr(import_module(build[0]), build[1])(name, classes=classes)
+        if weights:
+            with np.load(weights) as state:
+                self.net.load_state_dict(dict(state))
         self.optimizer = SGD(self.net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
         self.x, self.labels = random_batch(batch, input_shape, classes)
 
@@ -308,32 +333,6 @@ def amount_of_work(name, arguments, result):
     return shape, {"flops": 2 * math.prod(y_shape) * math.prod(weight_shape[1:])} | moved
 
 
-# -- the same network elsewhere ---------------------------------------------------------------------------------
-
-ARGUMENTS = {  # constructor arguments, which have PyTorch's names
-    "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias",
-    "BatchNorm2d": "num_features eps momentum",
-    "MaxPool2d": "kernel_size stride padding dilation ceil_mode",
-    "AvgPool2d": "kernel_size stride padding ceil_mode count_include_pad divisor_override",
-    "Linear": "in_features out_features bias",
-    "Dropout": "p",
-    "SubsampleShortcut": "in_channels out_channels stride",
-    **dict.fromkeys(["ReLU", "Sigmoid", "GlobalAvgPool2d", "Flatten", "Identity", "Sequential", "Residual"], ""),
-}
-
-
-def described(layer):
-    """A layer as (kind, constructor arguments, its parts by name): enough to build it again in PyTorch."""
-    kind = type(layer).__name__
-    if kind not in ARGUMENTS:
-        raise ValueError(f"bench: --against torch does not know what {kind} is in PyTorch.")
-    arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind].split()}
-    if "bias" in arguments:
-        arguments["bias"] = layer.bias is not None
-    prefixes = [(path, child) for path, child in layer.named_layers() if path and "." not in path]
-    return kind, arguments, [(path, described(child)) for path, child in prefixes]
-
-
 # -- in words ---------------------------------------------------------------------------------------------------
 
 
@@ -341,27 +340,20 @@ def report_text(report):
     """The report as a page for people."""
     about, engines = report["machine"], report["engines"]
     versions = dict(about["versions"]) | ({"torch": report["torch"]} if "torch" in report else {})
-    spread = "{:.1f} ({:.1f} to {:.1f})"
-    rows = {
-        "": engines,
-        "training step, ms": [spread.format(e["train_ms"], *e["train_quartiles_ms"]) for e in engines.values()],
-        "inference, ms": [spread.format(e["infer_ms"], *e["infer_quartiles_ms"]) for e in engines.values()],
-        "peak memory, MiB": [_mib(e["peak_bytes"]) for e in engines.values()],
-        "start, s": [f"{e['start_s']:.1f}" for e in engines.values()],
-    }
     lines = [
         f"{report['net']}, batch of {report['batch']} x {'x'.join(map(str, report['input']))}, float32",
         f"{about['cpu']}, {about['threads']} threads of {about['cores']} cores, {about['kernels']} kernels",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         "",
-        *(f"{title:<20}" + "".join(f"{cell:>26}" for cell in cells) for title, cells in rows.items()),
+        f"{'':<37}{'training step, ms':>26}{'inference, ms':>26}{'peak memory, MiB':>18}{'start, s':>10}",
+        *(_row(title, engine) for title, engine in engines.items()),
         "",
         "Times are medians (and quartiles). Peak memory is that of the whole process after training. The start is that",
         "of the process to the end of its second step: kernels are read from the disk, or compiled if not there yet.",
     ]
     if "cold_start_s" in report:
         lines.append(f"Without any compiled kernels minires starts in {report['cold_start_s']:.1f} s.")
-    lines += _ratios(engines)
+    lines += _ratios(engines, report.get("left_out", ""))
     lines += ["", f"{'a training step':<24}{'of':<40}{'calls':>6}{'ms':>9}{'share':>8}  rate"]
     for row in report["operators"]:
         cells = f"{row['operator']:<24}{row['shape']:<40}{row['calls']:>6}{row['ms']:>9.2f}{row['share']:>8.1%}"
@@ -371,23 +363,36 @@ def report_text(report):
     return "\n".join(lines)
 
 
-def _mib(size):
-    return "unknown" if size is None else f"{size / 2**20:,.0f}"
+def _row(title, engine):
+    cells = f"{title:<37}"
+    for mode in ("train", "infer"):
+        low, high = engine[f"{mode}_quartiles_ms"]
+        spread = f"{engine[f'{mode}_ms']:.1f} ({low:.1f} to {high:.1f})"
+        cells += f"{spread:>26}"
+    peak = engine["peak_bytes"]
+    return cells + f"{'unknown' if peak is None else f'{peak / 2**20:,.0f}':>18}{engine['start_s']:>10.1f}"
 
 
-def _ratios(engines):
-    """minires over the fastest of the others: below 1, minires is faster, or smaller."""
-    others = [e for title, e in engines.items() if title != "minires"]
-    if not others:
-        return []
-    words = [
-        f"{what} {min(others, key=lambda e: e[f'{mode}_ms'])[f'{mode}_ratio']:.2f}"
-        for mode, what in (("train", "training step"), ("infer", "inference"))
-    ]
-    peaks = [e["peak_bytes"] for e in others]
-    if None not in peaks:
-        words.append(f"peak memory {engines['minires']['peak_bytes'] / min(peaks):.2f}")
-    return ["", f"minires / fastest (smallest) torch: {', '.join(words)}"]
+def _ratios(engines, left_out=""):
+    """minires over the fastest of each kind of the others: below 1, minires is faster, or smaller."""
+    exact = {title: e for title, e in engines.items() if title != "minires" and "bfloat16" not in title}
+    kinds = {"torch": [e for title, e in exact.items() if "compiled" not in title]}
+    kinds["torch.compile"] = [e for title, e in exact.items() if "compiled" in title]
+    lines = []
+    for kind, others in kinds.items():
+        if others:
+            words = [
+                f"{what} {min(others, key=lambda e: e[f'{mode}_ms'])[f'{mode}_ratio']:.2f}"
+                for mode, what in (("train", "training step"), ("infer", "inference"))
+            ]
+            peaks = [e["peak_bytes"] for e in others]
+            if None not in peaks:
+                words.append(f"peak memory {engines['minires']['peak_bytes'] / min(peaks):.2f}")
+            lines.append(f"minires / fastest (smallest) {kind}: {', '.join(words)}")
+    if any("bfloat16" in title for title in engines):
+        lines.append("With autocast to bfloat16 torch multiplies numbers of 16 bits: other results, and so no ratio.")
+    lines += [left_out] * bool(left_out)
+    return [""] * bool(lines) + lines
 
 
 if __name__ == "__main__":

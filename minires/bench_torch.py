@@ -6,10 +6,12 @@ of minires. Hence it imports nothing from the package; the package never imports
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 
@@ -67,6 +69,44 @@ def serve(work_class):
         print(json.dumps(answer), file=answers, flush=True)
 
 
+ARGUMENTS = {  # constructor arguments, which have PyTorch's names
+    "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias",
+    "BatchNorm2d": "num_features eps momentum",
+    "MaxPool2d": "kernel_size stride padding dilation ceil_mode",
+    "AvgPool2d": "kernel_size stride padding ceil_mode count_include_pad divisor_override",
+    "Linear": "in_features out_features bias",
+    "Dropout": "p",
+    "SubsampleShortcut": "in_channels out_channels stride",
+    **dict.fromkeys("ReLU Sigmoid GlobalAvgPool2d Flatten Identity Sequential Network Residual".split(), ""),
+}
+
+
+def described(layer):
+    """A layer as (kind, constructor arguments, its parts by name): enough to build it again in PyTorch."""
+    kind = type(layer).__name__
+    if kind not in ARGUMENTS:
+        raise ValueError(f"bench: --against torch does not know what {kind} is in PyTorch.")
+    arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind].split()}
+    if "bias" in arguments:
+        arguments["bias"] = layer.bias is not None
+    prefixes = [(path, child) for path, child in layer.named_layers() if path and "." not in path]
+    return kind, arguments, [(path, described(child)) for path, child in prefixes]
+
+
+def ways_of_torch():
+    """Return ([title in words, ...], why some are left out, or "")."""
+    usual = {"darwin": "clang++", "win32": "cl"}  # what torch.compile calls where the variable CXX does not say
+    compiler = os.environ.get("CXX") or usual.get(sys.platform, "g++")
+    ways, left_out = [["torch"], ["torch", "channels_last"]], ""
+    if shutil.which(compiler):
+        compiled = [["torch", "compiled"], ["torch", "compiled", "channels_last"]]
+        ways += [*compiled, ["torch", "compiled", "channels_last", "bfloat16"]]
+    else:
+        left_out = f"torch.compile needs the C++ compiler {compiler}, which is not installed: it was left out."
+        ways += [["torch", "channels_last", "bfloat16"]]
+    return ways, left_out
+
+
 def main():
     import torch
     from torch import nn
@@ -96,9 +136,9 @@ def main():
     own = {kind.__name__: kind for kind in (Residual, SubsampleShortcut, GlobalAvgPool2d)}
 
     def built(kind, arguments, parts):
-        """The module for a description made by ``minires.bench.described``."""
+        """The module for a description made by ``described``."""
         parts = {name: built(*part) for name, part in parts}
-        if kind == "Sequential":
+        if kind in ("Sequential", "Network"):
             return nn.Sequential(OrderedDict(in_place(parts)))
         return own.get(kind, getattr(nn, kind, None))(**arguments, **parts)
 
@@ -112,14 +152,19 @@ def main():
         return parts
 
     class TorchWork:
-        def __init__(self, net, weights, batch, input_shape, classes, threads, channels_last):
+        """``how`` are words of "compiled", "channels_last" and "bfloat16"; the last is autocast, with other results."""
+
+        def __init__(self, net, weights, batch, input_shape, classes, threads, how):
             torch.set_num_threads(threads)
-            memory_format = torch.channels_last if channels_last else torch.contiguous_format
+            memory_format = torch.channels_last if "channels_last" in how else torch.contiguous_format
             self.net = built(*net).to(memory_format=memory_format)
             state = {name: torch.from_numpy(array) for name, array in np.load(weights).items()}
             missing, unexpected = self.net.load_state_dict(state, strict=False)
             if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
                 raise KeyError(f"the networks differ: missing {missing}, unexpected {unexpected}")
+            if "compiled" in how:
+                self.net = torch.compile(self.net)
+            self.autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled="bfloat16" in how)
             x, labels = random_batch(batch, input_shape, classes)
             self.x = torch.from_numpy(x).contiguous(memory_format=memory_format)
             self.labels = torch.from_numpy(labels)
@@ -128,18 +173,22 @@ def main():
             )
 
         def step(self):
-            loss = F.cross_entropy(self.net(self.x), self.labels)
+            with self.autocast():
+                loss = F.cross_entropy(self.net(self.x), self.labels)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             return loss.item()
 
         def forward(self):
-            with torch.inference_mode():
+            with torch.inference_mode(), self.autocast():
                 self.net(self.x)
 
         def begin(self):
-            return {"losses": [self.step(), self.step()], "version": torch.__version__}
+            try:
+                return {"losses": [self.step(), self.step()], "version": torch.__version__}
+            except torch._dynamo.exc.TorchDynamoException as error:  # such as: the C++ compiler does not find Python.h
+                return {"failed": next(line for line in str(error).splitlines() if line.strip())}
 
         def train(self, steps):
             self.net.train()

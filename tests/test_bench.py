@@ -3,6 +3,7 @@
 import json
 import sys
 from importlib.util import find_spec
+from shutil import which
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from minires.bench import (
     _timed_kernels,
     amount_of_work,
     bench,
-    described,
     report_text,
 )
+from minires.bench_torch import described
+from minires.commands.bench import built
 from minires.networks import network
 from minires.walk import summary
 
@@ -171,13 +173,58 @@ def test_a_layer_is_described_by_what_its_constructor_takes():
         described(Sequential(Student()))
 
 
+PLAIN = ["minires", "torch", "torch channels_last"]
+COMPILED = ["torch compiled", "torch compiled channels_last", "torch compiled channels_last bfloat16"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
 @pytest.mark.parametrize("name", ["plain-8", "resnet-8-A", "resnet-8-B", "preact-8", "wrn-10-1-dropout0.3"])
-def test_pytorch_does_the_same_work(name):
+def test_pytorch_does_the_same_work(name, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
     report = bench(name, batch=BATCH, repeat=1, against="torch")
-    assert list(report["engines"]) == ["minires", "torch", "torch channels_last"]
-    assert "minires / fastest (smallest) torch: training step" in report_text(report)
+    assert list(report["engines"]) == [*PLAIN, "torch channels_last bfloat16"]
+    text = report_text(report)
+    assert "minires / fastest (smallest) torch: training step" in text
+    assert "torch.compile needs the C++ compiler no-such-compiler, which is not installed" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torch") is None or not which("g++"), reason="PyTorch or g++ is not installed")
+def test_compiled_pytorch_does_the_same_work_as_the_net_of_a_file(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from minires import *\n\ndef build(classes):\n"
+        "    return Sequential(Conv2d(3, 4, 3), BatchNorm2d(4), ReLU(), GlobalAvgPool2d(), Linear(4, classes))\n"
+    )
+    report = bench(f"{file}:build(7)", batch=BATCH, repeat=1, against="torch", build=built)
+    assert list(report["engines"]) == [*PLAIN, *COMPILED] and report["classes"] == 7
+    assert "minires / fastest (smallest) torch.compile: training step" in report_text(report)
+
+
+def test_the_ratio_to_compiled_pytorch_is_apart_and_sixteen_bits_have_none(report):
+    ours = report["engines"]["minires"]
+
+    def engine(ratio):
+        return ours | {"train_ms": 1 / ratio, "train_ratio": ratio, "infer_ms": 1 / ratio, "infer_ratio": ratio}
+
+    titles = ["torch", "torch channels_last", "torch compiled", "torch compiled channels_last", "torch bfloat16"]
+    engines = {"minires": ours} | {title: engine(i / 4) for i, title in enumerate(titles, start=1)}
+    text = report_text(report | {"engines": engines, "torch": "2.0", "left_out": "why"})
+    assert "torch: training step 0.50, inference 0.50" in text
+    assert "torch.compile: training step 1.00, inference 1.00" in text
+    assert "1.25" not in text and "bfloat16 torch multiplies numbers of 16 bits" in text and "\nwhy\n" in text
+
+
+def test_the_command_takes_a_net_of_a_file_with_arguments(tmp_path, capsys):
+    file = tmp_path / "net.py"
+    file.write_text("from minires import GlobalAvgPool2d, Linear, Sequential\n\ndef build(n, m):\n"
+                    "    return Sequential(GlobalAvgPool2d(), Linear(3, n * m))\n")  # fmt: skip
+    command = ["bench", f"{file}:build", "--args", "2, m=3", "--batch", "4", "--input", "3,8,8", "--repeat", "1"]
+    assert cli.main(command) == 0
+    assert f"{file}:build(2, m=3), batch of 4 x 3x8x8" in capsys.readouterr().out
+    assert cli.main(["bench", f"{file}:no"]) == 2
+    assert "bench: no no in" in capsys.readouterr().err
 
 
 def test_operators_of_blocks_left_out_now_and_then_are_timed():
@@ -194,7 +241,7 @@ def test_the_command_prints_a_page_and_writes_the_numbers(report, monkeypatch, t
     monkeypatch.setattr("minires.commands.bench.bench", lambda *arguments: asked.append(arguments) or report)
     file = tmp_path / "times.json"
     assert cli.main(["bench", "resnet-8", "plain-8", "--input", "3,16,16", "--cold", "--json", str(file)]) == 0
-    assert asked == [(name, 128, (3, 16, 16), None, 10, None, True) for name in ("resnet-8", "plain-8")]
+    assert asked == [(name, 128, (3, 16, 16), None, 10, None, True, built) for name in ("resnet-8", "plain-8")]
     assert capsys.readouterr().out.count(report_text(report)) == 2
     assert json.loads(file.read_text()) == [report, report]
 
