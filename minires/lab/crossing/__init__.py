@@ -1,0 +1,1 @@
+"""When does the deeper residual net get ahead of the shallower one?"""

@@ -1,0 +1,87 @@
+"""When does the deeper of two nets get ahead? From the logs of their runs, at each step of the way.
+
+At the end of He's 64,000 steps resnet-56 is ahead of resnet-20; after 2,000 it is not. Somewhere it passes. The steps
+are cut into stretches, each ending sqrt(2) times as late as the one before; in each the training error of both nets is
+known on thousands of images, and so is how far chance may have moved their difference.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Stretch(NamedTuple):
+    """The training errors of two nets over some steps; see ``stretches``."""
+
+    first: int  # the steps first + 1 ... last
+    last: int
+    shallow: float
+    deep: float
+    noise: float  # standard error of deep - shallow
+
+    @property
+    def ahead(self):
+        """1 where the deep net is ahead by more than two standard errors, -1 where it is behind, 0 else."""
+        difference = self.shallow - self.deep
+        return int(np.sign(difference)) * (abs(difference) > 2 * self.noise)
+
+
+def stretches(shallow, deep, first=250, factor=2**0.5):
+    """Compare the training errors of two nets; return [Stretch, ...] over all steps that both have taken.
+
+    Parameters
+    ----------
+    shallow, deep : list of logs
+        One for each seed, as ``read_log`` reads it.
+    first : int, default 250
+        End of the first stretch; the others end ``factor`` later each time.
+
+    The noise is that of sampling the images, or that between the seeds where there are several, if it is larger. With
+    one seed the second is unknown: 20-layer nets of two seeds have been seen to differ by several points.
+    """
+    logs = [[line for line in log if line["kind"] == "train"] for log in (*shallow, *deep)]
+    if not all(logs):
+        raise ValueError("stretches: expected logs with lines of training, got an empty one. Has every run started?")
+    end = min(log[-1]["step"] for log in logs)
+    ends = [0, min(first, end)]
+    while ends[-1] * factor < end:
+        ends.append(round(ends[-1] * factor))
+    found = []
+    for begin, last in zip(ends, [*ends[1:], end]):
+        groups = [
+            [_mean_error(log, begin, last) for log in seeds] for seeds in (logs[: len(shallow)], logs[len(shallow) :])
+        ]
+        if all(pair for group in groups for pair in group) and last > begin:
+            errors, noise = zip(*map(_mean_and_noise, groups))
+            found.append(Stretch(begin, last, *errors, math.hypot(*noise)))
+    return found
+
+
+def _mean_error(log, begin, last):
+    """(mean error, images) of the lines that end in these steps, or None."""
+    lines = [line for line in log if begin < line["step"] <= last]
+    images = sum(line["images"] for line in lines)
+    return (sum(line["error"] * line["images"] for line in lines) / images, images) if images else None
+
+
+def _mean_and_noise(seeds):
+    """(mean over the seeds, its standard error) of (error, images) of each."""
+    errors, images = np.array(seeds).T
+    sampling = np.mean(errors * (1 - errors) / images)
+    return errors.mean(), math.sqrt(max(sampling, np.var(errors, ddof=1) if len(errors) > 1 else 0.0) / len(errors))
+
+
+def passes(found):
+    """Return the last step of the first stretch from which the deep net is never behind again and ahead there; or None.
+
+    >>> [passes([Stretch(0, 9, 0.5, deep, 0.01) for deep in deeps]) for deeps in ([0.6, 0.5], [0.6, 0.4, 0.5, 0.4])]
+    [None, 9]
+    """
+    step = None
+    for stretch in found:
+        if stretch.ahead < 0:
+            step = None
+        elif stretch.ahead > 0 and step is None:
+            step = stretch.last
+    return step
