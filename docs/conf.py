@@ -1,11 +1,13 @@
 """How Sphinx builds the book: python -m sphinx -W docs docs/_build, without a network."""
 
+import hashlib
 import os
 import re
 import sys
 from pathlib import Path
 
 import jupytext
+import nbformat
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -19,29 +21,66 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ex
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "minires"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
 html_extra_path = ["_build/notebooks"]
 html_show_sphinx = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 
-# Chapters are run anew when their text or code has changed. An error in one stops the build.
+
+def source_of_the_package():
+    """A name for the package as it is now: chapters show what it prints and how it is written."""
+    together = hashlib.sha256()
+    for path in sorted((HERE.parent / "minires").rglob("*.py")):
+        together.update(path.read_bytes())
+    return together.hexdigest()[:12]
+
+
+# Chapters are run anew when they or the package have changed. An error in one stops the build.
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(HERE / "_build" / "chapters")
+nb_execution_cache_path = str(HERE / "_build" / "chapters" / source_of_the_package())
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # such as "compiling kernels", which only the first build says
 
 autodoc_member_order = "bysource"
 napoleon_custom_sections = ["Shapes", "Backward", "Attributes", "Environment"]
 
 
+HOW_TO_RUN = """**To run this notebook** you need minires in the Python that runs it. In Jupyter on your machine, start
+Jupyter from the environment in which minires is installed, or take the `#` away below and put there what you have: the
+folder of the repository, a wheel (`minires-0.1.0-py3-none-any.whl`), or `git+` and the address of a repository. In
+Colab, put the wheel among the files at the left, and do the same. In the text, names such as *lab/flow* are other pages
+of the book."""
+
+
+def notebook_of(chapter):
+    """A chapter for Jupyter and Colab: without what only Sphinx understands, and with a way to get minires."""
+    notebook = jupytext.read(chapter)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\{download\}`[^`]*`\.\s*", "", cell.source)
+            cell.source = re.sub(r"\{doc\}`([^`<]+?)\s*<[^`]*>`", r"*\1*", cell.source)
+            cell.source = re.sub(r"\{doc\}`(?:\.\./)?([^`]+)`", r"*\1*", cell.source)
+    install = [nbformat.v4.new_markdown_cell(HOW_TO_RUN), nbformat.v4.new_code_cell("# %pip install PATH")]
+    for place, cell in enumerate(install):
+        cell.id = f"install-{place}"
+    notebook.cells[:0] = install
+    return notebook
+
+
 def write_notebooks(app):
-    """Every chapter as an .ipynb file, for Jupyter and Colab."""
+    """Every chapter as an .ipynb file."""
     folder = HERE / "_build" / "notebooks" / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
-    for chapter in sorted((HERE / "book").glob("*.md")):
-        jupytext.write(jupytext.read(chapter), folder / f"{chapter.stem}.ipynb")
+    chapters = {folder / f"{chapter.stem}.ipynb": chapter for chapter in sorted((HERE / "book").glob("*.md"))}
+    for path in set(folder.glob("*.ipynb")) - set(chapters):
+        path.unlink()  # of a chapter that has gone
+    for path, chapter in chapters.items():
+        jupytext.write(notebook_of(chapter), path)
 
 
 def papers_as_a_list(app, what, name, obj, options, lines):

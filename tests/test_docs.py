@@ -1,35 +1,178 @@
-"""The Python on these pages runs, from top to bottom, as a reader would type it."""
+"""README and the pages: their Python runs, their commands are understood, what they point to is there.
 
+The chapters of the book are run by test_book.py, the changes of contributing.md by test_contributing.py.
+"""
+
+import argparse
+import importlib
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
-NAMES = ["gradient-checking", "networks", "looking-inside", "weights", "tracing"]
-PAGES = [DOCS / f"{name}.md" for name in NAMES]
-ROOMS = sorted((DOCS.parent / "minires" / "lab").glob("*/README.md"))
-FAMILIES = sorted((DOCS / "networks").glob("*.md"))
-WITHOUT_CODE = {"preactivation", "roofline", "shattered"}
+from minires import cli
+from minires.commands import lab
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+ROOMS = sorted((ROOT / "minires" / "lab").glob("*/README.md"))
+WRITTEN = [path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts]
+CHAPTERS = [path for path in WRITTEN if path.parent.name == "book"]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.md"))
+PAGES = [ROOT / "README.md", *WRITTEN, *EXAMPLES, *ROOMS]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ELSEWHERE = {*CHAPTERS, DOCS / "contributing.md"}  # run by the tests named above
+WITH_CODE = [path for path in PAGES if PYTHON.search(path.read_text("utf-8")) and path not in ELSEWHERE]
+SMALLER = {  # what would take hours, or needs a download, in the sizes of a test
+    "steps=64_000": "steps=2",
+    "steps=1000": "steps=2",
+    "load_cifar10()  #": "synthetic(256, 64)  #",
+    "= synthetic()": "= synthetic(256, 64)",
+}
 
 
 def name_of(page):
-    return str(page.relative_to(DOCS.parent))
+    return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FAMILIES, *ROOMS], ids=name_of)
-def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_the_python_on_the_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert blocks or page.parent.name in WITHOUT_CODE
-    exec(compile("\n".join(blocks), page.name, "exec"), {})
+    code = "\n".join(PYTHON.findall(page.read_text(encoding="utf-8")))
+    for text, smaller in SMALLER.items():
+        code = code.replace(text, smaller)
+    exec(compile(code, page.name, "exec"), {"__name__": "page"})
 
 
-@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), *ROOMS], ids=name_of)
-def test_what_the_page_points_to_exists(page):
+# -- commands ----------------------------------------------------------------------------------------------------
+
+
+def commands_of(page):
+    """Every command of minires or an example on the page, as the words a shell makes of it."""
     text = page.read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
-    assert [t for t in targets if "://" not in t and not page.parent.joinpath(t).exists()] == []
+    blocks = re.findall(r"^```(?:sh|bat|bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").replace("^\n", " ").splitlines()]
+    lines += re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    for line in " && ".join(" ".join(line.split("  #")[0].split()) for line in lines).split(" && "):
+        line = re.sub(r"^\S*?(\.venv[/\\](bin|Scripts)[/\\])", "", line).replace("\\", "/").removeprefix("% ")
+        line = re.sub(r"^python3? -m minires ", "minires ", line)
+        command = r"minires [a-z]|python3? (-m (minires|pytest)\b|examples/)|examples/\S+\.py "
+        if re.match(command, line) and "..." not in line:
+            yield line
+        elif re.match(r"\w+\.py ", line) and (ROOT / "examples" / line.split()[0]).exists():
+            yield f"python examples/{line}"
+
+
+COMMANDS = sorted({(line, name_of(page)) for page in PAGES for line in commands_of(page)})
+
+
+class Understood(Exception):
+    """Raised in place of running a command."""
+
+
+@pytest.fixture
+def only_understand(monkeypatch):
+    """Let options be read and nothing be done."""
+    read = argparse.ArgumentParser.parse_args
+
+    def parse(parser, args=None, namespace=None):
+        options = read(parser, args, namespace)
+        if getattr(options, "run", None) is lab.run and options.room is not None:
+            return options  # the experiment's own options are still to be read
+        raise Understood
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+
+
+@pytest.mark.parametrize("line, page", COMMANDS, ids=lambda text: text)
+def test_the_command_is_understood(line, page, only_understand, monkeypatch):
+    words = [word for word in shlex.split(line) if word != "python"]
+    if words[:2] == ["-m", "pytest"]:
+        assert all((ROOT / word).exists() for word in words[2:] if "/" in word)
+        return
+    if words[0] == "minires":
+        named = {command.__name__.rpartition(".")[2] for command in cli.COMMANDS}
+        if len(words) == 2 and words[1] in named:  # `minires report` in a sentence names it
+            return
+        main = cli.main
+    elif words[0] == "-m":
+        words = words[1:]
+        main = importlib.import_module(f"{words[0]}.__main__").main
+        if len(words) == 1 and words[0] == "minires.pretrained":  # named in a sentence
+            return
+    else:
+        script = ROOT / words[0]
+        monkeypatch.syspath_prepend(str(script.parent))
+        main = importlib.import_module(script.stem).main
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(Understood):
+        status = main(words[1:]) if words[0] == "minires" else main()
+        pytest.fail(f"exit status {status}")
+
+
+def test_there_are_commands_to_try():
+    assert len(COMMANDS) > 80  # else commands_of has stopped finding them
+
+
+def test_the_layer_of_the_readme_is_checked_as_it_says(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = (block for block in PYTHON.findall(text) if "(Layer)" in block)
+    (command,) = re.findall(r"bin/minires (check .*)", text)
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    for folder, source in ((right, code), (wrong, code.replace("self.slope * dy", "dy"))):
+        folder.mkdir()
+        (folder / "leaky.py").write_text(source, encoding="utf-8")
+    results = [
+        subprocess.run(
+            [sys.executable, "-m", "minires", *shlex.split(command)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        for folder in (right, wrong)
+    ]
+    assert results[0].returncode == 0, results[0].stderr
+    assert results[1].returncode == 1
+    assert "ratio 100" in results[1].stdout + results[1].stderr
+
+
+# -- links -------------------------------------------------------------------------------------------------------
+
+
+def anchors_of(page):
+    """Headings as Sphinx and GitHub write them into addresses."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_the_page_points_to_exists(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lost = []
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        target = page.parent / path if path else page
+        if "://" in path or path.startswith("mailto:"):
+            continue
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors_of(target)):
+            lost.append(f"{path}#{anchor}")
+    for target in re.findall(r"\{doc\}`(?:[^`<]*<)?([^`>]+)>?`", text):
+        if not page.parent.joinpath(target + ".md").exists():
+            lost.append(target)
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name_of)
+def test_the_page_is_in_the_table_of_contents(page):
+    name = page.relative_to(DOCS).with_suffix("").as_posix()
+    tree = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(encoding="utf-8"), re.DOTALL)
+    entries = {line for block in tree for line in block.splitlines() if line and not line.startswith(":")}
+    assert name == "index" or name in entries or f"{name.rpartition('/')[0]}/*" in entries
 
 
 @pytest.mark.parametrize("page", ROOMS, ids=name_of)
