@@ -92,7 +92,7 @@ def only_understand(monkeypatch):
 def test_the_command_is_understood(line, page, only_understand, monkeypatch):
     words = [word for word in shlex.split(line) if word != "python"]
     if words[:2] == ["-m", "pytest"]:
-        assert all((ROOT / word).exists() for word in words[2:] if "/" in word)
+        assert all((ROOT / word).exists() for word in words[2:] if word.startswith(("tests/", "minires/")))
         return
     if words[0] == "minires":
         named = {command.__name__.rpartition(".")[2] for command in cli.COMMANDS}
