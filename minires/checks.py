@@ -10,6 +10,17 @@ class InvalidArgument(ValueError, TypeError):
     """An argument of the wrong kind or out of range. It can be caught as either, like scikit-learn's."""
 
 
+def expected(who, wanted, got, hint=""):
+    """Return the error that every wrong argument gets, one line: who expected what, what came, the likely fix."""
+    return InvalidArgument(f"{who}: expected {wanted}, got {got}.{hint and ' '}{hint}")
+
+
+def require(fits, who, wanted, got, hint=""):
+    """Raise ``expected(who, wanted, got, hint)`` unless ``fits``."""
+    if not fits:
+        raise expected(who, wanted, got, hint)
+
+
 def whole(who, name, value, least=0, most=None, hint=""):
     """Return ``value`` as an int: a whole number from ``least`` to ``most``, of Python's kind or any of NumPy's.
 
@@ -19,7 +30,7 @@ def whole(who, name, value, least=0, most=None, hint=""):
     if is_whole(value) and least <= value and (most is None or value <= most):
         return int(value)
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise InvalidArgument(f"{who}: expected {name}, a whole number {limits}, got {shown(value)}.{_sentence(hint)}")
+    raise expected(who, f"{name}, a whole number {limits}", shown(value), hint)
 
 
 def is_whole(value):
@@ -41,8 +52,8 @@ def real(who, name, value, least=None, most=None, above=None, hint=""):
     else:
         words = {"above": above, "of at least": least, "at most": most}
         limits = " and".join(f" {word} {limit}" for word, limit in words.items() if limit is not None)
-    wanted = f"a {'finite ' if most is None else ''}number{limits}"
-    raise InvalidArgument(f"{who}: expected {name}, {wanted}, got {shown(value)}.{_sentence(hint)}")
+    finite = "finite " if most is None else ""
+    raise expected(who, f"{name}, a {finite}number{limits}", shown(value), hint)
 
 
 def is_real(value):
@@ -57,9 +68,8 @@ def is_real(value):
 
 def flag(who, name, value):
     """Return ``value``, True or False, as a bool."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise InvalidArgument(f"{who}: expected {name}, True or False, got {shown(value)}.")
+    require(isinstance(value, (bool, np.bool_)), who, f"{name}, True or False", shown(value))
+    return bool(value)
 
 
 def is_one_of(value, names):
@@ -72,8 +82,8 @@ def generator(who, rng):
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
-        wanted = "a numpy.random.Generator, a seed (a whole number of at least 0) or None"
-        raise InvalidArgument(f"{who}: expected rng, {wanted}, got {shown(rng)}.") from None
+        wanted = "rng, a numpy.random.Generator, a seed (a whole number of at least 0) or None"
+        raise expected(who, wanted, shown(rng)) from None
 
 
 def some(names, most=5):
@@ -90,7 +100,3 @@ def shown(value):
     """The repr of a value in one line, cut where it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _sentence(hint):
-    return f" {hint}" if hint else ""

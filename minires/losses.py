@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.checks import InvalidArgument, real
+from minires.checks import expected, real, require
 from minires.pytorch import no_attribute
 
 
@@ -114,56 +114,44 @@ def mean_squared_error(prediction, target):
 
 
 def _check_floats(who, name, x):
-    if type(x) not in (np.ndarray, np.memmap) or x.dtype not in (np.float32, np.float64):
-        got = x.dtype if type(x) is np.ndarray else type(x).__name__
-        raise TypeError(f"{who}: expected {name}, an array of float32 (or float64), got {got}.")
-    if x.size == 0:
-        raise ValueError(f"{who}: expected {name} of at least one example, got the empty batch {x.shape}.")
+    is_floats = type(x) in (np.ndarray, np.memmap) and x.dtype in (np.float32, np.float64)
+    got = x.dtype if type(x) is np.ndarray else type(x).__name__
+    require(is_floats, who, f"{name}, an array of float32 (or float64)", got)
+    require(x.size, who, f"{name} of at least one example", f"the empty batch {x.shape}")
     if not np.isfinite(x).all():
         place = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
-        raise ValueError(
-            f"{who}: expected finite {name}, got {x[place]} at {place}. "
-            "Is there a NaN in the batch, or has training diverged? Then lower the learning rate."
-        )
+        hint = "Is there a NaN in the batch, or has training diverged? Then lower the learning rate."
+        raise expected(who, f"finite {name}", f"{x[place]} at {place}", hint)
 
 
 def _numbers(who, name, values, shape, why):
     """Return numbers that may come as a list, as an array of this shape."""
-    array = np.asarray(values)
-    if array.shape != shape:
-        raise ValueError(f"{who}: expected {name} of shape {shape}, {why}, got {array.shape}.")
-    if array.dtype.kind not in "fiub" or isinstance(values, np.ma.MaskedArray):
-        got = "a masked array" if isinstance(values, np.ma.MaskedArray) else array.dtype
-        raise InvalidArgument(f"{who}: expected {name}, an array of numbers, got {got}.")
+    array, masked = np.asarray(values), isinstance(values, np.ma.MaskedArray)
+    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape)
+    got = "a masked array" if masked else array.dtype
+    require(array.dtype.kind in "fiub" and not masked, who, f"{name}, an array of numbers", got)
     return array
 
 
 def _check_labels(labels, logits):
-    who = "softmax_cross_entropy"
-    if isinstance(labels, np.ma.MaskedArray):
-        raise InvalidArgument(f"{who}: expected labels, a plain array, got a masked one. Leave those rows out.")
+    who, plain = "softmax_cross_entropy", not isinstance(labels, np.ma.MaskedArray)
+    require(plain, who, "labels, a plain array", "a masked one", "Leave those rows out.")
     labels = np.asarray(labels)
-    if logits.ndim != 2:
-        raise ValueError(f"{who}: expected logits of shape (N, K), K classes per row, got {logits.shape}.")
+    require(logits.ndim == 2, who, "logits of shape (N, K), K classes per row", logits.shape)
     N, K = logits.shape
-    one_hot = " Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""
-    if labels.shape != (N,):
-        raise ValueError(f"{who}: expected labels of shape ({N},), one per row of logits, got {labels.shape}.{one_hot}")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{who}: expected labels, numbers of classes, as ints, got {labels.dtype}. Use .astype(int).")
+    one_hot = "Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""
+    require(labels.shape == (N,), who, f"labels of shape ({N},), one per row of logits", labels.shape, one_hot)
+    require(labels.dtype.kind in "iu", who, "labels, numbers of classes, as ints", labels.dtype, "Use .astype(int).")
     worst = labels.min() if labels.min() < 0 else labels.max()
-    if not 0 <= worst < K:
-        raise ValueError(
-            f"{who}: expected labels from 0 to {K - 1}, as logits have {K} classes, got {worst}. "
-            "Do the labels start at 1, or has the net too few outputs?"
-        )
+    hint = "Do the labels start at 1, or has the net too few outputs?"
+    require(0 <= worst < K, who, f"labels from 0 to {K - 1}, as logits have {K} classes", worst, hint)
     return labels
 
 
 def _check_class_weights(weight, labels, K):
-    weight = _numbers("softmax_cross_entropy", "weight", weight, (K,), "one per class")
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise ValueError("softmax_cross_entropy: expected a finite weight of at least 0 for each class, got others.")
-    if not weight[labels].sum() > 0:
-        raise ValueError("softmax_cross_entropy: expected a weight above 0 for some label of the batch, got none.")
+    who = "softmax_cross_entropy"
+    weight = _numbers(who, "weight", weight, (K,), "one per class")
+    fine = np.isfinite(weight).all() and (weight >= 0).all()
+    require(fine, who, "a finite weight of at least 0 for each class", "others")
+    require(weight[labels].sum() > 0, who, "a weight above 0 for some label of the batch", "none")
     return weight
