@@ -35,7 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minires.checks import InvalidArgument, shown, some
-from minires.parameter import Array, Buffer, Member, Parameter  # noqa: F401  (Buffer: for importers)
+from minires.parameter import Array, Buffer, Member, Parameter, loadable  # noqa: F401  (Buffer: for importers)
 from minires.pytorch import no_attribute
 from minires.signature import arguments, settings
 
@@ -217,7 +217,11 @@ class Layer(Member):
                 f"load_state_dict: missing {some(missing)}; unexpected {some(unexpected)}. "
                 "Is it the same network, with the same depth and shortcut? strict=False loads what fits."
             )
-        arrays = {name: member.loadable(name, state[name]) for name, member in members.items() if name in state}
+        arrays = {
+            name: loadable("load_state_dict", name, member.data, state[name], member.least)
+            for name, member in members.items()
+            if name in state
+        }
         for name, array in arrays.items():
             members[name].data[...] = array
         return self

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.checks import InvalidArgument, shown
+from minires.checks import InvalidArgument, expected, require, shown
 from minires.pytorch import no_attribute
 
 
@@ -43,25 +43,6 @@ class Array(Member):
         if value.dtype.char in "eg":
             raise InvalidArgument(f"{expected} of {old.dtype}, got {value.dtype}. Use .astype(np.{old.dtype}).")
         return _like(old, value, expected)
-
-    def loadable(self, name, value):
-        """Return ``value`` as an array that can take the place of ``data``: of its shape, of finite numbers."""
-        expected = f"load_state_dict: expected {name}"
-        try:
-            array = np.asarray(value)
-        except Exception as error:  # of a tensor that wants detach(), of lists of unequal lengths
-            raise InvalidArgument(f"{expected} as an array; np.asarray says: {error}") from None
-        if isinstance(value, np.ma.MaskedArray):
-            raise InvalidArgument(f"{expected} as a plain array, got a masked one. Use .filled(0).")
-        with np.errstate(all="ignore"):
-            array = _like(self._data, array, expected, " Is it the same network?")
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{expected} of numbers that are finite in {self.dtype}, got NaN, infinity or too large ones."
-            )
-        if self.least is not None and np.any(array < self.least):
-            raise ValueError(f"{expected} of numbers of at least {self.least}, got {array.min()}.")
-        return array
 
     def astype(self, dtype):
         self._data = self._data.astype(dtype)
@@ -139,3 +120,20 @@ def _like(old, value, expected, hint=""):
     if not np.can_cast(value.dtype, old.dtype, "same_kind"):
         raise InvalidArgument(f"{expected} of {old.dtype}, got {shown(value) if value.ndim == 0 else value.dtype}.")
     return np.require(value, old.dtype, "W")
+
+
+def loadable(who, name, old, value, least=None):
+    """Return ``value`` as an array that can take the place of ``old``: of its shape, of finite numbers in its dtype."""
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # of a tensor that wants detach(), of lists of unequal lengths
+        raise InvalidArgument(f"{who}: expected {name} as an array; np.asarray says: {error}") from None
+    plain = not isinstance(value, np.ma.MaskedArray)
+    require(plain, who, f"{name} as a plain array", "a masked one", "Use .filled(0).")
+    with np.errstate(all="ignore"):
+        array = _like(old, array, f"{who}: expected {name}", " Is it the same network?")
+    finite = np.isfinite(array).all()
+    require(finite, who, f"{name} of numbers that are finite in {old.dtype}", "NaN, infinity or too large ones")
+    if least is not None and np.any(array < least):
+        raise expected(who, f"{name} of numbers of at least {least}", array.min())
+    return array

@@ -4,9 +4,9 @@ import inspect
 
 import numpy as np
 
-from minires.checks import InvalidArgument, real, whole
-from minires.layer import Parameter
+from minires.checks import flag, real, require, shown, some, whole
 from minires.optim.schedules import Schedule
+from minires.parameter import Parameter, loadable
 from minires.pytorch import no_attribute
 
 
@@ -44,6 +44,7 @@ class Optimizer:
     """
 
     remembers = ()
+    least = {}  # the smallest number that what is remembered under a name may hold
     note = ""  # what run.json says of the rule
 
     def __init__(self, parameters, lr, **settings):
@@ -52,10 +53,10 @@ class Optimizer:
         self.groups = [self._group(group, settings) for group in self._as_groups(parameters)]
         parameters = self.parameters()
         self._memory = [{} for _ in parameters]  # arrays by name; by position, so that a copy or a pickle keeps them
-        if len({id(parameter) for parameter in parameters}) < len(parameters):
-            raise ValueError(
-                f"{self._who}: a parameter was given twice, so each step would move it twice. Give each one once."
-            )
+        hint = "Each step would move it twice."
+        require(
+            len({*map(id, parameters)}) == len(parameters), self._who, "each parameter once", "one given twice", hint
+        )
 
     def move(self, p, g, lr, memory, settings):
         """Change the array p in place, given its gradient g; ``memory`` holds arrays of p's shape from step to step."""
@@ -79,61 +80,50 @@ class Optimizer:
         return type(self).__name__
 
     def _as_groups(self, parameters):
+        who, hint = self._who, "Use net.parameters()."
         if isinstance(parameters, (Parameter, dict)):
             parameters = [parameters]
-        given = list(parameters) if hasattr(parameters, "__iter__") else None  # once: it may be a generator
-        if given is None:
-            raise InvalidArgument(
-                f"{self._who}: expected a list of Parameters, got {type(parameters).__name__}. Use net.parameters()."
-            )
+        got = type(parameters).__name__
+        require(hasattr(parameters, "__iter__"), who, "a list of Parameters", got, hint)
+        given = list(parameters)  # once: it may be a generator
         if not given or not all(isinstance(item, dict) for item in given):
             given = [{"parameters": given}]
         for group in given:
-            if not hasattr(group.get("parameters"), "__iter__"):
-                raise InvalidArgument(
-                    f'{self._who}: a group is a dict with a list under the key "parameters", got the keys '
-                    f"{sorted(group)}."
-                )
+            is_list = hasattr(group.get("parameters"), "__iter__")
+            require(is_list, who, 'a group to have a list under the key "parameters"', f"the keys {sorted(group)}")
         groups = [{**group, "parameters": list(group["parameters"])} for group in given]
         for group in groups:
-            if not group["parameters"]:
-                raise InvalidArgument(f"{self._who}: got an empty list of parameters. Was a generator used up before?")
+            require(
+                group["parameters"], who, "Parameters", "an empty list of parameters", "Was a generator used up before?"
+            )
             for item in group["parameters"]:
-                if not isinstance(item, Parameter):
-                    raise InvalidArgument(
-                        f"{self._who}: expected Parameters, got {type(item).__name__}. Use net.parameters()."
-                    )
+                require(isinstance(item, Parameter), who, "Parameters", type(item).__name__, hint)
         return groups
 
     def _group(self, group, common):
-        unknown = sorted(group.keys() - common.keys() - {"parameters", "lr"})
-        if unknown:
-            known = ", ".join(["lr", *common])
-            raise InvalidArgument(f"{self._who}: unknown setting {unknown[0]!r} of a group; known: {known}.")
-        if "lr" in group and self.lr == 0:
-            raise ValueError(
-                f"{self._who}: the lr of a group is kept in proportion to the common lr, which must then be > 0."
-            )
+        unknown, known = sorted(group.keys() - common.keys() - {"parameters", "lr"}), ", ".join(["lr", *common])
+        got = f"the unknown setting {some(map(repr, unknown))}"
+        require(not unknown, self._who, f"a group with settings among {known}", got)
+        hint = "The lr of a group is kept in proportion to it."
+        require("lr" not in group or self.lr > 0, self._who, "a common lr above 0", self.lr, hint)
         factor = real(self._who, "lr", group["lr"], least=0) / self.lr if "lr" in group else 1.0
         own = {name: group.get(name, value) for name, value in common.items()}
         return {"parameters": group["parameters"], **self._settings({"lr_factor": factor, **own})}
 
     def _settings(self, settings):
         """The settings of a group, checked. What kind of value each is, its default says."""
+        who, checked = self._who, {}
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        checked = {}
         for name, value in settings.items():
             default = defaults.get(name)
             if isinstance(default, bool):
-                if not isinstance(value, (bool, np.bool_)):
-                    raise InvalidArgument(f"{self._who}: expected {name}, True or False, got {value!r}.")
-                checked[name] = bool(value)
+                checked[name] = flag(who, name, value)
             elif isinstance(default, tuple):
-                if not isinstance(value, (tuple, list)) or len(value) != len(default):
-                    raise InvalidArgument(f"{self._who}: expected {name}, numbers such as {default}, got {value!r}.")
-                checked[name] = tuple(real(self._who, name, number, least=0) for number in value)
+                fits = isinstance(value, (tuple, list)) and len(value) == len(default)
+                require(fits, who, f"{name}, numbers such as {default}", shown(value))
+                checked[name] = tuple(real(who, name, number, least=0) for number in value)
             else:
-                checked[name] = real(self._who, name, value, least=0)
+                checked[name] = real(who, name, value, least=0)
         self.check(checked)
         return checked
 
@@ -179,49 +169,41 @@ class Optimizer:
     def check_state_dict(self, state):
         """Raise ValueError unless the state is of an optimizer of the same parameters; return its checked parts."""
         who, parameters, names = self._who, self.parameters(), ("lr", "steps", "groups", *self.remembers)
-        if not isinstance(state, dict) or state.keys() != set(names):
-            got = f"the keys {', '.join(map(str, state))}" if isinstance(state, dict) else type(state).__name__
-            raise InvalidArgument(f"{who}: expected a state with {', '.join(names)}, got {got}. Is it another rule's?")
+        is_dict = isinstance(state, dict)
+        got = f"the keys {', '.join(map(str, state))}" if is_dict else type(state).__name__
+        fits = is_dict and state.keys() == set(names)
+        require(fits, who, f"a state with {', '.join(names)}", got, "Is it another rule's?")
         lr, steps = real(who, "lr", state["lr"], least=0), whole(who, "steps", state["steps"])
         for name in names[2:]:
-            if not isinstance(state[name], (list, tuple)):
-                raise InvalidArgument(f"{who}: expected {name}, a list, got {type(state[name]).__name__}.")
+            require(isinstance(state[name], (list, tuple)), who, f"{name}, a list", type(state[name]).__name__)
         for name in self.remembers:
-            if len(state["groups"]) != len(self.groups) or len(state[name]) != len(parameters):
-                raise InvalidArgument(
-                    f"{who}: expected the state of {len(self.groups)} groups with {len(parameters)} parameters, got "
-                    f"{len(state['groups'])} with {len(state[name])}. Is it the same network, split the same way?"
-                )
+            wanted, got = (len(self.groups), len(parameters)), (len(state["groups"]), len(state[name]))
+            state_of = "the state of {} groups with {} parameters".format(*wanted)
+            require(
+                got == wanted, who, state_of, "{} with {}".format(*got), "Is it the same network, split the same way?"
+            )
         groups = []
         for own, settings in zip(self.groups, state["groups"]):
-            if not isinstance(settings, dict) or settings.keys() != own.keys() - {"parameters"}:
-                wanted = ", ".join(sorted(own.keys() - {"parameters"}))
-                raise InvalidArgument(f"{who}: expected the settings {wanted} of a group, got {settings!r}.")
+            wanted = own.keys() - {"parameters"}
+            fits = isinstance(settings, dict) and settings.keys() == wanted
+            require(fits, who, f"the settings {', '.join(sorted(wanted))} of a group", shown(settings))
             groups.append(self._settings(settings))
         memory = [
-            {name: self._array(name, i, state[name][i]) for name in self.remembers if state[name][i] is not None}
-            for i in range(len(parameters))
+            self._remembered(i, {name: state[name][i] for name in self.remembers}) for i in range(len(parameters))
         ]
-        for index, kept in enumerate(memory):
-            if 0 < len(kept) < len(self.remembers):
-                raise InvalidArgument(f"{who}: of parameter {index} there is {', '.join(kept)} alone. Is it damaged?")
         return lr, steps, groups, memory
 
-    def _array(self, name, index, array):
-        """A copy of what is remembered of one parameter, in the parameter's dtype."""
-        wanted = self.parameters()[index].data
-        which = f"{self._who}: expected the {name} of parameter {index}"
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            raise InvalidArgument(
-                f"{which} as an array of floats, got {getattr(array, 'dtype', type(array).__name__)}."
-            )
-        if array.shape != wanted.shape:
-            raise InvalidArgument(f"{which} of shape {wanted.shape}, got {array.shape}. Is it the same network?")
-        with np.errstate(over="ignore"):
-            array = array.astype(wanted.dtype)
-        if not np.isfinite(array).all():
-            raise InvalidArgument(f"{which} to be finite in {wanted.dtype}, got NaN, infinity or a number too large.")
-        return array
+    def _remembered(self, i, arrays):
+        """Copies of the arrays that are remembered of parameter i, checked."""
+        old, kept = self.parameters()[i].data, {name: array for name, array in arrays.items() if array is not None}
+        alone = f"of parameter {i} there is {', '.join(kept)} alone"
+        require(len(kept) in (0, len(arrays)), self._who, f"all of {', '.join(arrays)}", alone, "Is it damaged?")
+        for name, array in kept.items():
+            which, got = f"the {name} of parameter {i}", getattr(array, "dtype", type(array).__name__)
+            floats = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+            require(floats, self._who, f"{which} as an array of floats", got)
+            kept[name] = loadable(self._who, which, old, array, self.least.get(name)).copy()
+        return kept
 
     def __getattr__(self, name):
         raise no_attribute(self, "optimizer", name)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from minires import kernels
-from minires.checks import InvalidArgument, real
+from minires.checks import InvalidArgument, real, require
 from minires.optim.base import Optimizer
 
 
@@ -103,21 +103,13 @@ class Adam(Optimizer):
     """
 
     remembers = ("m", "v")
+    least = {"v": 0}  # a mean of squares
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def check(self, settings):
-        if max(settings["betas"]) >= 1:
-            raise InvalidArgument(f"{self._who}: expected betas less than 1, got {settings['betas']}.")
-
-    def check_state_dict(self, state):
-        parts = super().check_state_dict(state)
-        if any(np.any(memory["v"] < 0) for memory in parts[-1] if memory):
-            raise InvalidArgument(
-                f"{self._who}: expected v, means of squares, to be at least 0, got a negative number."
-            )
-        return parts
+        require(max(settings["betas"]) < 1, self._who, "betas less than 1", settings["betas"])
 
     def move(self, p, g, lr, memory, settings):
         (beta1, beta2), eps, weight_decay = settings["betas"], settings["eps"], settings["weight_decay"]
