@@ -1,12 +1,12 @@
 """The command ``minires``: finds the command asked for in minires/commands/ and runs it."""
 
 import argparse
-import os
 import sys
 
 from minires.commands import bench, check, course, data, doctor, grade, lab, predict, report, summary, trace, train
 from minires.commands.arguments import UsageError
 from minires.kernels import check_settings
+from minires.progress import nobody_need_listen
 from minires.version import VERSION
 
 # in the order of minires --help
@@ -18,22 +18,17 @@ def main(arguments=None):
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what the terminal cannot show is written as an escape
             stream.reconfigure(errors="backslashreplace")
-    try:
-        options = _parser().parse_args(arguments)
-        check_settings()
-        status = options.run(options)
-        if sys.stdout:  # None where it was closed: minires ... >&-
-            sys.stdout.flush()
-        return status
-    except (UsageError, ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print(f"minires: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(f"minires: {stop or 'interrupted'}", file=sys.stderr)
-        return 130
+    with nobody_need_listen():
+        try:
+            options = _parser().parse_args(arguments)
+            check_settings()
+            return options.run(options)
+        except (UsageError, ValueError, OSError) as error:
+            print(f"minires: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as stop:
+            print(f"minires: {stop or 'interrupted'}", file=sys.stderr)
+            return 130
 
 
 class _Parser(argparse.ArgumentParser):

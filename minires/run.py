@@ -256,6 +256,34 @@ class Run:
                 signal.signal(number, handler)
 
 
+class Unrecorded:
+    """Stands in where no run folder is given: the log stays in memory, and nothing is saved."""
+
+    stop_asked = False
+
+    def __init__(self):
+        self.lines = []
+
+    @contextmanager
+    def open(self, config, notes, may_grow):
+        yield
+
+    def restore(self, check, **parts):
+        return {}
+
+    def begin(self, step):
+        pass
+
+    def log(self, line):
+        self.lines.append(line)
+
+    def save_due(self):
+        return False
+
+    def save(self, **parts):
+        pass
+
+
 def read_log(path):
     """Return the lines of a ``log.jsonl`` as dicts, up to the first that is none; [] if there is no file."""
     return _parse(Path(path).read_bytes())[0] if Path(path).exists() else []

@@ -15,21 +15,23 @@ hour needs: a progress bar, a log, tests, and checkpoints to go on from.
 import inspect
 import time
 import zlib
-from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 
 import numpy as np
 
-from minires.checks import InvalidArgument, generator, real, some, whole
+from minires.checks import generator, require, shown, whole
 from minires.data.batches import batches, normalisation
 from minires.data.dataset import Dataset
+from minires.diverged import Diverged, first_not_finite, not_finite_explained, require_finite
 from minires.kernels.machine.memory import keep_freed_memory
 from minires.layer import Layer
 from minires.losses import softmax_cross_entropy
 from minires.optim import Optimizer, Schedule
+from minires.position import Position
 from minires.progress import Progress
-from minires.step import Diverged, first_not_finite, not_finite_explained, require_finite, require_own_parameters, steps
+from minires.run import Unrecorded
+from minires.step import require_own_parameters, steps
 
 __all__ = ["Diverged", "Interrupted", "Training", "evaluate", "fingerprint", "first_not_finite", "steps", "train"]
 
@@ -134,7 +136,7 @@ class Training:
         self.schedule = Schedule(self.optimizer.lr) if self.schedule is None else self.schedule
         methods = "lr", "observe", "state_dict", "load_state_dict"
         _expect("schedule", self.schedule, methods, "a Schedule such as Schedule(0.1) or Cosine(0.1, total=1000)")
-        self.run = _Unrecorded() if self.run is None else self.run
+        self.run = Unrecorded() if self.run is None else self.run
         _expect("run", self.run, ("open", "restore", "begin", "log", "save"), 'a Run such as Run("runs/mine")')
         self.inputs = {
             "normalisation": normalisation(self.train_set, self.normalise),
@@ -159,7 +161,7 @@ class Training:
         may_grow = ["steps"] if type(self.schedule) is Schedule else []
         opened = run.open(self.config(), notes=notes, may_grow=may_grow)
         with opened, keep_freed_memory(), np.errstate(all="ignore"):
-            at = self.at = _Position(**run.restore(**self._parts(), rng=rng, check=_Position.check))
+            at = self.at = Position(**run.restore(**self._parts(), rng=rng, check=Position.check))
             if at.step >= self.steps:
                 return run.lines
             run.begin(at.step)
@@ -207,11 +209,10 @@ train.__signature__ = inspect.signature(Training)  # for help(train)
 
 def _expect(name, value, kind, wanted):
     """Raise InvalidArgument unless the value is of a class, or has all methods of a tuple."""
-    methods = kind if isinstance(kind, tuple) else ()
-    fits = all(hasattr(value, method) for method in methods) if methods else isinstance(value, kind)
-    if not fits or isinstance(value, type):
-        got = f"the class {value.__name__}" if isinstance(value, type) else " ".join(repr(value).split())[:60]
-        raise InvalidArgument(f"train: expected {name}, {wanted}, got {got}.")
+    is_class = isinstance(value, type)
+    fits = all(hasattr(value, method) for method in kind) if isinstance(kind, tuple) else isinstance(value, kind)
+    got = f"the class {value.__name__}" if is_class else shown(value)
+    require(fits and not is_class, "train", f"{name}, {wanted}", got)
 
 
 def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
@@ -228,92 +229,6 @@ def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
             wrong += int(np.count_nonzero(logits.argmax(axis=1) != labels))
             total += loss * len(labels)
     return wrong / len(dataset), total / len(dataset)
-
-
-@dataclass
-class _Position:
-    """How far a run has come, and the sums since its latest train line. Every checkpoint holds it."""
-
-    step: int = 0
-    images: int = 0
-    batch: int = 0  # of the current epoch
-    seconds: float = 0.0  # in training steps, with their data and without tests
-    test_error: float | None = None
-    sums: dict = field(default_factory=lambda: {"loss": 0.0, "wrong": 0, "images": 0, "seconds": 0.0})
-    logged: bool = False  # whether the sums are in the log, so that the next step begins new ones
-
-    @classmethod
-    def check(cls, saved):
-        """Raise ValueError unless ``cls(**saved)`` would be one."""
-        if saved.keys() != vars(cls()).keys() or not isinstance(saved["sums"], dict):
-            raise ValueError(f"it was not saved by train: it holds {some(saved)}")
-        for name in ("step", "images", "batch"):
-            whole("its progress", name, saved[name])
-        if saved["sums"].keys() != cls().sums.keys() or not isinstance(saved["logged"], bool):
-            raise ValueError("the sums of its progress are damaged")
-        error = 0.0 if saved["test_error"] is None else saved["test_error"]
-        for name, value in {**saved["sums"], "seconds": saved["seconds"], "test_error": error}.items():
-            real("its progress", name, value, least=0)
-
-    def count(self, step, seconds):
-        images, loss, wrong = len(step.target), step.loss, step.wrong
-        self.step, self.batch, self.images = step.number, self.batch + 1, self.images + images
-        self.seconds += seconds
-        if self.logged:
-            self.sums, self.logged = _Position().sums, False
-        for name, more in {"loss": loss * images, "wrong": wrong, "images": images, "seconds": seconds}.items():
-            self.sums[name] += more
-
-    def train_line(self, epoch_images, lr):
-        self.logged, sums = True, self.sums
-        return self._line("train", epoch_images, sums["loss"] / sums["images"], sums["wrong"] / sums["images"]) | {
-            "images": sums["images"],
-            "lr": lr,
-            "images_per_second": round(sums["images"] / sums["seconds"], 1),
-            "seconds": round(self.seconds, 2),
-        }
-
-    def test_line(self, epoch_images, loss):
-        return self._line("test", epoch_images, loss, self.test_error)
-
-    def _line(self, kind, epoch_images, loss, error):
-        epoch = round(self.images / epoch_images, 4)
-        return {"kind": kind, "step": self.step, "epoch": epoch, "loss": loss, "error": error}
-
-    def words(self, epoch_images):
-        sums = self.sums
-        words = f"error {sums['wrong'] / sums['images']:.1%}"
-        words += f", test {self.test_error:.1%}" if self.test_error is not None else ""
-        words += f", loss {sums['loss'] / sums['images']:.3f}, {sums['images'] / sums['seconds']:.0f} images/s"
-        return words + f", epoch {self.images / epoch_images:.1f}"
-
-
-class _Unrecorded:
-    """Stands in where no run folder is given: the log stays in memory, and nothing is saved."""
-
-    stop_asked = False
-
-    def __init__(self):
-        self.lines = []
-
-    @contextmanager
-    def open(self, config, notes, may_grow):
-        yield
-
-    def restore(self, check, **parts):
-        return {}
-
-    def begin(self, step):
-        pass
-
-    def log(self, line):
-        self.lines.append(line)
-
-    def save_due(self):
-        return False
-
-    def save(self, **parts):
-        pass
 
 
 def fingerprint(dataset):

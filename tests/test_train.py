@@ -152,7 +152,7 @@ def test_an_optimizer_made_before_the_head_was_replaced_is_refused_by_name():
     optimizer = SGD(net.parameters(), lr=0.1)
     net.linear = Linear(4, 3, rng=5)
     expected = r"moves parameter 3 \(3, 4\), parameter 4 \(3,\), which the net does not have, and not its linear.weight"
-    with pytest.raises(ValueError, match=expected + ", linear.bias. Was the optimizer made .* before a layer"):
+    with pytest.raises(ValueError, match=expected + ", linear.bias. Was it made .* before a layer"):
         train(net, optimizer, TRAIN, steps=2, bar=False)
 
 

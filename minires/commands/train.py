@@ -8,7 +8,6 @@ from minires.commands.arguments import UsageError, net_of
 from minires.lab.degradation.measure import final_errors
 from minires.lab.experiment import writable
 from minires.lab.recipe import fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
-from minires.progress import nobody_need_listen
 from minires.train import Diverged
 
 
@@ -21,11 +20,6 @@ def add_options(parser):
 
 
 def run(options):
-    with nobody_need_listen():  # such as head, which leaves after ten lines
-        return _run(options)
-
-
-def _run(options):
     from minires.figures import plot_log  # loads Matplotlib, which other commands do without
 
     options.seeds = [options.seed]

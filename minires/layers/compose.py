@@ -1,7 +1,7 @@
 """Layers made of layers: one after another, and side by side. They keep nothing themselves; their parts do."""
 
 from minires import kernels
-from minires.checks import shown
+from minires.checks import expected, require, shown
 from minires.layer import Layer
 
 
@@ -50,12 +50,7 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers, **named):
-        named = {str(i): layer for i, layer in enumerate(layers)} | named
-        check_layers(self, **{f"layer {name!r}": layer for name, layer in named.items()})
-        for name, layer in named.items():
-            if hasattr(self, name):
-                raise ValueError(f"Sequential: no layer can be named {name!r}, an attribute that every layer has.")
-            setattr(self, name, layer)
+        name_parts(self, "layer", layers, named)
 
     def forward(self, x):
         for layer in self:
@@ -132,22 +127,29 @@ class Residual(Layer):
         return add(self.branch.backward(dy), self.shortcut.backward(dy))
 
 
+def name_parts(owner, word, parts, named):
+    """Make the parts of a composite its attributes: "0", "1", ..., then those with names of their own."""
+    named = {str(i): part for i, part in enumerate(parts)} | named
+    check_layers(owner, **{f"{word} {name!r}": part for name, part in named.items()})
+    for name, part in named.items():
+        if hasattr(owner, name):
+            who = type(owner).__name__
+            raise ValueError(f"{who}: no {word} can be named {name!r}, an attribute that every {who} has.")
+        setattr(owner, name, part)
+
+
 def check_layers(owner, **parts):
     """The parts of a composite are Layers."""
+    kind = type(owner).__name__
+    hint = f"Is a star missing, {kind}(*layers), or are the parentheses after a class?"
     for name, part in parts.items():
-        if not isinstance(part, Layer):
-            kind = type(owner).__name__
-            raise TypeError(
-                f"{kind}: expected {name} to be a Layer, got {shown(part)}. "
-                f"Is a star missing, {kind}(*layers), or are the parentheses after a class?"
-            )
+        require(isinstance(part, Layer), kind, f"{name} to be a Layer", shown(part), hint)
 
 
 def add(a, b):
     """a + b, for arrays of one shape: nothing is broadcast."""
     if a.shape != b.shape:
-        raise ValueError(
-            f"add: expected two arrays of one shape, got {a.shape} and {b.shape}. Are they branch and shortcut of a "
-            "Residual? Where the branch changes channels or size, use SubsampleShortcut or a 1x1 Conv2d as shortcut."
-        )
+        hint = "Are they branch and shortcut of a Residual? Where the branch changes channels or size, use "
+        hint += "SubsampleShortcut or a 1x1 Conv2d as shortcut."
+        raise expected("add", "two arrays of one shape", f"{a.shape} and {b.shape}", hint)
     return kernels.add(a, b)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from minires.checks import expected, require
 from minires.layer import Layer
-from minires.layers.compose import check_layers
+from minires.layers.compose import name_parts
 
 
 class Concat(Layer):
@@ -39,14 +40,8 @@ class Concat(Layer):
     """
 
     def __init__(self, *branches, **named):
-        named = {str(i): branch for i, branch in enumerate(branches)} | named
-        if not named:
-            raise ValueError("Concat: expected at least one branch, got none.")
-        check_layers(self, **{f"branch {name!r}": branch for name, branch in named.items()})
-        for name, branch in named.items():
-            if hasattr(self, name):
-                raise ValueError(f"Concat: no branch can be named {name!r}, an attribute that every Concat has.")
-            setattr(self, name, branch)
+        require(branches or named, "Concat", "at least one branch", "none")
+        name_parts(self, "branch", branches, named)
 
     def branches(self):
         return [branch for _, branch in self.children()]
@@ -55,10 +50,8 @@ class Concat(Layer):
         parts = [branch.forward(x) for branch in self.branches()]
         if len({(len(part), *part.shape[2:]) for part in parts}) > 1:
             shapes = ", ".join(str(part.shape) for part in parts)
-            raise ValueError(
-                f"Concat: expected branches whose outputs differ in channels only, got {shapes}. "
-                "Have all the same stride, and a padding that keeps the size?"
-            )
+            hint = "Have all the same stride, and a padding that keeps the size?"
+            raise expected("Concat", "branches whose outputs differ in channels only", shapes, hint)
         ends = np.cumsum([part.shape[1] for part in parts])
         return self._remember(np.concatenate(parts, axis=1), ends[:-1])
 

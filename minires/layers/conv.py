@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.checks import flag, generator, whole
+from minires.checks import flag, generator, require, whole
 from minires.kernels.compiled.geometry import output_sizes, pair, sides
 from minires.layer import Layer, Parameter
 
@@ -70,11 +70,9 @@ class Conv2d(Layer):
         self.in_channels = in_channels = whole("Conv2d", "in_channels", in_channels, least=1)
         self.out_channels = out_channels = whole("Conv2d", "out_channels", out_channels, least=1)
         self.groups = groups = whole("Conv2d", "groups", groups, least=1)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: expected groups to divide in_channels and out_channels, "
-                f"got groups={groups} for {in_channels} and {out_channels}."
-            )
+        fits = in_channels % groups == 0 == out_channels % groups
+        got = f"groups={groups} for {in_channels} and {out_channels}"
+        require(fits, "Conv2d", "groups to divide in_channels and out_channels", got)
         self.kernel_size = pair("Conv2d kernel_size", kernel_size)
         self.stride = pair("Conv2d stride", stride)
         self.dilation = pair("Conv2d dilation", dilation)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.checks import real
+from minires.checks import expected, real
 from minires.layer import Layer
 from minires.layers.compose import Identity, add, check_layers
 
@@ -151,7 +151,5 @@ class Gated(Layer):
 def _check_same_shape(layer, **paths):
     if len({y.shape for y in paths.values()}) > 1:
         got = ", ".join(f"{name} {y.shape}" for name, y in paths.items())
-        raise ValueError(
-            f"{type(layer).__name__}: expected paths that give arrays of one shape, got {got}. "
-            "Have they the same stride and the same number of channels?"
-        )
+        hint = "Have they the same stride and the same number of channels?"
+        raise expected(type(layer).__name__, "paths that give arrays of one shape", got, hint)

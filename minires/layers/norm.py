@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.checks import real, whole
+from minires.checks import expected, real, whole
 from minires.layer import Buffer, Layer, Parameter
 
 
@@ -64,20 +64,16 @@ class BatchNorm2d(Layer):
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         self.num_features = num_features = whole("BatchNorm2d", "num_features", num_features, least=1)
-        self.eps, self.momentum = (
-            real("BatchNorm2d", "eps", eps, least=0),
-            real("BatchNorm2d", "momentum", momentum, least=0, most=1),
-        )
+        self.eps = real("BatchNorm2d", "eps", eps, least=0)
+        self.momentum = real("BatchNorm2d", "momentum", momentum, least=0, most=1)
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
         self.running_mean = Buffer(np.zeros(num_features, np.float32))
         self.running_var = Buffer(np.ones(num_features, np.float32), least=0)
 
     def forward(self, x):
-        each = (self.num_features,)
-        self._check_input(
-            x, "N", self.num_features, "H", "W", weight=each, bias=each, running_mean=each, running_var=each
-        )
+        each = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (self.num_features,))
+        self._check_input(x, "N", self.num_features, "H", "W", **each)
         if self.training:
             mean, var = kernels.batchnorm_statistics(x)
             self._move_running_statistics(mean, var, x)
@@ -102,10 +98,8 @@ class BatchNorm2d(Layer):
     def _move_running_statistics(self, mean, var, x):
         m = x.size // self.num_features
         if m == 1:
-            raise ValueError(
-                f"{self._who()}: expected more than one value per channel in training, got x of shape {x.shape}. "
-                "One value has no variance. Use a larger batch, or eval()."
-            )
+            hint = "One value has no variance. Use a larger batch, or eval()."
+            raise expected(self._who(), "more than one value per channel in training", f"x of shape {x.shape}", hint)
         for running, batch in ((self.running_mean.data, mean), (self.running_var.data, var * (m / (m - 1)))):
             running *= 1 - self.momentum
             running += self.momentum * batch

@@ -23,13 +23,14 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from minires.diverged import Diverged
 from minires.kernels import relu
 from minires.layers import BatchNorm2d, Identity, Linear, ReLU, Residual, Sequential
 from minires.losses import mean_squared_error
 from minires.networks.blocks import basic_block, conv3x3
 from minires.optim import SGD, warm_up_then_cosine
 from minires.progress import BAR
-from minires.step import Diverged, steps
+from minires.step import steps
 
 # -- the identity ---------------------------------------------------------------------------------------------
 
