@@ -79,6 +79,14 @@ def test_a_closed_pipe_ends_the_output_quietly():
     assert "Traceback" not in errors and "BrokenPipe" not in errors
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX closes it")
+@pytest.mark.parametrize("command", ["summary resnet-8", "lab", "--help"])
+def test_a_stdout_closed_from_the_start_is_no_fault(command):
+    shell = f"{sys.executable} -m minires {command} >&-"
+    done = subprocess.run(shell, shell=True, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_summary_shows_shapes_with_their_arithmetic_and_totals(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     status, out, _ = run(capsys, "summary", "resnet20")
