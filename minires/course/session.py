@@ -158,7 +158,10 @@ class Session:
             except Exception as error:
                 self.fail(f"sent what the protocol does not know ({type(error).__name__}), and was stopped.")
             try:
-                self.send({"result": self.encode(function(*args))})
+                value = function(*args)  # it has a name here, so that its arrays live until they are sent
+                self.send({"result": self.encode(value)})
+            except SubmissionError:
+                raise
             except Exception as error:
                 self.send({"error": f"{type(error).__name__}: {error}"[:1000]})
         if "error" in header:

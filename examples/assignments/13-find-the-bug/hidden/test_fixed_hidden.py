@@ -20,7 +20,7 @@ FORWARD = {
 
 @pytest.mark.parametrize("letter", "ABCDE")
 def test_task_13_1_also_for_other_numbers(letter):
-    layer = getattr(mine, letter)(*{"A": (6, 2), "B": (6,)}.get(letter, ()))
+    layer = getattr(mine, letter)(*{"A": (6,), "B": (6,)}.get(letter, ()))
     x = 0.7 * seeded(11).normal(size=(3, 6))
     y = layer.forward(x)
     layer.backward(np.ones_like(y))

@@ -8,10 +8,9 @@ class A(broken.A):
     """b_k is added to every example, so its gradient is the sum over the examples."""
 
     def backward(self, dy):
-        (x,) = self._recall(dy)
-        self.weight.grad += dy.T @ x
+        self._recall(dy)
         self.bias.grad += dy.sum(axis=0)
-        return dy @ self.weight.data.astype(dy.dtype)
+        return dy
 
 
 class B(broken.B):

@@ -6,7 +6,7 @@ from minires import check_layer
 from minires.course import seeded, submitted
 
 mine = submitted(__file__, "fixed.py")
-ARGUMENTS = {"A": (4, 3), "B": (4,), "K": (4,)}
+ARGUMENTS = {"A": (4,), "B": (4,), "K": (4,)}
 
 
 def check(letter, number):
