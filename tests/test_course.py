@@ -90,6 +90,30 @@ def test_a_submission_that(what, tmp_path):
     assert result["trouble"] == "" and time.monotonic() - began < 200
 
 
+def test_a_submission_that_calls_a_function_of_the_tests_for_ever_is_stopped(tmp_path):
+    checker = assignment.find(COURSE, "5")
+    text = (checker.folder / "solution" / "checker.py").read_text(encoding="utf-8")
+    for_ever = "    while True:\n        forward(x)\n"
+    start = "    dy = np.random.default_rng((seed, 1))"
+    (tmp_path / "checker.py").write_text(text.replace(start, for_ever + start), encoding="utf-8")
+    quick = replace(checker, limits=checker.limits | {"seconds": 1})
+    result = grade(quick, tmp_path / "checker.py", select="5.3")
+    assert result["tasks"]["5.3"]["earned"] == 0 and result["trouble"] == ""
+    assert "took longer than 1 seconds" in messages(result)
+
+
+def test_tests_that_did_not_run_do_not_count_as_passed(tmp_path, monkeypatch):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "test_end.py").write_text(
+        "import os\n\n\ndef test_task_2_1_first():\n    pass\n\n\ndef test_task_2_1_second():\n    os._exit(3)\n",
+        encoding="utf-8",
+    )
+    result = points(SOLUTION, tmp_path, hidden=hidden, select="2.1")
+    assert result["tasks"]["2.1"]["earned"] < 20 and "own process failed" in result["trouble"]
+    assert "did not run" in messages(result)
+
+
 HOSTILE_FILES = {
     "loops": "while True: pass",
     "exits": "import os; os._exit(0)",

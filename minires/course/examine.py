@@ -21,7 +21,11 @@ class _Notes:
         hidden = "hidden" in Path(name.partition("::")[0]).parts
         test = name.rpartition("::")[2]
         row = {"test": test, "task": task_of(test), "hidden": hidden, "passed": passed, "message": message}
-        print(json.dumps(row | {"seconds": round(seconds, 2)}), file=self.file, flush=True)
+        print(json.dumps(row | {"id": name, "seconds": round(seconds, 2)}), file=self.file, flush=True)
+
+    def pytest_collection_finish(self, session):
+        for item in session.items:  # first of all: what is not reached does not count as passed
+            self.note(item.nodeid, False, "did not run", 0)
 
     def pytest_runtest_logstart(self, nodeid):
         self.running.begin_test(task_of(nodeid))

@@ -53,8 +53,10 @@ class Session:
     def is_late(self):
         """Whether this test has had its time: of the processor, or where that was kept waiting, three times as much."""
         late = time.monotonic() - self.deadline
+        if late <= 0:
+            return False
         used = jail.processor_seconds(self.pids) - self.used if jail.LINUX else self.limits["seconds"]
-        return late > 0 and (used >= self.limits["seconds"] or late > 2 * self.limits["seconds"])
+        return used >= self.limits["seconds"] or late > 2 * self.limits["seconds"]
 
     # -- the process ------------------------------------------------------------------------------------------
 
@@ -111,11 +113,11 @@ class Session:
     def wait(self):
         """The next message, or SubmissionError; meanwhile look at what the process uses."""
         while True:
+            if self.is_late():  # asked each time: who sends for ever is late as well
+                self.fail(f"took longer than {self.limits['seconds']} seconds, and was stopped.")
             try:
                 message = self.inbox.get(timeout=0.25)
             except queue.Empty:
-                if self.is_late():
-                    self.fail(f"took longer than {self.limits['seconds']} seconds, and was stopped.")
                 if excess := jail.excess(self.pids, self.folder, self.limits):
                     self.fail(f"{excess}, and was stopped.")
                 continue
