@@ -12,6 +12,8 @@ from types import ModuleType
 import matplotlib
 import pytest
 
+import minires
+
 DOCS = Path(__file__).parents[1] / "docs"
 CHAPTERS = sorted((DOCS / "book").glob("[0-9]*.md"))
 CODE = re.compile(r"^```(?:\{code-cell\} )?python\n((?:^:.*\n)*)(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -99,6 +101,10 @@ def test_the_book_builds_without_a_warning_and_without_a_network(tmp_path):
         text=True,
     )
     assert built.returncode == 0, built.stderr
+    reference = (tmp_path / "api.html").read_text("utf-8")
+    assert [
+        name for name in minires.__all__ if f'id="minires.{name}"' not in reference and f'.{name}"' not in reference
+    ] == []
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]*)"', page.read_text("utf-8"))
         assert loaded == [], f"{page.name} loads from elsewhere"
