@@ -30,6 +30,8 @@ def test_a_chapter_has_all_its_parts(chapter):
     assert "**One idea.**" in text and "**The paper.**" in text
     assert text.count("<details><summary>Answer") >= 3, "three exercises with folded answers"
     assert "plt.show()" in text, "a figure made by code"
+    for folder in re.findall(r"`(examples/[^`]*)`", text):
+        assert (DOCS.parent / folder).exists()
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
