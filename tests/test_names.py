@@ -47,7 +47,10 @@ def test_a_wrong_depth_is_answered_with_the_rule(build, depth, message):
     "build, message",
     [
         (lambda: imagenet_resnet(20), "imagenet_resnet: expected depth 18, 34, 50, 101, 152, got 20"),
-        (lambda: imagenet_resnet(18, shortcut=None), "imagenet_resnet: shortcut=None is the plain network"),
+        (
+            lambda: imagenet_resnet(18, shortcut=None),
+            "imagenet_resnet: expected a shortcut, got .* the plain network. Use imagenet_plain",
+        ),
         (lambda: cifar_plain(20, 0), "expected classes, a whole number of at least 1, got 0. Is it the seed"),
         (lambda: imagenet_resnet(18, classes=10.0), "expected classes, a whole number .* got 10.0"),
         (lambda: imagenet_plain(50), "imagenet_plain: expected depth 18, 34, got 50"),

@@ -5,7 +5,7 @@ from itertools import chain, count
 import numpy as np
 
 from minires import kernels
-from minires.checks import generator, whole
+from minires.checks import expected, generator, require, shown, whole
 from minires.data.dataset import Dataset
 
 PAD = 4  # pixels on every side, from which a crop of the original size is cut
@@ -54,17 +54,12 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
     >>> [len(labels) for x, labels in batches(train_set, batch_size=128, rng=1)]
     [128, 72]
     """
-    if not isinstance(dataset, Dataset):
-        raise TypeError(
-            f"batches: expected a Dataset, got {type(dataset).__name__}. Use Dataset(images, labels, classes), or "
-            "train_set and test_set of load_cifar10() and synthetic()."
-        )
+    hint = "Use Dataset(images, labels, classes), or train_set and test_set of load_cifar10() and synthetic()."
+    require(isinstance(dataset, Dataset), "batches", "a Dataset", type(dataset).__name__, hint)
     batch_size, start = whole("batches", "batch_size", batch_size, least=1), whole("batches", "start", start)
     N = len(dataset)
-    if drop_last and batch_size > N:
-        raise ValueError(
-            f"batches: expected a batch_size up to {N}, the images of {dataset!r}, with drop_last, got {batch_size}."
-        )
+    wanted = f"a batch_size up to {N}, the images of {dataset!r}, with drop_last"
+    require(not drop_last or batch_size <= N, "batches", wanted, batch_size)
     shift, scale = normalisation(dataset, normalise)
 
     order, top, left, flip = np.arange(N), np.full(N, PAD), np.full(N, PAD), np.zeros(N, bool)
@@ -112,4 +107,4 @@ def normalisation(dataset, normalise):
         if not std.all():
             raise ValueError(f"batches: a colour of {train!r} is the same everywhere; use normalise='pixel_mean'.")
         return np.broadcast_to(mean[:, None, None], train.images.shape[1:]), 1 / std
-    raise ValueError(f"batches: expected normalise='pixel_mean' or 'channel', got {normalise!r}.")
+    raise expected("batches", "normalise='pixel_mean' or 'channel'", shown(normalise))

@@ -5,6 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from minires.checks import expected, require, shown
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
@@ -42,38 +44,30 @@ class Dataset:
     mirror: bool = True
 
     def __post_init__(self):
-        if np.ma.isMaskedArray(self.images) or np.ma.isMaskedArray(self.labels):
-            raise TypeError(f"Dataset {self.name!r}: expected plain arrays, got a masked one. Use .filled(0).")
+        who, plain = (
+            f"Dataset {self.name!r}",
+            not (np.ma.isMaskedArray(self.images) or np.ma.isMaskedArray(self.labels)),
+        )
+        require(plain, who, "plain arrays", "a masked one", "Use .filled(0).")
         images, labels, classes = np.asarray(self.images), np.asarray(self.labels), tuple(self.classes)
-        if images.dtype != np.uint8:
-            raise TypeError(
-                f"Dataset {self.name!r}: expected images of uint8, 0 to 255, got {images.dtype}. "
-                "Are they 0 to 1? Use (255 * images).round().astype(np.uint8); batches() normalises them."
-            )
-        if images.ndim != 4 or images.size == 0 or _is_nhwc(images.shape):
-            hint = " Are they grey? Use images[:, None]." if images.ndim == 3 else ""
-            hint = " Is it NHWC? Use images.transpose(0, 3, 1, 2)." if _is_nhwc(images.shape) else hint
-            raise ValueError(f"Dataset {self.name!r}: expected images of shape (N, C, H, W), got {images.shape}.{hint}")
-        if labels.dtype.kind not in "iu":
-            raise TypeError(
-                f"Dataset {self.name!r}: expected labels that are whole numbers, got {labels.dtype}. "
-                "Use the number of the class, such as labels.astype(np.int64)."
-            )
-        if labels.shape != images.shape[:1]:
-            raise ValueError(
-                f"Dataset {self.name!r}: expected {len(images)} labels, one for each image, got shape {labels.shape}."
-            )
+        hint = "Are they 0 to 1? Use (255 * images).round().astype(np.uint8); batches() normalises them."
+        require(images.dtype == np.uint8, who, "images of uint8, 0 to 255", images.dtype, hint)
+        nhwc = _is_nhwc(images.shape)
+        hint = "Is it NHWC? Use images.transpose(0, 3, 1, 2)." if nhwc else ""
+        hint = "Are they grey? Use images[:, None]." if images.ndim == 3 else hint
+        fits = images.ndim == 4 and images.size and not nhwc
+        require(fits, who, "images of shape (N, C, H, W)", images.shape, hint)
+        hint = "Use the number of the class, such as labels.astype(np.int64)."
+        require(labels.dtype.kind in "iu", who, "labels that are whole numbers", labels.dtype, hint)
+        fits = labels.shape == images.shape[:1]
+        require(fits, who, f"{len(images)} labels, one for each image", f"shape {labels.shape}")
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if wrong.size:
-            raise ValueError(
-                f"Dataset {self.name!r}: expected labels 0 to {len(classes) - 1} (there are {len(classes)} classes), "
-                f"got {labels[wrong[0]]} for image {wrong[0]}. Labels count from 0."
-            )
+            got = f"{labels[wrong[0]]} for image {wrong[0]}"
+            wanted = f"labels 0 to {len(classes) - 1} (there are {len(classes)} classes)"
+            raise expected(who, wanted, got, "Labels count from 0.")
         if self.train is not None and self.train.images.shape[1:] != images.shape[1:]:
-            raise ValueError(
-                f"Dataset {self.name!r}: expected images of {_size(self.train.images)} as in train, {self.train!r}, "
-                f"got {_size(images)}."
-            )
+            raise expected(who, f"images of {_size(self.train.images)} as in train, {self.train!r}", _size(images))
         object.__setattr__(self, "images", np.require(images, requirements="CW"))
         object.__setattr__(self, "labels", labels.astype(np.int64))
         object.__setattr__(self, "classes", classes)
@@ -83,8 +77,8 @@ class Dataset:
 
     def __getitem__(self, part):
         """The images of a slice, or of an array of indices."""
-        if not isinstance(part, slice | list | np.ndarray):
-            raise TypeError(f"{self!r}: expected a slice or an array of indices, got {part!r}. See .images, .labels.")
+        fits = isinstance(part, slice | list | np.ndarray)
+        require(fits, repr(self), "a slice or an array of indices", shown(part), "See .images, .labels.")
         return replace(self, images=self.images[part], labels=self.labels[part], train=self.train or self)
 
     @cached_property

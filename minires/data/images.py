@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minires.checks import require, shown
 from minires.data.sources import load_cifar10
 
 
@@ -47,10 +48,10 @@ def by_mean_and_std(mean, std, resize=32, crop=32):
     array([127.5, 127.5, 127.5], dtype=float32)
     """
     mean, std = np.array(mean, np.float32), np.array(std, np.float32)
-    if mean.shape != (3,) or std.shape != (3,) or not (np.isfinite(mean).all() and np.isfinite(std).all()):
-        raise ValueError(f"expected a mean and a std of 3 numbers each, red, green, blue; got {mean} and {std}.")
-    if not (std > 0).all():
-        raise ValueError(f"expected a std above 0 for each colour, got {std}.")
+    fits = mean.shape == std.shape == (3,) and np.isfinite(mean).all() and np.isfinite(std).all()
+    wanted = "a mean and a std of 3 numbers each, red, green, blue"
+    require(fits, "by_mean_and_std", wanted, f"{mean} and {std}")
+    require((std > 0).all(), "by_mean_and_std", "a std above 0 for each colour", std)
     return Preprocessing(resize, crop, 255 * mean[:, None, None], 1 / (255 * std))
 
 
@@ -80,8 +81,7 @@ PREPROCESSING = {
 
 def preprocessing(name):
     """Return the Preprocessing of this name in ``PREPROCESSING``."""
-    if name not in PREPROCESSING:
-        raise ValueError(f"preprocessing: expected one of {', '.join(PREPROCESSING)}; got {name!r}.")
+    require(name in PREPROCESSING, "preprocessing", f"one of {', '.join(PREPROCESSING)}", shown(name))
     return PREPROCESSING[name]()
 
 
@@ -108,7 +108,8 @@ def read_image(path, resize, crop, channels=3):
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             image = image.convert("RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow raises a dozen kinds for a damaged file
-        raise ValueError(f"{path}: not an image that can be read ({_one_line(error)}). PNG and JPEG can.") from None
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{path}: not an image that can be read ({why}). PNG and JPEG can.") from None
     shorter = min(image.size)
     image = _middle(image, [min(side, 20 * shorter) for side in image.size])  # a line of 1 x 60000 would become huge
     # As torchvision: the longer side is cut down to whole pixels, the crop begins at the nearest pixel.
@@ -132,7 +133,3 @@ def _as_bytes(pixels, deep):
     if not -0.001 * white <= least <= most <= 1.001 * white:
         raise ValueError(f"its pixels go from {least:g} to {most:g}; expected 0 to 1, 255 or 65535")
     return np.clip(pixels * (255 / white) + 0.5, 0, 255).astype(np.uint8)
-
-
-def _one_line(error):
-    return str(error).partition("\n")[0] or type(error).__name__

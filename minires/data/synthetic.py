@@ -41,10 +41,8 @@ def synthetic(train_size=10_000, test_size=2_000, seed=0):
     >>> train_set
     Dataset('synthetic, training': 100 images of 3x32x32, 10 classes)
     """
-    train_size, test_size = (
-        whole("synthetic", "train_size", train_size, 1),
-        whole("synthetic", "test_size", test_size, 1),
-    )
+    train_size = whole("synthetic", "train_size", train_size, least=1)
+    test_size = whole("synthetic", "test_size", test_size, least=1)
     seed = whole("synthetic", "seed", seed)
     train_set = Dataset(*_images(train_size, np.random.default_rng([seed, 0])), SHAPES, "synthetic, training")
     test_images = _images(test_size, np.random.default_rng([seed, 1]))
@@ -88,30 +86,6 @@ def _draw(shape, N, rng):
 # -- shapes: how far outside its outline the point (u, v) lies, negative inside; radius about 1 ---------------------
 
 
-def _disc(u, v):
-    return _length(u, v) - 0.95
-
-
-def _ring(u, v):
-    return abs(_length(u, v) - 0.72) - 0.25
-
-
-def _triangle(u, v):
-    return np.maximum(0.866 * abs(u) + 0.5 * v, -v) - 0.55
-
-
-def _square(u, v):
-    return _larger(u, v) - 0.8
-
-
-def _frame(u, v):
-    return abs(_larger(u, v) - 0.65) - 0.22
-
-
-def _cross(u, v):
-    return np.maximum(_larger(u, v) - 1, np.minimum(abs(u), abs(v)) - 0.33)
-
-
 def _star(u, v):
     """Five lines make a pentagram: a point is inside if it is on the inner side of at least four."""
     largest = second = np.full_like(u, -9)
@@ -121,29 +95,21 @@ def _star(u, v):
     return second - 0.38
 
 
-def _crescent(u, v):
-    return np.maximum(_length(u, v) - 1, 0.75 - _length(u - 0.5, v))
-
-
-def _dome(u, v):
-    return np.maximum(_length(u, v) - 1.1, -0.15 - v)
-
-
-def _corner(u, v):
-    return np.maximum(_square(u, v), np.minimum(u + 0.25, 0.25 - v))
+def _square(u, v):
+    return _larger(u, v) - 0.8
 
 
 SHAPES = {
-    "disc": _disc,
-    "ring": _ring,
-    "triangle": _triangle,
+    "disc": lambda u, v: _length(u, v) - 0.95,
+    "ring": lambda u, v: abs(_length(u, v) - 0.72) - 0.25,
+    "triangle": lambda u, v: np.maximum(0.866 * abs(u) + 0.5 * v, -v) - 0.55,
     "square": _square,
-    "frame": _frame,
-    "cross": _cross,
+    "frame": lambda u, v: abs(_larger(u, v) - 0.65) - 0.22,
+    "cross": lambda u, v: np.maximum(_larger(u, v) - 1, np.minimum(abs(u), abs(v)) - 0.33),
     "star": _star,
-    "crescent": _crescent,
-    "dome": _dome,
-    "corner": _corner,
+    "crescent": lambda u, v: np.maximum(_length(u, v) - 1, 0.75 - _length(u - 0.5, v)),
+    "dome": lambda u, v: np.maximum(_length(u, v) - 1.1, -0.15 - v),
+    "corner": lambda u, v: np.maximum(_square(u, v), np.minimum(u + 0.25, 0.25 - v)),
 }
 
 

@@ -24,7 +24,7 @@ References
 
 import math
 
-from minires.checks import generator, is_one_of, real
+from minires.checks import generator, is_one_of, real, require, shown
 from minires.layers import BatchNorm2d, Conv2d, Dropout, Identity, ReLU, Residual, Sequential, SubsampleShortcut
 
 ORDERS = {  # [He2016], Fig. 4: before each convolution, after each, and how many of the last ones follow the sum
@@ -72,8 +72,7 @@ def shortcut_path(name, in_channels, out_channels, stride, rng):
     own: the branches of a plain net and of residual nets with any shortcut start from the same weights when they are
     given the same seed.
     """
-    if not is_one_of(name, SHORTCUTS):
-        raise ValueError(f"shortcut: expected one of {', '.join(SHORTCUTS)}, got {name!r}.")
+    require(is_one_of(name, SHORTCUTS), "shortcut", f"one of {', '.join(SHORTCUTS)}", shown(name))
     own = rng.spawn(1)[0]
     if (in_channels, stride) == (out_channels, 1) and name != "C":
         return Identity()
@@ -98,8 +97,7 @@ def residual_block(convolutions, shortcut="A", order="original", dropout=0.0, jo
     join : function of (branch, shortcut), default Residual
         How the two paths become one layer.
     """
-    if not is_one_of(order, ORDERS):
-        raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))}, got {order!r}.")
+    require(is_one_of(order, ORDERS), "order", f"one of {', '.join(map(repr, ORDERS))}", shown(order))
     rng, dropout = generator("residual_block", rng), real("residual_block", "dropout", dropout, least=0, most=1)
     before, after, behind = ORDERS[order]
     parts = {}

@@ -22,7 +22,7 @@ References
 
 from functools import partial
 
-from minires.checks import generator, is_one_of, whole
+from minires.checks import generator, is_one_of, require, shown, whole
 from minires.networks.blocks import conv1x1, conv3x3, residual_block
 from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
 
@@ -52,8 +52,8 @@ def bottleneck_block(
     width : int, default out_channels // 4
         Channels of the 3x3 convolution.
     """
-    if not is_one_of(stride_on, ("3x3", "1x1")):
-        raise ValueError(f"stride_on: expected '3x3' (torchvision) or '1x1' (the paper), got {stride_on!r}.")
+    fits = is_one_of(stride_on, ("3x3", "1x1"))
+    require(fits, "stride_on", "'3x3' (torchvision) or '1x1' (the paper)", shown(stride_on))
     rng, out_channels = generator("bottleneck_block", rng), whole("bottleneck_block", "out_channels", out_channels, 1)
     width = out_channels // 4 if width is None else whole("bottleneck_block", "width", width, 1)
     first, second = (1, stride) if stride_on == "3x3" else (stride, 1)

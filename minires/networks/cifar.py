@@ -20,7 +20,7 @@ References
 
 from functools import partial
 
-from minires.checks import generator, is_whole, whole
+from minires.checks import generator, is_whole, require, whole
 from minires.foreign import in_own_names
 from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
 from minires.networks.blocks import basic_block, conv3x3
@@ -72,19 +72,15 @@ def cifar_resnet(depth, shortcut="A", classes=10, rng=None, in_channels=3):
     shortcut : "A", "B" or "C", default "A"
         How x passes a block that changes its shape; A adds no parameters. See ``basic_block``.
     classes, rng, in_channels
-        As for ``cifar_plain``.
-
-    Shapes
-    ------
-    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
+        As for ``cifar_plain``, and the shapes too.
 
     Examples
     --------
     >>> sum(p.data.size for p in cifar_resnet(20, shortcut="B", rng=0).parameters())
     272474
     """
-    if shortcut is None:
-        raise ValueError("cifar_resnet: shortcut=None is the plain network. Use cifar_plain(depth).")
+    hint = "Use cifar_plain(depth)."
+    require(shortcut is not None, "cifar_resnet", "a shortcut", "shortcut=None, which is the plain network", hint)
     block = partial(basic_block, shortcut=shortcut)
     return cifar_network(blocks_per_stage(depth, 6), block, WIDTHS, classes, rng, in_channels)
 
@@ -96,15 +92,27 @@ def cifar_network(blocks, block, widths, classes=10, rng=None, in_channels=3, pr
     ``preactivation`` the batch norm and ReLU of conv1 come after the last block instead.
     """
     rng = generator("cifar_network", rng)
-    conv1, stages, channels = conv3x3(in_channels, 16, rng=rng), {}, 16
-    for i, width in enumerate(widths, start=1):
+    conv1 = conv3x3(in_channels, 16, rng=rng)
+    built = stages([blocks] * 3, widths, 16, block, rng)
+    return residual_network(conv1, built, widths[-1], classes, rng, preactivation)
+
+
+def stages(counts, widths, channels, block, rng):
+    """Return {"stage1": so many blocks of so many channels, ...}; from stage2 on, the first block halves the image."""
+    parts = {}
+    for i, (count, width) in enumerate(zip(counts, widths), start=1):
         first = block(channels, width, 1 if i == 1 else 2, rng=rng)
-        others = [block(width, width, 1, rng=rng) for _ in range(blocks - 1)]
-        stages[f"stage{i}"], channels = Sequential(first, *others), width
+        parts[f"stage{i}"] = Sequential(first, *(block(width, width, 1, rng=rng) for _ in range(count - 1)))
+        channels = width
+    return parts
+
+
+def residual_network(conv1, body, channels, classes, rng, preactivation):
+    """Put the parts together, batch norm and ReLU behind conv1 or, with ``preactivation``, behind the last block."""
     if preactivation:
-        parts = dict(conv1=conv1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
+        parts = dict(conv1=conv1, **body, bn=BatchNorm2d(channels), relu=ReLU())
     else:
-        parts = dict(conv1=conv1, bn1=BatchNorm2d(16), relu=ReLU(), **stages)
+        parts = dict(conv1=conv1, bn1=BatchNorm2d(conv1.out_channels), relu=ReLU(), **body)
     return Network(**parts, **classifier(channels, classes, rng))
 
 

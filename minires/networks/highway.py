@@ -16,20 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from minires.checks import generator, is_one_of, real, whole
-from minires.layers import (
-    Conv2d,
-    Flatten,
-    Gated,
-    Identity,
-    Linear,
-    Product,
-    ReLU,
-    Residual,
-    Sequential,
-    Sigmoid,
-)
-from minires.networks.cifar import WIDTHS, blocks_per_stage, classifier
+from minires.checks import generator, is_one_of, real, require, shown, whole
+from minires.layers import Conv2d, Flatten, Gated, Identity, Linear, Product, ReLU, Residual, Sequential, Sigmoid
+from minires.networks.cifar import WIDTHS, blocks_per_stage, classifier, stages
 
 
 def highway(build, bias=-1.0, carry="1 - T"):
@@ -44,8 +33,7 @@ def highway(build, bias=-1.0, carry="1 - T"):
     carry : "1 - T" or "free", default "1 - T"
         "free": y = T(x) H(x) + C(x) x with a gate C of its own, which starts open by as much as T is closed.
     """
-    if not is_one_of(carry, ("1 - T", "free")):
-        raise ValueError(f"carry: expected '1 - T' or 'free', got {carry!r}.")
+    require(is_one_of(carry, ("1 - T", "free")), "carry", "'1 - T' or 'free'", shown(carry))
     branch, transform = Sequential(layer=build(), relu=ReLU()), _gate(build(), bias)
     if carry == "1 - T":
         return Gated(branch, transform)
@@ -96,15 +84,10 @@ def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rn
     """
     blocks, rng = blocks_per_stage(depth, 3, examples=(11, 20, 32)), generator("cifar_highway", rng)
     block = partial(highway_block, bias=bias_by_depth(depth) if bias is None else bias, carry=carry)
-    if np.shape(widths) != (3,):
-        raise ValueError(f"cifar_highway: expected widths of three stages, such as (16, 32, 64); got {widths!r}.")
-    channels = widths[0]
-    parts = dict(conv1=Conv2d(in_channels, channels, 3, padding=1, rng=rng), relu=ReLU())
-    for i, width in enumerate(widths, start=1):
-        first = block(channels, width, 1 if i == 1 else 2, rng=rng)
-        parts[f"stage{i}"] = Sequential(first, *(block(width, width, rng=rng) for _ in range(blocks - 1)))
-        channels = width
-    return Sequential(**parts, **classifier(channels, classes, rng))
+    require(np.shape(widths) == (3,), "cifar_highway", "widths of three stages, such as (16, 32, 64)", shown(widths))
+    conv1 = Conv2d(in_channels, widths[0], 3, padding=1, rng=rng)
+    body = dict(conv1=conv1, relu=ReLU(), **stages([blocks] * 3, widths, widths[0], block, rng))
+    return Sequential(**body, **classifier(widths[-1], classes, rng))
 
 
 def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=None, classes=10, rng=None):

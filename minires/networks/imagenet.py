@@ -22,11 +22,11 @@ References
 
 from functools import partial
 
-from minires.checks import generator, is_whole
-from minires.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU, Sequential
+from minires.checks import generator, is_whole, require
+from minires.layers import Conv2d, MaxPool2d
 from minires.networks.blocks import basic_block
 from minires.networks.bottleneck import bottleneck_block
-from minires.networks.cifar import Network, classifier
+from minires.networks.cifar import residual_network, stages
 from minires.networks.preactivation import preact_bottleneck
 
 WIDTHS = (64, 128, 256, 512)
@@ -63,8 +63,8 @@ def imagenet_resnet(depth, shortcut="B", stride_on="3x3", classes=1000, rng=None
     11689512
     """
     _known("imagenet_resnet", depth, [*BASIC, 50, 101, 152])
-    if shortcut is None:
-        raise ValueError("imagenet_resnet: shortcut=None is the plain network. Use imagenet_plain(depth), of 18 or 34.")
+    hint = "Use imagenet_plain(depth), of 18 or 34."
+    require(shortcut is not None, "imagenet_resnet", "a shortcut", "shortcut=None, which is the plain network", hint)
     if depth in BASIC:
         return imagenet_network(BASIC[depth], partial(basic_block, shortcut=shortcut), 1, classes, rng)
     block = partial(bottleneck_block, shortcut=shortcut, stride_on=stride_on)
@@ -83,9 +83,8 @@ def imagenet_wide(depth=50, k=2, shortcut="B", stride_on="3x3", classes=1000, rn
     _known("imagenet_wide", depth, [50, 101, 152])
 
     def block(in_channels, out_channels, stride, rng):
-        return bottleneck_block(
-            in_channels, out_channels, stride, shortcut, stride_on=stride_on, width=k * out_channels // 4, rng=rng
-        )
+        width = k * out_channels // 4
+        return bottleneck_block(in_channels, out_channels, stride, shortcut, stride_on=stride_on, width=width, rng=rng)
 
     return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng)
 
@@ -98,19 +97,11 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
     """
     rng = generator("imagenet_network", rng)
     conv1 = Conv2d(3, 64, 7, stride=2, padding=3, bias=False, rng=rng)
-    pool1, stages, channels = MaxPool2d(3, stride=2, padding=1), {}, 64
-    for i, (count, width) in enumerate(zip(blocks, WIDTHS), start=1):
-        width *= expansion
-        first = block(channels, width, 1 if i == 1 else 2, rng=rng)
-        others = [block(width, width, 1, rng=rng) for _ in range(count - 1)]
-        stages[f"stage{i}"], channels = Sequential(first, *others), width
-    if preactivation:
-        parts = dict(conv1=conv1, pool1=pool1, **stages, bn=BatchNorm2d(channels), relu=ReLU())
-    else:
-        parts = dict(conv1=conv1, bn1=BatchNorm2d(64), relu=ReLU(), pool1=pool1, **stages)
-    return Network(**parts, **classifier(channels, classes, rng))
+    widths = [expansion * width for width in WIDTHS]
+    body = dict(pool1=MaxPool2d(3, stride=2, padding=1), **stages(blocks, widths, 64, block, rng))
+    return residual_network(conv1, body, widths[-1], classes, rng, preactivation)
 
 
 def _known(who, depth, depths):
-    if not is_whole(depth) or depth not in depths:
-        raise ValueError(f"{who}: expected depth {', '.join(map(str, depths))}, got {depth!r}.")
+    fits = is_whole(depth) and depth in depths
+    require(fits, who, f"depth {', '.join(map(str, depths))}", repr(depth))

@@ -46,11 +46,7 @@ def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None,
     shortcut : str, default "conv"
         See ``residual_block``.
     classes, rng, in_channels
-        As for ``cifar_plain``.
-
-    Shapes
-    ------
-    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
+        As for ``cifar_plain``, and the shapes too.
 
     Examples
     --------
@@ -83,11 +79,7 @@ def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None, in_channels=3):
     dropout : float, default 0
         Probability of a Dropout between the two convolutions of a block; 0.3 in the paper.
     classes, rng, in_channels
-        As for ``cifar_plain``.
-
-    Shapes
-    ------
-    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
+        As for ``cifar_plain``, and the shapes too.
 
     Examples
     --------

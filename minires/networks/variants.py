@@ -14,7 +14,7 @@ from functools import partial
 from math import inf
 from typing import NamedTuple
 
-from minires.checks import flag, generator, is_one_of
+from minires.checks import flag, generator, is_one_of, require, shown
 from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Sequential, Sigmoid
 from minires.networks.blocks import basic_block, conv3x3, residual_block
 from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
@@ -89,8 +89,7 @@ VARIANTS = {
 
 def variant_block(in_channels, out_channels, stride=1, variant="original", bottleneck=False, rng=None):
     """Return a block wired as ``VARIANTS[variant]`` says."""
-    if not is_one_of(variant, VARIANTS):
-        raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}.")
+    require(is_one_of(variant, VARIANTS), "variant", f"one of {', '.join(VARIANTS)}", shown(variant))
     row, rng = VARIANTS[variant], generator("variant_block", rng)
     gate = partial(_gate, in_channels, out_channels, stride, rng)
     bottleneck = flag("variant_block", "bottleneck", bottleneck)
