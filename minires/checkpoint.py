@@ -202,10 +202,7 @@ def _read(path):
     except CheckpointError:
         raise
     except Exception as error:  # zipfile, NumPy and json raise a dozen kinds for a damaged file
-        if isinstance(error, OSError) and error.errno not in (
-            None,
-            errno.EINVAL,
-        ):  # EINVAL: to a place before the start
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # to a place before the start
             raise CheckpointError(f"{path}: could not be read ({error.strerror}).") from None
         copies = f", such as {previous(path).name}" if previous(path).exists() else ""
         raise Damaged(

@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.checks import InvalidArgument, shown, some
+from minires.checks import InvalidArgument, expected, require, shown, some
 from minires.parameter import Array, Buffer, Member, Parameter, loadable  # noqa: F401  (Buffer: for importers)
 from minires.pytorch import no_attribute
 from minires.signature import arguments, settings
@@ -168,9 +168,8 @@ class Layer(Member):
                     seen.add(id(member))
                     name = f"{path}.{name}" if path else name
                     if name in names:
-                        raise ValueError(
-                            f"{self._who()}: two of its arrays are called {name}. Rename an attribute or key."
-                        )
+                        what = f"two of its arrays are called {name}. Rename an attribute or key."
+                        raise ValueError(f"{self._who()}: {what}")
                     names.add(name)
                     yield name, member
 
@@ -184,12 +183,13 @@ class Layer(Member):
 
     def generators(self):
         """Return [(path, generator), ...] of all that draws random numbers in the tree, NumPy's and Python's."""
-        found = {}
-        for path, layer, _ in self._walk():
-            for name, value in vars(layer).items():
-                for own, generator in _search(name, value, RANDOM):
-                    found.setdefault(id(generator), (f"{path}.{own}" if path else own, generator))
-        return list(found.values())
+        return [
+            (f"{path}.{own}" if path else own, generator)
+            for path, layer, _ in self._walk()
+            for name, value in vars(layer).items()
+            if name != "_cache"
+            for own, generator in _search(name, value, RANDOM)
+        ]
 
     def state_dict(self):
         """Return {path: copy of the array} of all Parameters and Buffers."""
@@ -207,8 +207,7 @@ class Layer(Member):
         ValueError
             When a shape differs, or when the numbers are not finite ones that fit the dtype.
         """
-        if not isinstance(state, Mapping):
-            raise InvalidArgument(f"load_state_dict: expected a dict of arrays by name, got {shown(state)}.")
+        require(isinstance(state, Mapping), "load_state_dict", "a dict of arrays by name", shown(state))
         members = dict(self._named(Array))
         missing = [name for name in members if name not in state]
         unexpected = [name for name in state if name not in members]
@@ -234,8 +233,7 @@ class Layer(Member):
 
     def astype(self, dtype):
         """Convert every parameter, gradient and buffer of floats to float32 or float64; return the layer."""
-        if dtype not in FLOATS:
-            raise InvalidArgument(f"astype: expected np.float32 or np.float64, got {shown(dtype)}.")
+        require(dtype in FLOATS, "astype", "np.float32 or np.float64", shown(dtype))
         for _, member in self._named(Array):
             if member.dtype.kind == "f":
                 member.astype(dtype)
@@ -290,8 +288,8 @@ class Layer(Member):
     def _remember(self, y, *needed):
         """Last line of forward: keep ``needed`` for backward, and return y."""
         if not isinstance(y, np.ndarray):
-            hint = " For a single number: np.reshape(y, 1)." if np.ndim(y) == 0 else ""
-            raise TypeError(f"{self._who()}: expected forward to make y, a NumPy array, got {shown(y)}.{hint}")
+            hint = "For a single number: np.reshape(y, 1)." if np.ndim(y) == 0 else ""
+            raise expected(self._who(), "forward to make y, a NumPy array", shown(y), hint)
         if id(self) not in _CACHES_OFF.times:
             vars(self)["_cache"] = Kept(needed, y.shape, y.dtype, self._cache is not None)
         return y
@@ -303,15 +301,10 @@ class Layer(Member):
         self._check_floats("dy", dy)
         needed, shape, dtype, overwrote = self._cache
         if dy.shape != shape:
-            raise ValueError(
-                f"{self._who()}: expected dy of shape {shape}, the shape of the y that forward returned, "
-                f"got {dy.shape}."
-            )
+            raise expected(self._who(), f"dy of shape {shape}, the shape of the y that forward returned", dy.shape)
         if dy.dtype != dtype:
-            raise TypeError(
-                f"{self._who()}: expected dy of {dtype}, the dtype of the y that forward returned, got {dy.dtype}. "
-                f"Use dy.astype(np.{dtype})."
-            )
+            wanted = f"dy of {dtype}, the dtype of the y that forward returned"
+            raise expected(self._who(), wanted, dy.dtype, f"Use dy.astype(np.{dtype}).")
         state = vars(self)  # not through __setattr__: every backward passes here
         state["_cache"], state["_why_empty"] = None, TWO_PLACES if overwrote else TAKEN
         return RecalledTuple(needed)
@@ -320,10 +313,8 @@ class Layer(Member):
 
     def __setattr__(self, name, value):
         if isinstance(vars(self).get(name), Array) and not (value is None or isinstance(value, Member)):
-            raise InvalidArgument(
-                f"{self._who()}: expected {name} to stay a {type(vars(self)[name]).__name__}, got {shown(value)}. "
-                f"To change its numbers: layer.{name}.data = array."
-            )
+            hint = f"To change its numbers: layer.{name}.data = array."
+            raise expected(self._who(), f"{name} to stay a {type(vars(self)[name]).__name__}", shown(value), hint)
         super().__setattr__(name, value)
 
     def __getattr__(self, name):
@@ -331,13 +322,10 @@ class Layer(Member):
 
     def _check_floats(self, name, x):
         if not isinstance(x, np.ndarray) or isinstance(x, (np.ma.MaskedArray, np.matrix)):
-            kind = type(x).__name__
-            raise TypeError(f"{self._who()}: expected {name} to be a NumPy array, got {kind}. Use np.asarray.")
+            raise expected(self._who(), f"{name} to be a NumPy array", type(x).__name__, "Use np.asarray.")
         if x.dtype not in FLOATS:
-            raise TypeError(
-                f"{self._who()}: expected {name} of float32 (or float64), got {x.dtype}. "
-                f"Use {name}.astype(np.float32); images of 0 to 255 also want scaling."
-            )
+            hint = f"Use {name}.astype(np.float32); images of 0 to 255 also want scaling."
+            raise expected(self._who(), f"{name} of float32 (or float64)", x.dtype, hint)
 
     def _check_input(self, x, *shape, **members):
         """First line of forward: x must be an array of floats of this shape, not empty.
@@ -349,12 +337,12 @@ class Layer(Member):
         fits = x.ndim == len(shape) and all(isinstance(w, str) or w == g for w, g in zip(shape, x.shape))
         if not fits or x.size == 0:
             wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-            got = f"the empty batch {x.shape}." if fits else f"{x.shape}.{_likely_cause(x.shape, shape)}"
-            raise ValueError(f"{self._who()}: expected x of shape {wanted}, got {got}")
+            got, hint = (f"the empty batch {x.shape}", "") if fits else (x.shape, _likely_cause(x.shape, shape))
+            raise expected(self._who(), f"x of shape {wanted}", got, hint)
         for name, wanted in members.items():
             member = getattr(self, name)
             if member is not None and member.shape != wanted:
-                raise ValueError(f"{self._who()}: expected {name} of shape {wanted}, got {member.shape}.")
+                raise expected(self._who(), f"{name} of shape {wanted}", member.shape)
 
     # -- text -------------------------------------------------------------------------------------------------
 
@@ -390,15 +378,15 @@ def _search(name, value, kinds):
 
 
 def _likely_cause(got, wanted):
-    """A guess in one sentence, starting with a space, or nothing."""
+    """A guess in one sentence, or nothing."""
     if len(wanted) == 4 and len(got) == 3:
-        return " Is it one image? Use x[None]."
+        return "Is it one image? Use x[None]."
     if len(wanted) == 4 and len(got) == 4 and isinstance(wanted[1], int):
         if got[3] == wanted[1]:
-            return " Is it NHWC? Use x.transpose(0, 3, 1, 2)."
-        return f" The layer before hands on {got[1]} channels; this one was made for {wanted[1]}."
+            return "Is it NHWC? Use x.transpose(0, 3, 1, 2)."
+        return f"The layer before hands on {got[1]} channels; this one was made for {wanted[1]}."
     if len(wanted) == 2 and len(got) > 2:
-        return " Is a GlobalAvgPool2d or Flatten missing before it?"
+        return "Is a GlobalAvgPool2d or Flatten missing before it?"
     if len(wanted) == 2 and len(got) == 1:
-        return " Is it one example? Use x[None]."
+        return "Is it one example? Use x[None]."
     return ""

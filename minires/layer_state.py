@@ -2,22 +2,23 @@
 
 import copy
 import inspect
-import random
 import types
+from contextlib import suppress
 
 import numpy as np
 
 from minires.layer import Buffer, Layer, Parameter
 
-GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 FIXED = (Parameter, Buffer, Layer, np.dtype, type, types.ModuleType, np.ndarray)
 
 
 def generators(net):
-    """Return {path: generator} of NumPy's and Python's random generators, those in lists and dicts too."""
+    """Return {path: generator} of those whose state can be saved."""
     found = {}
-    for path, _, _, value in _attributes(net):
-        found |= {at: leaf for at, leaf in _leaves(path, value) if isinstance(leaf, GENERATORS) and _can_be_saved(leaf)}
+    for path, generator in net.generators():
+        with suppress(NotImplementedError):  # random.SystemRandom has no state
+            generator_state(generator)
+            found[path] = generator
     return found
 
 
@@ -73,11 +74,12 @@ def set_counters(net, values):
 
 def not_saved(net):
     """Return [path (kind)] of what layers hold that may change in training and that a checkpoint cannot keep."""
+    saved = generators(net)
     return [
         f"{at} ({type(leaf).__name__})"
         for path, _, _, value in _attributes(net)
         for at, leaf in _leaves(path, value)
-        if not (_plain(leaf) or isinstance(leaf, FIXED) or callable(leaf) or at in generators(net))
+        if not (_plain(leaf) or isinstance(leaf, FIXED) or callable(leaf) or at in saved)
     ]
 
 
@@ -103,11 +105,3 @@ def _plain(value):
     if type(value) is dict:
         return all(type(key) is str for key in value) and all(map(_plain, value.values()))
     return value is None or type(value) in (bool, int, float, str) or isinstance(value, (np.integer, np.floating))
-
-
-def _can_be_saved(generator):
-    try:
-        generator_state(generator)
-        return True
-    except NotImplementedError:  # random.SystemRandom has no state
-        return False

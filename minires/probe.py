@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.checks import InvalidArgument, shown
+from minires.checks import InvalidArgument, require, shown
 from minires.layer import Layer
 from minires.layers import Residual
 from minires.losses import softmax_cross_entropy
@@ -57,17 +57,14 @@ class Probe:
     """
 
     def __init__(self, net, paths=None, reduce=None):
-        if not isinstance(net, Layer):
-            raise InvalidArgument(f"Probe: expected a network, got {shown(net)}.")
-        if reduce is not None and not callable(reduce):
-            raise InvalidArgument(
-                f"Probe: expected reduce, a function of an array such as np.std, got {shown(reduce)}."
-            )
+        require(isinstance(net, Layer), "Probe", "a network", shown(net))
+        fits = reduce is None or callable(reduce)
+        require(fits, "Probe", "reduce, a function of an array such as np.std", shown(reduce))
         self.net, self.reduce = net, reduce
         every = [path for path, _ in net.named_layers()]
         patterns = every if paths is None else [paths] if isinstance(paths, str) else paths
-        if not all(isinstance(pattern, str) for pattern in (patterns if np.iterable(patterns) else [None])):
-            raise InvalidArgument(f"Probe: expected paths, a str or a list of str, got {shown(paths)}.")
+        fits = all(isinstance(pattern, str) for pattern in (patterns if np.iterable(patterns) else [None]))
+        require(fits, "Probe", "paths, a str or a list of str", shown(paths))
         for pattern in patterns if paths is not None else []:
             if not any(fnmatchcase(path, pattern) for path in every):
                 raise KeyError(f"Probe: no layer matches {pattern!r}.{_near(pattern, every)}")
@@ -193,8 +190,7 @@ def gradient_flow(net, x, labels, blocks=None):
     >>> [row.path for row in flow]
     ['stage1.0', 'stage2.0', 'stage3.0']
     """
-    if not isinstance(net, Layer):
-        raise InvalidArgument(f"gradient_flow: expected a network, got {shown(net)}.")
+    require(isinstance(net, Layer), "gradient_flow", "a network", shown(net))
     net = copy.deepcopy(net).zero_grad()
     layers = dict(net.named_layers())
     blocks = block_paths(net, blocks)

@@ -33,9 +33,8 @@ class Progress:
         self.lines = shown and sys.stderr is not None and not terminal
         self.began, self.wait = time.monotonic(), FIRST
         self.next = self.began + FIRST
-        self.bar = tqdm(
-            total=total, initial=done, desc=title, bar_format=BAR, leave=leave, disable=not (shown and terminal)
-        )
+        disable = not (shown and terminal)
+        self.bar = tqdm(total=total, initial=done, desc=title, bar_format=BAR, leave=leave, disable=disable)
 
     def update(self, words=""):
         """One more step is done; ``words`` say how it stands."""
@@ -46,10 +45,8 @@ class Progress:
         if self.lines and now >= self.next and self.done < self.total:
             left = (now - self.began) * (self.total - self.done) / (self.done - self.first)
             how_long = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
-            standing = f", {words}" if words else ""
-            print(
-                f"{self.title}: {self.done:,} of {self.total:,}, {how_long} left{standing}", file=sys.stderr, flush=True
-            )
+            standing = f"{self.title}: {self.done:,} of {self.total:,}, {how_long} left{words and ', '}{words}"
+            print(standing, file=sys.stderr, flush=True)
             self.wait = min(2 * self.wait, LONGEST)
             self.next = now + self.wait
 

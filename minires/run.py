@@ -54,9 +54,7 @@ class Run:
         self._about = {}
         self._made = {}
         self._session = None  # of this process, from begin on
-        self._unaccounted = (
-            False  # whether the log holds more than its lines up to the checkpoint and what is done again
-        )
+        self._unaccounted = False  # whether the log holds more than its lines up to the checkpoint and what is redone
 
     @contextmanager
     def open(self, config, notes=(), may_grow=()):
@@ -89,10 +87,8 @@ class Run:
 
         ``check`` is that of ``load_checkpoint``.
         """
-        progress, net = {}, objects.get("net")
-        self._made = (
-            counters(net, settings=True) if net is not None else {}
-        )  # to know the counters among the settings by
+        progress, net = {}, objects["net"]
+        self._made = counters(net, settings=True)  # to know the counters among the settings by
         if self.checkpoint_path.exists() or previous(self.checkpoint_path).exists():
             progress = self._load(objects, check)
         elif self._about.get("status") == "finished":
@@ -116,7 +112,7 @@ class Run:
             _say(f"{self.log_path}: damaged after line {good}; the rest of it is left out.")
         if len(self.lines) < kept:
             _say(f"{self.log_path}: {kept - len(self.lines)} of the {kept} lines up to step {step} are missing.")
-        held = not_saved(net) if net is not None else []
+        held = not_saved(net)
         if held:
             _say(f"a checkpoint does not hold {', '.join(held)}; if it changes, a resumed run is not the same.")
         return progress
@@ -183,9 +179,8 @@ class Run:
         config = json.loads(json.dumps(config))  # as it will be read back: tuples are lists
         about = self._found()
         if about is None:
-            return {
-                "config": config, "deviations": self.deviations, "notes": notes, "status": "new", "sessions": []
-            }  # fmt: skip
+            new = {"config": config, "deviations": self.deviations, "notes": notes}
+            return new | {"status": "new", "sessions": []}
         found = about["config"]
         if "rule" in config:
             found.setdefault("rule", "SGD")  # the only one there was before it was written down

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.checks import InvalidArgument, shown, whole
+from minires.checks import require, shown, whole
 from minires.kernels.compiled.geometry import output_size_text
 from minires.layer import Layer, Parameter
 from minires.layers import AvgPool2d, Conv2d, Linear, MaxPool2d
@@ -80,10 +80,9 @@ def summary(net, input_shape=(3, 32, 32)):
     >>> walk.parameters, walk.multiply_adds
     (269722, 40551040)
     """
-    if not isinstance(net, Layer):
-        raise InvalidArgument(f"summary: expected a network, got {shown(net)}. From a name network(name) makes one.")
-    if not isinstance(input_shape, (tuple, list)):
-        raise InvalidArgument(f"summary: expected input_shape, such as (3, 32, 32), got {shown(input_shape)}.")
+    require(isinstance(net, Layer), "summary", "a network", shown(net), "From a name network(name) makes one.")
+    fits = isinstance(input_shape, (tuple, list))
+    require(fits, "summary", "input_shape, such as (3, 32, 32)", shown(input_shape))
     input_shape = [whole("summary", "each size of input_shape", size, least=1) for size in input_shape]
     net = copy.deepcopy(net).eval()
     with net.without_caches(), Probe(net, reduce=np.shape) as probe:

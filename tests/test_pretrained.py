@@ -91,7 +91,7 @@ def test_a_near_name_is_suggested(shipped):
 
 @pytest.mark.parametrize("at", ["last", 7, 1.0, None, True, False, "0"])
 def test_another_state_is_answered_with_those_there_are(shipped, at):
-    with pytest.raises(ValueError, match=re.escape(f"expected at as 0, 'early', 'final'; got {at!r}.")):
+    with pytest.raises(ValueError, match=re.escape(f"expected at as 0, 'early', 'final', got {at!r}.")):
         minires.pretrained("plain-8", at=at)
 
 

@@ -34,8 +34,6 @@ def run(options):
         print(table(found), flush=True)
     for fault in wrong:
         print(fault)
-    print(
-        f"{len(every)} assignments, {len(rows)} mutants: "
-        + (f"{len(wrong)} faults" if wrong else "all as it should be")
-    )
+    verdict = f"{len(wrong)} faults" if wrong else "all as it should be"
+    print(f"{len(every)} assignments, {len(rows)} mutants: {verdict}")
     return 1 if wrong else 0

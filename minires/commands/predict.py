@@ -1,5 +1,6 @@
 """Say what is in an image, with weights from a file or those that come with minires."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,16 @@ def run(options):
     if options.top < 1:
         raise UsageError(f"--top: expected at least 1, got {options.top}")
     if options.weights is None:
-        options.weights = _shipped(options.net)
+        try:
+            options.weights = weights_file(options.net)
+        except ValueError as error:
+            raise UsageError(f"{error} Or give --weights FILE") from None
     state = read_weights(options.weights)
     net = net_of(options.net, options.args, "predict", classes=classes_of(state), rng=0)
     found, classes = load_weights(net, options.weights), net.parameters()[-1].data.size
-    inputs = _inputs(options.weights)
+    inputs = None  # how the images of a training run became x, if its checkpoint says so
+    with suppress(CheckpointError):  # weights from elsewhere
+        inputs = load_inputs(options.weights)
     prepare, how = _preparation(options, inputs, found.source, classes)
     names = _class_names(options, inputs, classes)
     print(f"{options.net}: {found}.\nImages prepared as {how}.")
@@ -50,13 +56,6 @@ def run(options):
     return 0
 
 
-def _shipped(name):
-    try:
-        return weights_file(name)
-    except ValueError as error:
-        raise UsageError(f"{error} Or give --weights FILE") from None
-
-
 def _logits(net, x, classes, path, options):
     with net.evaluating():
         logits = net.forward(x)
@@ -65,14 +64,6 @@ def _logits(net, x, classes, path, options):
     if not np.isfinite(logits).all():
         raise UsageError(f"{path}: the net answers NaN or infinity. Did its training diverge?")
     return logits[0].astype(np.float64)
-
-
-def _inputs(path):
-    """How the images of a training run became x, if its checkpoint says so."""
-    try:
-        return load_inputs(path)
-    except CheckpointError:  # weights from elsewhere
-        return None
 
 
 # Whose preprocessing goes with whose names and how many classes.

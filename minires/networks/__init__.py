@@ -10,33 +10,3 @@ from minires.networks.preactivation import preact_block, preact_bottleneck, prea
 from minires.networks.relatives import inception_block, vgg16
 from minires.networks.stochastic_depth import cifar_stochastic_depth
 from minires.networks.variants import VARIANTS, cifar_one_layer, cifar_variant, one_layer_block, variant_block
-
-__all__ = [
-    "VARIANTS",
-    "basic_block",
-    "bottleneck_block",
-    "cifar_bottleneck",
-    "cifar_highway",
-    "cifar_network",
-    "cifar_one_layer",
-    "cifar_plain",
-    "cifar_resnet",
-    "cifar_stochastic_depth",
-    "cifar_variant",
-    "highway_block",
-    "highway_mlp",
-    "imagenet_plain",
-    "imagenet_preact",
-    "imagenet_resnet",
-    "imagenet_wide",
-    "inception_block",
-    "network",
-    "one_layer_block",
-    "preact_block",
-    "preact_bottleneck",
-    "preact_resnet",
-    "residual_block",
-    "variant_block",
-    "vgg16",
-    "wide_resnet",
-]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.checks import is_whole
+from minires.checks import is_one_of, is_whole, require, shown
 from minires.networks import network
 from minires.weights import load_weights
 
@@ -54,16 +54,12 @@ def models():
 def weights_file(name, at="final"):
     """Return the path of the file with the weights of a state, "final" or "early", once its SHA-256 is checked."""
     states = _about(name)["states"]
-    if not isinstance(at, str) or at not in states:
-        raise ValueError(f"pretrained: expected at as 0, {', '.join(map(repr, states))}; got {at!r}.")
+    require(is_one_of(at, states), "pretrained", f"at as 0, {', '.join(map(repr, states))}", shown(at))
     path, wanted = HERE / states[at]["file"], states[at]["sha256"]
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: a file that comes with minires. Install it again.")
     got = hashlib.sha256(path.read_bytes()).hexdigest()
-    if got != wanted:
-        raise ValueError(
-            f"{path}: expected SHA-256 {wanted}, got {got}. Its bytes were altered; install minires again."
-        )
+    require(got == wanted, path, f"SHA-256 {wanted}", got, "Its bytes were altered; install minires again.")
     return path
 
 
@@ -85,8 +81,6 @@ def _about(name):
     if name not in known:
         near = get_close_matches(str(name), known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        wanted = (
-            f"expected one of {', '.join(known)}" if known else "no trained networks come with this copy of minires"
-        )
-        raise ValueError(f"pretrained: {wanted}; got {name!r}.{hint}")
+        there = f"expected one of {', '.join(known)}" if known else "no trained networks come with this copy of minires"
+        raise ValueError(f"pretrained: {there}; got {name!r}.{hint}")
     return known[name]
