@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 
 import matplotlib
 import pytest
+from pages import browser, chromium
 
 import minires
 
@@ -110,3 +111,11 @@ def test_the_book_builds_without_a_warning_and_without_a_network(tmp_path):
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]*)"', page.read_text("utf-8"))
         assert loaded == [], f"{page.name} loads from elsewhere"
+    if chromium():
+        with browser(tmp_path / "profile") as look:
+            for name in ("book/07-convolution", "book/12-training", "numbers", "api"):
+                seen = look(tmp_path / f"{name}.html", 390, 844)
+                assert seen.page_width <= seen.width, f"{name}: formulas, tables and code scroll in their own boxes"
+                assert seen.broken == []
+            light, dark = (look(tmp_path / "book/12-training.html", 1280, 900, d).pixels() for d in (False, True))
+            assert dark.mean() < 0.4 < 0.8 < light.mean()
