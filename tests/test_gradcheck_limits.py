@@ -8,7 +8,7 @@ import pytest
 
 from minires.gradcheck import GradientError, check_layer, check_loss
 from minires.layer import Buffer, Layer, Parameter
-from minires.layers import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Scale, Sequential, Sigmoid
+from minires.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Linear, ReLU, Scale, Sequential, Sigmoid
 from minires.losses import mean_squared_error, softmax_cross_entropy
 
 
@@ -71,7 +71,33 @@ A_FEW_ZEROS = np.where(normal(4, 8) > 1, 0, normal(4, 8))
 SPOTTED = normal(3, 8)
 SPOTTED[0, :3] = SPOTTED[0, 0]
 
+
+def softmax(x):
+    y = np.exp(x - x.max(axis=1, keepdims=True))
+    return y / y.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(x, dy):
+    y = softmax(x)
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+def gelu(x):
+    return x * (1 + np.tanh(0.8 * x)) / 2
+
+
+def gelu_backward(x, dy):
+    t = np.tanh(0.8 * x)
+    return dy * ((1 + t) / 2 + 0.4 * x * (1 - t * t))
+
+
 RIGHT = {  # name: (layer, x)
+    "a softmax, one entry of which stays 1": (Function(softmax, softmax_backward), 8 * normal(3, 5, seed=3)),
+    "1 + tanh, few digits of which are left": (Function(gelu, gelu_backward), 5 * normal(4, 5, seed=9)),
+    "a bias before batch norm and a mean": (
+        Sequential(Conv2d(2, 2, 3, padding=1, rng=0), BatchNorm2d(2), ReLU(), GlobalAvgPool2d(), Linear(2, 3, rng=1)),
+        normal(3, 2, 5, 4, seed=3),
+    ),
     "x + 1e3": (plus(1e3), normal(3, 4)),
     "x + 1e6": (plus(1e6), normal(3, 4)),
     "x + 1e9": (plus(1e9), normal(3, 4)),
@@ -141,6 +167,16 @@ def test_where_x_does_not_tell_that_is_the_answer(name):
 
 FLOAT32 = np.float32
 WRONG = {  # name: (layer, x, message)
+    "only the diagonal of a softmax": (
+        Function(softmax, lambda x, dy: dy * softmax(x) * (1 - softmax(x))),
+        normal(4, 6),
+        "dx is wrong",
+    ),
+    "x kept in float32": (
+        Function(np.exp, lambda x, dy: dy * np.exp(x.astype(FLOAT32)).astype(x.dtype)),
+        normal(4, 5),
+        "dx is wrong.*ratio (1.000000|0.999999)",
+    ),
     "7 dy at 1e9": (plus(1e9, 7), normal(3, 4), "dx is wrong.*ratio 7.00"),
     "1.1 dy at 1e9": (plus(1e9, 1.1), normal(3, 4), "dx is wrong"),
     "1.1 dy at 1e6": (plus(1e6, 1.1), normal(3, 4), "dx is wrong"),
@@ -180,6 +216,35 @@ def test_a_wrong_derivative_is_rejected(name):
     layer, x, message = WRONG[name]
     with pytest.raises(GradientError, match=message):
         check_layer(layer, x)
+
+
+@pytest.mark.parametrize("layer", [Scale(0), Sequential(plus(-99), ReLU())])
+def test_where_y_does_not_move_a_gradient_of_0_is_accepted_and_the_report_says_so(layer):
+    report = str(check_layer(layer, normal(3, 4), modes="train"))
+    assert report.endswith("train dx: y does not move with x here, and the gradient is 0: nothing else was checked.")
+    with pytest.raises(GradientError, match="dx is wrong.*ratio infinite: the slope is 0"):
+        check_layer(Function(lambda x: np.maximum(x - 99, 0), lambda x, dy: dy), normal(3, 4))
+
+
+class Counts(Layer):
+    """y = n x**2 in the n-th forward, so that every slope needs a copy of its own."""
+
+    def __init__(self, after):
+        self.count, self.after = 0, after
+
+    def forward(self, x):
+        self.count += 1
+        n = 1 if self.count < self.after else self.count
+        return self._remember(n * x**2, x, n)
+
+    def backward(self, dy):
+        x, n = self._recall(dy)
+        return 2 * n * x * dy
+
+
+@pytest.mark.parametrize("after", [1, 30])
+def test_a_layer_whose_y_changes_with_every_forward_is_measured_on_copies(after):
+    check_layer(Counts(after), normal(3, 4))
 
 
 def test_the_report_states_the_smallest_mistake_it_would_have_seen():

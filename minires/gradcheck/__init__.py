@@ -34,6 +34,12 @@ class Report:
         table = [self.HEAD, *self.rows]
         widths = [max(len(str(row[i])) for row in table) for i in range(len(self.HEAD))]
         lines = ["  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table]
+        lines += [
+            f"{mode} {tensor}: y does not move with {tensor.removesuffix('.grad').removeprefix('d')} here, "
+            "and the gradient is 0: nothing else was checked."
+            for mode, tensor, *_, sees in self.rows
+            if sees == "-"
+        ]
         return "\n".join([f"{self.title}: backward is the derivative of forward.", *lines])
 
     __repr__ = __str__

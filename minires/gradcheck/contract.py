@@ -6,7 +6,7 @@ import numpy as np
 
 from minires.gradcheck.guess import at_index
 from minires.gradcheck.slopes import Slopes, Tensor
-from minires.gradcheck.subjects import Adopted, GradientError, Watched, plain, strided_and_read_only
+from minires.gradcheck.subjects import Adopted, GradientError, Watched, plain, short, strided_and_read_only
 from minires.layer import Buffer, Kept
 
 EPS32 = np.finfo(np.float32).eps
@@ -18,7 +18,7 @@ class Check:
 
     def __init__(self, layer, x, rng, title, x_name="x"):
         self.layer, self.rng, self.title, self.x_name, self.dx_name = layer, rng, title, x_name, f"d{x_name}"
-        self.x = np.array(x, np.float32, order="C").astype(np.float64)
+        self.x = short(np.array(x, np.float64, order="C"))
 
     def run(self, comparisons, is_loss=False):
         """Check everything, first what explains most; return the rows of the report."""
@@ -162,7 +162,8 @@ class Check:
         Where the two precisions fall on two sides of a kink they differ, and rightly: once more, then, at another x.
         """
         when, found = "when x is float32", None
-        for x in (self.x, (self.x * (1 + 0.01 * self.rng.normal(size=self.x.shape))).astype(np.float32).astype(float)):
+        for x in (self.x, self.x * (1 + 0.01 * self.rng.normal(size=self.x.shape))):
+            x = x.astype(np.float32).astype(float)
             layers = [copy.deepcopy(self.layer) for _ in range(3)]
             layers[1].astype(np.float32)
             nearby = x * (1 + 2 * EPS32 * self.rng.choice([-1.0, 1.0], x.shape))
@@ -280,9 +281,12 @@ class Check:
         slopes = Slopes(layer, self.x, self.dy)
         arrays = [self.x, *(parameter.data for parameter in layer.parameters())]
         named = [(*pair, array) for pair, array in zip(gradients.items(), arrays) if array.size]
-        tensors = [Tensor(*each, slopes, self.blur[each[0]]) for each in named]
-        for tensor in tensors:
-            tensor.measure(max(8, comparisons // len(tensors)) if comparisons else 0, self.rng)
+        while True:
+            tensors = [Tensor(*each, slopes, self.blur[each[0]]) for each in named]
+            for tensor in tensors:
+                tensor.measure(max(8, comparisons // len(tensors)) if comparisons else 0, self.rng)
+            if slopes.still_the_same():
+                break
         largest = max(tensor.sensitivity() for tensor in tensors)
         complaints = [complaint for tensor in tensors if (complaint := tensor.complaint(largest))]
         if len(complaints) > 5:  # a mistake spoils every gradient below it: the last one is nearest to it

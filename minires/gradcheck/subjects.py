@@ -114,6 +114,12 @@ def float64_copy(layer, rng):
     return layer
 
 
+def short(array):
+    """A float64 without its last five bits: where h is a power of two, array + h and array - h are exact."""
+    digits, exponent = np.frexp(array)
+    return np.ldexp(np.rint(digits * 2.0**48), exponent - 48)
+
+
 def strided_and_read_only(array):
     view = np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array.copy()
     view.flags.writeable = False
