@@ -49,7 +49,7 @@ def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, aga
         compiler is installed; and once more with autocast to bfloat16.
     cold : bool, default False
         Measure also the start of a process that has no compiled kernels yet.
-    build : function of (name, classes=), default minires.networks.network
+    build : function of (name, classes=, rng=), default minires.networks.network
         Makes the network. Every process of minires imports it by its name.
     """
     if against not in (None, "torch"):
@@ -59,7 +59,7 @@ def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, aga
     for what, value in (("batch", batch), ("repeat", repeat), ("classes", classes)):
         if value is not None and value < 1:
             raise ValueError(f"bench: expected {what} of at least 1, got {value}.")
-    net = build(name, classes=classes)
+    net = build(name, classes=classes, rng=0)
     last = [layer for _, layer in net.named_layers()][-1]
     if isinstance(last, Linear):
         classes = last.out_features
@@ -205,7 +205,7 @@ class MiniresWork:
     """What the process of minires does: the training step as in the README, and forward alone."""
 
     def __init__(self, name, batch, input_shape, classes, weights=None, build=("minires.networks", "network")):
-        self.net = getattr(import_module(build[0]), build[1])(name, classes=classes)
+        self.net = getattr(import_module(build[0]), build[1])(name, classes=classes, rng=0)
         if weights:
             with np.load(weights) as state:
                 self.net.load_state_dict(dict(state))

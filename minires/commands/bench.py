@@ -41,8 +41,8 @@ def run(options):
     return 0
 
 
-def built(name, classes=None):
+def built(name, classes=None, rng=None):
     """The net of a NET, or of ``FILE.py:NAME(arguments)``."""
     file, of_python, rest = name.partition(".py:")
     function, _, args = rest.partition("(")
-    return net_of(file + of_python + function, args.removesuffix(")"), "bench", classes=classes, rng=0)
+    return net_of(file + of_python + function, args.removesuffix(")"), "bench", classes=classes, rng=rng)
