@@ -142,7 +142,8 @@ def _check_labels(labels, logits):
     one_hot = "Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""
     require(labels.shape == (N,), who, f"labels of shape ({N},), one per row of logits", labels.shape, one_hot)
     require(labels.dtype.kind in "iu", who, "labels, numbers of classes, as ints", labels.dtype, "Use .astype(int).")
-    worst = labels.min() if labels.min() < 0 else labels.max()
+    least = labels.min()
+    worst = least if least < 0 else labels.max()
     hint = "Do the labels start at 1, or has the net too few outputs?"
     require(0 <= worst < K, who, f"labels from 0 to {K - 1}, as logits have {K} classes", worst, hint)
     return labels

@@ -143,9 +143,11 @@ class Optimizer:
         for group in self.groups:
             lr = self.lr * group["lr_factor"]
             for parameter, memory in zip(group["parameters"], memories):
-                for name, array in memory.items():  # another dtype after net.astype
-                    memory[name] = array.astype(parameter.data.dtype, copy=False)
-                self.move(parameter.data, parameter.grad, lr, memory, group)
+                p = parameter.data
+                for name, array in memory.items():
+                    if array.dtype != p.dtype:  # after net.astype
+                        memory[name] = array.astype(p.dtype)
+                self.move(p, parameter.grad, lr, memory, group)
 
     def state_dict(self):
         """Return {"lr", "steps", "groups": settings of each, and by name what is remembered: a list of arrays or None}.

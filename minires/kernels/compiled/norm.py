@@ -58,10 +58,14 @@ def _room(x):
 
 def _rows(kernel, x, dy=None, **rows):
     """The rows, of one number per channel, in the dtype of x."""
-    expect(kernel, **{name: (row, x.shape[1:2]) for name, row in rows.items()})
     if dy is not None:
         expect(kernel, dy=(dy, x.shape))
-    return [row.astype(x.dtype, copy=False) for row in rows.values()]
+    each, dtype, cast = x.shape[1:2], x.dtype, []
+    for name, row in rows.items():
+        if row.shape != each:
+            expect(kernel, **{name: (row, each)})
+        cast.append(row if row.dtype is dtype else row.astype(dtype))
+    return cast
 
 
 def _planes(x):
