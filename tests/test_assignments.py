@@ -160,7 +160,10 @@ def test_from_a_clone_to_the_first_passed_task_in_ten_minutes(tmp_path):
     install = type_in(next(block for block in blocks if "course release" in block), tmp_path / "minires")
     if "No matching distribution" in install.stderr or "Could not find a version" in install.stderr:
         pytest.skip("pip reaches no index here")
-    assert install.returncode == 0, install.stderr
+    tests_have_run = (
+        install.returncode == 1 and "NotImplementedError: Task 2.1" in install.stdout
+    )  # nothing is done yet
+    assert install.returncode == 0 or tests_have_run, install.stdout + install.stderr
     folder = tmp_path / "minires" / "my-course" / "02-activations"
     shutil.copy(COURSE / "02-activations" / "solution" / "activations.py", folder)  # the student's work
     passed = type_in(next(block for block in blocks if "pytest -k task_2_1" in block), tmp_path / "minires")

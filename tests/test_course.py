@@ -153,7 +153,9 @@ HARMLESS = {
 def test_it_helps_nobody_that_a_submission(what, tmp_path):
     wrong = SOLUTION.replace("dy * (1 - y**2)", "dy * (1 - y)")
     result = points(HARMLESS[what] + "\n" + wrong, tmp_path)
-    assert earned(result)["2.3"] < 25 and earned(result) == ALL | {"2.3": earned(result)["2.3"]}, report(result)
+    assert earned(result)["2.3"] < 25 and result["trouble"] == "", report(result)
+    if "spins" not in what:  # that one takes its own time away
+        assert earned(result) == ALL | {"2.3": earned(result)["2.3"]}, report(result)
 
 
 @pytest.mark.slow
@@ -180,7 +182,7 @@ seen = [
     look(lambda: [p for p in os.listdir("/proc") if p.isdigit()]),
     look(socket.create_connection, ("127.0.0.1", 22), 1),
     look(lambda: sorted(k for k in os.environ if "SEED" in k or "SECRET" in k)),
-    look(lambda: [m for m in sys.modules if "pytest" in m or "gradcheck" in m and "minires" not in m]),
+    look(lambda: [m for m in sys.modules if m.split(".")[0] in ("pytest", "_pytest")]),
 ]
 raise RuntimeError(" ".join(seen))
 """
