@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,6 +227,85 @@ def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
     assert find_file(ACTIVATIONS, tmp_path) == tmp_path / "src" / "activations.py"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures in /proc")
+@pytest.mark.parametrize(
+    "does, says",
+    {
+        "for i in range(9):\n    if os.fork() == 0:\n        a = []\n        for _ in range(300):\n"
+        "            a.append(bytes([1]) * (4 << 20)); time.sleep(0.01)\n        time.sleep(99)\n"
+        "time.sleep(99)": "took more than 1024 MB of memory",
+        "for i in range(10**9): open(f'{i}', 'w').close()": "made more than 5000 files",
+        "keep = []\nfor i in range(90):\n    keep.append(os.open('u', os.O_RDWR | os.O_CREAT)); os.unlink('u')\n"
+        "    os.write(keep[-1], bytes(8 << 20))\ntime.sleep(99)": "wrote more than 64 MB",
+        "keep = [os.memfd_create('m') for _ in range(30)]\n"
+        "for f in keep: os.write(f, bytes(8 << 20))\ntime.sleep(99)": "wrote more than 64 MB",
+    }.items(),
+    ids=["children that eat", "files without end", "files without a name", "memory with a file's face"],
+)
+def test_what_a_submission_takes_is_measured_all_the_time(does, says, tmp_path):
+    result = points(f"import os, time\n{does}\n" + SOLUTION, tmp_path, select="2.1")
+    assert result["earned"] == 0 and says in messages(result)
+
+
+@pytest.mark.slow
+def test_an_answer_that_nobody_asked_for_costs_its_own_task(tmp_path):
+    twice = "import gc\n        w = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
+    twice += "        w.give({'result': None}); positive = x > 0\n"
+    result = points(SOLUTION.replace(RELU_FORWARD, f"        {twice}"), tmp_path)
+    assert earned(result) == ALL | {"2.1": 0} and "nobody had asked for" in messages(result)
+
+
+@pytest.mark.slow
+@needs_linux_walls
+def test_no_memory_is_hidden_in_shared_segments(tmp_path):
+    text = "import ctypes\nif ctypes.CDLL(None).shmget(0, 4096, 0o1600) >= 0: raise RuntimeError\n" + SOLUTION
+    assert points(text, tmp_path, select="2.1")["tasks"]["2.1"]["earned"] == 20
+
+
+@pytest.mark.skipif(os.name == "nt", reason="deep folders by chdir")
+def test_a_deep_folder_is_measured_and_removed(tmp_path):
+    here = os.open(".", os.O_RDONLY)
+    (tmp_path / "deep").mkdir()
+    os.chdir(tmp_path / "deep")
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    os.fchdir(here)
+    os.close(here)
+    assert jail.excess([], tmp_path, ACTIVATIONS.limits) == ""
+    assert "found 0" in grade(QUICK, tmp_path / "deep")["trouble"]
+    jail.remove(tmp_path / "deep")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children die with their parent on Linux only")
+def test_a_killed_grader_leaves_no_process_and_the_next_one_clears_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "activations.py").write_text("while True: pass", encoding="utf-8")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    command = [sys.executable, "-m", "minires", "grade", "2", str(tmp_path / "activations.py")]
+    grader = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL)
+    wait_until(lambda: list(tmp_path.glob("minires-grade-*/work1/*.py")))
+    grader.kill()
+    grader.wait()
+    mark = os.fsencode(tmp_path / "minires-grade")
+    wait_until(lambda: not any(mark in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")))
+    points(SOLUTION, tmp_path, select="2.1")
+    assert [path.name for path in tmp_path.iterdir()] == ["activations.py"]
+
+
+def wait_until(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError):
+            if condition():
+                return
+        time.sleep(0.2)
+    raise TimeoutError
+
+
 # -- many submissions -----------------------------------------------------------------------------------------
 
 
@@ -254,6 +335,16 @@ def test_a_folder_of_submissions_becomes_a_csv_and_goes_on_after_a_stop(collecte
     grade_all(QUICK, collected, table, jobs=2, tell=said.append)
     assert said[0] == "3 submissions, 1 of them graded before" and len(said) == 3
     assert {float(row["points"]) for row in csv.DictReader(table.open(encoding="utf-8"))} == {0, 100}
+
+
+def test_names_of_submissions_cannot_stop_the_grading_of_the_others(tmp_path):
+    folder = tmp_path / "collected"
+    for name in ("x" * 255, "new\nline", ".git", "__MACOSX", "grades.results"):
+        (folder / name).mkdir(parents=True)
+    rows = grade_all(QUICK, folder, folder / "grades.csv", jobs=1, tell=lambda said: None)
+    assert {path.name for path in rows} == {"x" * 255, "new\nline"}
+    assert all("found 0" in row["trouble"] for row in rows.values())
+    assert sum(1 for _ in csv.reader((folder / "grades.csv").open(encoding="utf-8"))) == 3
 
 
 def test_gradescope_gets_its_own_form(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minires.course import session, submission
+from minires.course import jail, session, submission
 from minires.course.assignment import task_of
 
 
@@ -43,6 +43,8 @@ class _Notes:
 
 def main(origin, limits, options, folders):
     """Print one line of JSON for each test that ran."""
+    jail.die_with_parent()
+    jail.limit(AS=(limits["memory_mb"] + 4096) << 20)  # whatever a submission may make this process hold
     file = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     submission.session = session.Session(origin, limits)

@@ -3,19 +3,22 @@
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minires.course import jail
 from minires.course.assignment import CourseError
-from minires.files import written_safely
+from minires.files import locked, written_safely
 
 MOST_BYTES = 1 << 20  # of a submission
 
@@ -23,7 +26,13 @@ MOST_BYTES = 1 << 20  # of a submission
 def find_file(assignment, path):
     """The file of a submission: the path itself, or the one of the right name in that folder."""
     path = Path(path)
-    found = [path] if not path.is_dir() or path.is_symlink() else sorted(path.rglob(assignment.file))
+    if not path.is_dir() or path.is_symlink():
+        found = [path]
+    else:
+        everything = list(itertools.islice(jail.entries(path), jail.MOST_FILES + 1))
+        if len(everything) > jail.MOST_FILES:
+            raise CourseError(f"{path} holds more than {jail.MOST_FILES} files.")
+        found = [Path(entry.path) for entry in everything if entry.name == assignment.file]
     if len(found) != 1:
         raise CourseError(f"expected one file {assignment.file} in {path}, found {len(found)}.")
     if found[0].is_symlink() or not found[0].is_file():
@@ -59,16 +68,30 @@ def grade(assignment, path, *, hidden=None, seed=0, select="", only_first=False)
     folders = [str(folder.resolve()) for folder in folders if folder.is_dir()]
     options = ["-k", f"test_task_{select.replace('.', '_')}_"] if select else []
     options += ["-x"] if only_first else []
-    box = Path(tempfile.mkdtemp(prefix="minires-grade-"))
-    try:
-        box.chmod(0o711)
+    with _box() as box:
         origin = box / "origin"
         shutil.copytree(assignment.folder / "starter", origin, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         (origin / assignment.file).write_bytes(content)
         rows, trouble = _examine(origin, assignment.limits, options, folders, seed)
-    finally:
-        shutil.rmtree(box, ignore_errors=True)
     return _result(assignment, rows, trouble, began)
+
+
+@contextmanager
+def _box():
+    """A new folder for one grading. Those that killed graders left have a lock that nobody holds: they are removed."""
+    for lock in Path(tempfile.gettempdir()).glob("minires-grade-*.lock"):
+        with suppress(OSError, AttributeError):  # it is held, or another person's
+            if lock.lstat().st_uid == os.getuid():
+                with locked(lock):
+                    jail.remove(lock.with_suffix(""))
+    box = Path(tempfile.gettempdir()) / f"minires-grade-{secrets.token_hex(8)}"
+    with locked(f"{box}.lock", waiting=""):
+        try:
+            box.mkdir()
+            box.chmod(0o711)
+            yield box
+        finally:
+            jail.remove(box)
 
 
 def _examine(origin, limits, options, folders, seed):
@@ -82,7 +105,8 @@ def _examine(origin, limits, options, folders, seed):
     most = 40 * limits["seconds"]
     try:
         output, errors = process.communicate(timeout=most)
-        trouble = "" if process.returncode == 0 else f"the tests' own process failed: {errors.decode()[-1000:]}"
+        errors = errors.decode(errors="replace")[-1000:]
+        trouble = "" if process.returncode == 0 else f"the tests' own process failed: {errors}"
     except subprocess.TimeoutExpired:
         jail.kill([process.pid])
         output, trouble = process.communicate()[0], f"took longer than {most} seconds in all, and was stopped."
@@ -165,14 +189,16 @@ def grade_all(assignment, folder, csv_file, *, jobs=None, tell=print, **options)
     folder, csv_file = Path(folder), Path(csv_file)
     results = csv_file.with_suffix(".results")
     results.mkdir(exist_ok=True)
+    ours = results.resolve()
     everyone = [path for path in sorted(folder.iterdir()) if path.is_dir() or path.suffix == ".py"]
+    everyone = [path for path in everyone if not path.name.startswith((".", "__")) and path.resolve() != ours]
     if not everyone:
         raise CourseError(f"no submissions in {folder}: expected a file or a folder for each student.")
     stamps = {path: _stamp(assignment, path, options) for path in everyone}
     done = {}
     for path in everyone:
         try:
-            kept = json.loads((results / f"{path.name}.json").read_text(encoding="utf-8"))
+            kept = json.loads((results / f"{_short(path)}.json").read_text(encoding="utf-8"))
             if kept["stamp"] == stamps[path]:
                 done[path] = kept
         except (OSError, ValueError, KeyError, TypeError):
@@ -183,8 +209,8 @@ def grade_all(assignment, folder, csv_file, *, jobs=None, tell=print, **options)
         for future in as_completed(waiting):
             path = waiting[future]
             done[path] = future.result() | {"stamp": stamps[path]}
-            _write(results / f"{path.name}.json", json.dumps(done[path], indent=1))
-            _write(results / f"{path.name}.txt", report(done[path]) + "\n")
+            _write(results / f"{_short(path)}.json", json.dumps(done[path], indent=1))
+            _write(results / f"{_short(path)}.txt", report(done[path]) + "\n")
             tell(f"{_printable(path.name)}: {done[path]['earned']:g} of {assignment.points}")
     text = io.StringIO(newline="")
     table = csv.writer(text)
@@ -212,6 +238,12 @@ def _stamp(assignment, path, options):
                 digest.update(file.name.encode() + file.read_bytes())
     digest.update((assignment.folder / "assignment.toml").read_bytes())
     return digest.hexdigest()
+
+
+def _short(path):
+    """The name of a submission, or where it is too long for an ending, its beginning and a hash."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) < 200 else f"{path.name[:40]}-{hashlib.sha256(name).hexdigest()[:16]}"
 
 
 def _write(path, text):

@@ -26,6 +26,7 @@ except ImportError:  # Windows
 LINUX = sys.platform.startswith("linux")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys/devices/system")
+MOST_FILES = 5000
 READ, READ_AND_WRITE, OF_A_FILE = 0b1101, 0x4006, 0xC007  # Landlock's rights: execute 1, write 2, read 4, list 8, ...
 
 
@@ -76,14 +77,26 @@ def enter(folder, limits):
     if resource is None:
         return
     own = _processes_of_user() if not ROOT and not prefix() else 0
-    bounds = {
-        "AS": limits["memory_mb"] << 20,
-        "FSIZE": limits["file_mb"] << 20,
-        "NPROC": limits["processes"] + own,
-        "NOFILE": 128,
-        "CORE": 0,
-        "CPU": 20 * limits["seconds"] + 60,
-    }
+    limit(
+        AS=limits["memory_mb"] << 20,
+        FSIZE=limits["file_mb"] << 20,
+        NPROC=limits["processes"] + own,
+        NOFILE=128,
+        CORE=0,
+        CPU=20 * limits["seconds"] + 60,
+    )
+    if LINUX and os.getpid() == 1:  # in a namespace of its own: no memory in segments that no process holds
+        with suppress(OSError):
+            Path("/proc/sys/kernel/shmmni").write_text("0")
+    if _landlock_version() > 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if limits.get("user"):
+            _become(libc, limits["user"])
+        _landlock(libc, folder)
+
+
+def limit(**bounds):
+    """Set limits of this process, as far as the system knows and allows them."""
     for name, bound in bounds.items():
         number = getattr(resource, f"RLIMIT_{name}", None)
         if number is not None:
@@ -91,11 +104,13 @@ def enter(folder, limits):
             bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
             with suppress(ValueError, OSError):  # macOS refuses some
                 resource.setrlimit(number, (bound, bound))
-    if _landlock_version() > 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if limits.get("user"):
-            _become(libc, limits["user"])
-        _landlock(libc, folder)
+
+
+def die_with_parent():
+    """Be killed when the process that started this one ends, in whatever way (Linux)."""
+    if LINUX:
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL, 0, 0, 0)
 
 
 def _processes_of_user():
@@ -180,15 +195,53 @@ def kill(pids):
                 end(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
+def remove(folder):
+    """Remove a folder, however deep: rm needs neither recursion nor an open file for each level."""
+    if shutil.which("rm"):
+        subprocess.run(["rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def excess(pids, folder, limits):
     """What the processes together use too much of, in words, or ""."""
-    if sum(_size(path) for path in _files(folder)) > limits["disk_mb"] << 20:
-        return f"wrote more than {limits['disk_mb']} MB"
+    sizes = {}
+    for count, entry in enumerate(entries(folder)):
+        if count > MOST_FILES:
+            return f"made more than {MOST_FILES} files"
+        with suppress(OSError):
+            sizes[entry.path] = entry.stat(follow_symlinks=False).st_size
     memory = 0
     for member in family(pids) if LINUX else ():
         with suppress(OSError, IndexError):
             memory += int(Path(f"/proc/{member}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        sizes |= _nameless(member)
+    if sum(sizes.values()) > limits["disk_mb"] << 20:
+        return f"wrote more than {limits['disk_mb']} MB"
     return f"took more than {limits['memory_mb']} MB of memory" if memory > limits["memory_mb"] << 20 else ""
+
+
+def entries(folder):
+    """Everything below a folder, without recursion: a tree may be deeper than Python's stack."""
+    folders = [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                yield entry
+
+
+def _nameless(pid):
+    """{file: bytes} of the files that a process holds open though no folder has them, as unlink and memfd leave."""
+    sizes = {}
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+        for descriptor in descriptors:
+            with suppress(OSError):
+                file = os.stat(descriptor.path)
+                if stat.S_ISREG(file.st_mode) and file.st_nlink == 0:
+                    sizes[file.st_dev, file.st_ino] = 512 * file.st_blocks
+    return sizes
 
 
 def processor_seconds(pids):
@@ -198,17 +251,3 @@ def processor_seconds(pids):
         with suppress(OSError, IndexError):
             ticks += sum(map(int, Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK") if LINUX else 0
-
-
-def _files(folder, most=5000):
-    for count, (where, _, names) in enumerate(os.walk(folder)):
-        if count > most:
-            return
-        yield from (os.path.join(where, name) for name in names)
-
-
-def _size(path):
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0

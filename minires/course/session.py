@@ -42,7 +42,8 @@ class Session:
     def __init__(self, origin, limits):
         self.origin, self.limits, self.process = Path(origin), limits, None
         self.starts = self.lost = self.in_vain = 0
-        self.task, self.lost_in = "", Counter()
+        self.why = ""
+        self.task, self.lost_in, self.verdict = "", Counter(), ""
         self.begin_test()
 
     def begin_test(self, task=None):
@@ -62,7 +63,7 @@ class Session:
 
     def start(self):
         if self.in_vain >= 2:
-            raise SubmissionError("the file cannot be loaded: it stopped or took too long twice. Tests are left out.")
+            raise SubmissionError(f"left out, because the file could not be loaded twice: {self.why}")
         self.starts += 1
         self.folder = self.origin.with_name(f"work{self.starts}")
         shutil.copytree(self.origin, self.folder)
@@ -78,13 +79,15 @@ class Session:
             cwd=self.folder,
             env=jail.environment(self.folder),
             start_new_session=True,
+            preexec_fn=jail.die_with_parent if jail.LINUX else None,
         )
         self.mirrors, self.roots, self.dropped = wire.Mirrors("p", keep=False), weakref.WeakValueDictionary(), []
-        self.functions, self.modules, self.objects = [], {}, weakref.WeakValueDictionary()
+        self.turn, self.functions, self.modules, self.objects = 0, [], {}, weakref.WeakValueDictionary()
         self.inbox = queue.Queue(maxsize=2)
         threading.Thread(target=_read, args=(self.process.stdout, self.inbox), daemon=True).start()
-        self.pids = [self.process.pid]
+        self.pids, self.verdict = [self.process.pid], ""
         self.used, self.deadline = 0, time.monotonic() + START_SECONDS
+        threading.Thread(target=self.watch, args=(self.process,), daemon=True).start()
         self.wait()
         self.pids = list(jail.family(self.pids))
         self.begin_test()
@@ -95,7 +98,7 @@ class Session:
             return
         process, self.process = self.process, None
         jail.kill(self.pids)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        jail.remove(self.folder)
         with suppress(OSError):
             process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
@@ -104,28 +107,37 @@ class Session:
             while True:  # the reader must not wait for room in the inbox for ever
                 self.inbox.get_nowait()
 
+    def watch(self, process):
+        """Runs in a thread while a process lives, whatever the tests do meanwhile: kill it when it takes too much."""
+        while self.process is process:
+            why = f"took longer than {self.limits['seconds']} seconds" if self.is_late() else ""
+            why = why or jail.excess(self.pids, self.folder, self.limits)
+            if why and self.process is process:
+                self.verdict = f"{why}, and was stopped."
+                jail.kill(self.pids)
+                return
+            time.sleep(0.25)
+
     def fail(self, why):
         self.lost += 1
         self.lost_in[self.task] += 1
         self.stop()
-        raise SubmissionError(why)
+        self.why = self.verdict or why
+        raise SubmissionError(self.why)
 
     def wait(self):
-        """The next message, or SubmissionError; meanwhile look at what the process uses."""
-        while True:
-            if self.is_late():  # asked each time: who sends for ever is late as well
-                self.fail(f"took longer than {self.limits['seconds']} seconds, and was stopped.")
-            try:
+        """The next message, or SubmissionError."""
+        message = nothing = object()
+        while message is nothing:
+            with suppress(queue.Empty):
                 message = self.inbox.get(timeout=0.25)
-            except queue.Empty:
-                if excess := jail.excess(self.pids, self.folder, self.limits):
-                    self.fail(f"{excess}, and was stopped.")
-                continue
-            if isinstance(message, Exception):
-                self.fail(f"sent {message}, and was stopped.")
-            if message is None:
-                self.fail("its process ended in the middle of a call.")
-            return message
+            if self.verdict:
+                self.fail(self.verdict)
+        if isinstance(message, Exception):
+            self.fail(f"sent {message}, and was stopped.")
+        if message is None:
+            self.fail("its process ended in the middle of a call.")
+        return message
 
     # -- messages ---------------------------------------------------------------------------------------------
 
@@ -179,18 +191,17 @@ class Session:
         header["arrays"], bodies = self.mirrors.changes()
         header["released"], self.mirrors.released = self.mirrors.released, []
         header["dropped"], self.dropped = self.dropped, []
-        most = self.deadline - time.monotonic() + 2 * self.limits["seconds"]
-        late = threading.Timer(max(0.1, most), jail.kill, (self.pids,))
-        late.start()  # who does not read must not make us wait
+        self.turn += 1
+        header["turn"] = self.turn
         try:
-            wire.send(self.process.stdin, header, bodies)
+            wire.send(self.process.stdin, header, bodies)  # who does not read is late, and then this ends
         except OSError:
             self.fail("its process is gone.")
-        finally:
-            late.cancel()
 
     def take(self, message, may_write):
         header, body = message
+        if header["turn"] != self.turn:
+            self.fail("sent an answer that nobody had asked for, and was stopped.")
         given = {key for key, *_ in header["arrays"] if key[0] == "p"} - self._own_arrays()
         if given and not may_write:
             raise SubmissionError("writes into an array that it was given. Make a new one.")

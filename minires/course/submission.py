@@ -28,6 +28,8 @@ class _Submitted:
         self._folder, self._name, self._module = folder, name, None
 
     def __getattr__(self, attribute):
+        if attribute.startswith("_"):  # pytest asks every object of a module whether it is a fixture
+            raise AttributeError(attribute)
         if session is not None:
             return getattr(session.module(self._name), attribute)
         if self._module is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from minires.layer import Buffer, Kept, Layer, Parameter
 
-MOST_HEADER, MOST_BODY = 4 << 20, 256 << 20
+MOST_HEADER, MOST_BODY, MOST_HELD = 4 << 20, 64 << 20, 512 << 20  # bytes: of a message, and of all that live
 DTYPES = {np.dtype(code).str for code in "?bhilBHILfd"}
 
 
@@ -123,6 +123,8 @@ class Mirrors:
             elif array.shape == values.shape and array.flags.writeable:
                 array[...] = values
             self.last[key] = values.tobytes()
+        if sum(map(len, list(self.last.values()))) > MOST_HELD:
+            raise WireError("more arrays than allowed")
         return new
 
     def member(self, key, kind, data, grad):

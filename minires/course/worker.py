@@ -39,6 +39,7 @@ class Worker:
 
     def take(self, message):
         header, body = message
+        self.turn = header["turn"]
         self.mirrors.release(header["released"])
         for handle in header["dropped"]:
             self.objects.pop(handle, None)
@@ -51,7 +52,7 @@ class Worker:
 
     def give(self, header):
         trees = [[key, self.mirrors.tree(thing)] for key, thing in self.objects.items() if isinstance(thing, Layer)]
-        header |= {"trees": trees, "members": self.mirrors.members()}
+        header |= {"turn": self.turn, "trees": trees, "members": self.mirrors.members()}
         header["arrays"], bodies = self.mirrors.changes()
         wire.send(self.answers, header, bodies)
 
