@@ -15,6 +15,10 @@ def test_task_1_1_a_constant_column_becomes_0():
     np.testing.assert_allclose(z[:, 0], [-1.224744871391589, 0, 1.224744871391589], rtol=1e-12)
 
 
+def test_task_1_1_a_constant_column_becomes_0_whatever_rounding_makes_of_its_mean():
+    np.testing.assert_array_equal(mine.standardise(np.full((3, 2), 0.1)), np.zeros((3, 2)))
+
+
 @pytest.mark.parametrize("labels", [[0, 4], [-1, 0]])
 def test_task_1_2_a_label_out_of_range_is_refused(labels):
     with pytest.raises(ValueError):
