@@ -88,6 +88,7 @@ def test_the_notebook_of_a_chapter_runs_in_jupyter(chapter, tmp_path, monkeypatc
 
     notebook = notebook_of(chapter)
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
+    monkeypatch.delenv("MPLBACKEND")  # figures go into the notebook
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
