@@ -113,6 +113,13 @@ def whole_numbers(axis):
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def with_seeds(axis, x, values, middle=np.mean, **look):
+    """Draw the middle of the seeds as a line, each seed as a dot; ``values`` (points, seeds). Return the line."""
+    values = np.asarray(values, np.float64)
+    axis.plot(x, values, "o", color=look.get("color"), ms=3.5, alpha=0.5, mew=0)
+    return axis.plot(x, middle(values, axis=1), lw=1.6, **look)[0]
+
+
 def legend(axis, **options):
     """A legend without a frame, its words in the colours of their lines."""
     return axis.legend(**{"frameon": False, "fontsize": 8.5, "labelcolor": "linecolor"} | options)

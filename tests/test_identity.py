@@ -1,5 +1,7 @@
 """Fitting the identity, and fitting what is left: lines, stumps, blocks."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from lab_commands import drawn
@@ -14,6 +16,8 @@ from minires.lab.identity.measure import (
     stump,
     wave,
 )
+
+TARGETS = "x itself", "x changed by 0.1"
 
 
 def activations():
@@ -106,14 +110,19 @@ def test_residual_stages_begin_with_the_straight_line_and_go_on_with_what_is_lef
     assert np.all(np.diff(errors) < 0) and errors[1] < 0.5 * errors[0]
 
 
-def test_the_command_draws_both_figures(lab, capsys):
-    assert lab.run("identity --blocks 1 2 --steps 3 --out out") == 0
-    out = capsys.readouterr().out
-    assert "residual, clear path" in out and "8 residual blocks: mean square" in out
-    lines = drawn(lab.figures["identity"].axes[0])
-    for kind, line in lines.items():
-        finals = [row[4] for row in lab.numbers["fits"] if row[:2] == ["x itself", kind]]
-        np.testing.assert_allclose(line, np.maximum(finals, 1e-6))
-    assert list(lines) == list(KINDS)
+def test_the_command_draws_every_seed_and_step(lab, capsys):
+    assert lab.run("identity --blocks 1 2 --steps 2 3 --seeds 0 1 --lrs 0.1 --kinds plain residual --out out") == 0
+    assert "8 residual blocks: mean square" in capsys.readouterr().out
+    errors = {tuple(key): np.array(finals) for *key, finals in lab.numbers["fits"]}
+    assert list(errors) == [(to, kind, at) for to in TARGETS for kind in ("plain", "residual") for at in (2, 3)]
+    assert errors["x itself", "plain", 3].shape == (2, 2)  # (seeds, depths)
+    for axis, (to, kind) in zip(lab.figures["identity"].axes, product(TARGETS, ("plain", "residual"))):
+        for i, line in enumerate(drawn(axis).values()):
+            np.testing.assert_allclose(line, [np.median(errors[to, kind, at][:, i]) for at in (2, 3)])
     data = lab.figures["residuals"].axes[0].lines[0]
     np.testing.assert_array_equal(data.get_xydata().T, wave())
+
+
+def test_without_a_change_of_x_the_identity_alone_is_asked_for(lab):
+    assert lab.run("identity --blocks 1 --steps 2 --lrs 0.1 --perturbation 0 --out out") == 0
+    assert [row[1] for row in lab.numbers["fits"]] == list(KINDS) and len(lab.figures["identity"].axes) == 4

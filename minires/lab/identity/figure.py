@@ -2,35 +2,37 @@
 
 import numpy as np
 
-from minires.figures import FAINT, OTHERS, PLAIN, RESIDUAL, legend, panel, shade, sheet
+from minires.figures import FAINT, legend, panel, shade, sheet, with_seeds
+from minires.lab.identity.measure import LEAST
 
 
-def identity_figure(identity, perturbed, note=""):
-    """How well stacks of blocks fit the identity, and a small perturbation of it, against the number of blocks.
+def identity_figure(fits, blocks, note=""):
+    """How well stacks fit the identity, and a small perturbation of it, against the steps they were trained for.
 
     Parameters
     ----------
-    identity, perturbed : list of StackFit
-        ``fit_stacks(depths)`` and ``fit_stacks(depths, perturbation)``.
+    fits : dict
+        ``{target: {(kind, steps): array (seeds, depths)}}``: the final errors that ``fit_stacks`` finds.
+    blocks : list of int
+        The depths.
     note : str
         What was run, for the foot of the figure; broken into lines.
     """
-    figure = sheet(10.0, 4.2, note)
-    axes = figure.subplots(1, 2)
-    kinds = list(dict.fromkeys(fit.kind for fit in identity))
-    colour = dict(zip(kinds, (PLAIN, RESIDUAL, "#009E73", OTHERS[0])))
-    for axis, fits in zip(axes, (identity, perturbed)):
-        for kind in kinds:
-            rows = [fit for fit in fits if fit.kind == kind]
-            shown = [max(fit.final, 1e-6) for fit in rows]  # exactly 0 lies at the foot of the axis
-            axis.plot([fit.blocks for fit in rows], shown, "o-", color=colour[kind], lw=1.7, ms=4, label=kind)
-        axis.axhline(1, color=FAINT, lw=0.8)
-    panel(axes[0], "target: x itself", "blocks", "error; 1: the best constant", log="xy")
-    panel(axes[1], "target: x, slightly changed", "blocks", "error; 1: handing x on", log="xy")
-    for axis in axes:
-        axis.set_xticks(sorted({fit.blocks for fit in identity}))
-    axes[0].set_ylim(6e-7, 10)
-    legend(axes[0], loc="center left")
+    kinds = list(dict.fromkeys(kind for found in fits.values() for kind, _ in found))
+    figure = sheet(1.6 + 2.4 * len(kinds), 5.6, note)
+    rows = figure.subplots(len(fits), len(kinds), sharex=True, sharey="row", squeeze=False)
+    for row, (target, found) in zip(rows, fits.items()):
+        for axis, kind in zip(row, kinds):
+            top, bottom = axis in rows[0], axis in rows[-1]
+            steps = [at for name, at in found if name == kind]
+            finals = np.maximum([found[kind, at] for at in steps], LEAST)  # (steps, seeds, depths)
+            axis.axhline(1, color=FAINT, lw=0.8)
+            for i, n in enumerate(blocks):
+                colour = shade(i, len(blocks))
+                with_seeds(axis, steps, finals[:, :, i], np.median, color=colour, label=f"{n} block{'s' * (n > 1)}")
+            panel(axis, kind if top else "", "steps" if bottom else "", log="xy")
+        row[0].set_ylabel(f"target: {target}\nerror")
+    legend(rows[0, 0])
     return figure
 
 

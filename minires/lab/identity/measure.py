@@ -41,6 +41,8 @@ KINDS = {  # of stacks: is there a shortcut, a ReLU after the addition, does the
     "residual, from zero": (True, True, True),  # the last gamma of each branch is 0 at first ([Goyal2017], section 5.1)
 }
 
+LEAST = 1e-12  # errors below this are drawn at the foot of the axis
+
 
 def stack(kind, blocks, channels=8, rng=None):
     """Return a stack of blocks of two 3x3 convolutions, of one of the ``KINDS``, on (N, channels, H, W)."""
