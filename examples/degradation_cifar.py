@@ -19,7 +19,7 @@ import numpy as np
 from minires.checkpoint import CheckpointError
 from minires.lab.degradation.figure import degradation_figure
 from minires.lab.degradation.measure import PUBLISHED, final_errors, percent, verdict
-from minires.lab.experiment import count, writable
+from minires.lab.experiment import count, for_images, writable
 from minires.lab.recipe import deviations, fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
 from minires.machine import machine
 from minires.networks import cifar_plain, cifar_resnet
@@ -73,7 +73,7 @@ def read_options(arguments):
 def train_one(name, depth, seed, data, options):
     """Train one network in its folder, or go on with it, or find it finished; return its log."""
     net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # one seed: the same start and batches, plain or residual
-    net = NETS[name](depth, classes=len(data[0].classes), rng=net_rng)
+    net = NETS[name](depth, **for_images(data[0]), rng=net_rng)
     config = {"net": name, "depth": depth, "seed": seed}
     return train_by_recipe(net, folder(name, depth, seed, options), config, data, options, data_rng)
 

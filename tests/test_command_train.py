@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from test_data import write_mnist
 from test_example import few_images
 
 from minires.cli import main
-from minires.lab import experiment
+from minires.lab import experiment, trained
+from minires.lab.runs import read_runs
 
 BUILD = """
 from minires import GlobalAvgPool2d, Linear, Sequential
@@ -43,6 +45,15 @@ def test_it_trains_a_network_in_a_folder_named_by_what_is_in_it(folder, capsys, 
     assert (run / "log.png").exists()
     assert main(["train", net, *LITTLE]) == 0  # found finished
     assert len(json.loads((run / "run.json").read_text())["sessions"]) == 1
+
+
+def test_it_trains_on_every_set_of_images_it_can_read(folder, capsys):
+    write_mnist(folder / "MNIST/raw")
+    assert main(["train", "resnet-8", *LITTLE, "--data", "mnist", "--data-dir", "."]) == 0
+    [run] = folder.glob("runs/*/resnet-8-seed0")
+    about = json.loads((run / "run.json").read_text())
+    assert about["config"]["data"] == "MNIST, training" and "images: MNIST" in about["deviations"]
+    assert trained.network_of(*read_runs([run])).conv1.in_channels == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 
 from minires.commands.arguments import UsageError, net_of
 from minires.lab.degradation.measure import final_errors
-from minires.lab.experiment import writable
+from minires.lab.experiment import for_images, writable
 from minires.lab.recipe import fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
 from minires.train import Diverged
 
@@ -27,7 +27,7 @@ def run(options):
     chosen = options.out
     fill_in(options, len(data[0]))
     net_rng, data_rng = np.random.default_rng(options.seed).spawn(2)  # as in examples/degradation_cifar.py
-    classes = {} if ".py" in options.net else {"classes": len(data[0].classes), "rng": net_rng}
+    classes = {} if ".py" in options.net else for_images(data[0]) | {"rng": net_rng}
     net = net_of(options.net, options.args, "train", **classes)
     known = re.fullmatch(r"([a-z]\w*)-(\d+)", options.net)
     config = {"net": options.net, "depth": None, "seed": options.seed}

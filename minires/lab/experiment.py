@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.data import batches, find_cifar10, load_cifar10, synthetic
+from minires.data import SOURCES, batches, find_cifar10, load, synthetic
 from minires.lab.subjects import Subject, runs_found, shipped
 from minires.machine import machine
 from minires.networks import network
@@ -47,9 +47,10 @@ def whole(text):
 def data_options(parser):
     """Add the options that say on which images."""
     add = parser.add_argument
-    add("--data", choices=["auto", "synthetic", "cifar10"], default="auto", help="auto: CIFAR-10 if it is on this disk")
-    add("--data-dir", type=Path, metavar="DIR", help="folder with cifar-10-batches-bin/ or the archive")
-    add("--data-file", type=Path, metavar="FILE", help="a CIFAR-10 archive")
+    known = ["auto", "synthetic", *SOURCES]
+    add("--data", choices=known, default="auto", help="auto: CIFAR-10 if it is on this disk, else synthetic")
+    add("--data-dir", type=Path, metavar="DIR", help="folder with the files, cifar-10-batches-bin/ say, or the archive")
+    add("--data-file", type=Path, metavar="FILE", help="the archive")
     add("--data-note", default="", metavar="TEXT", help="what to say of the images on the figure: re-encoded, ...")
 
 
@@ -94,11 +95,17 @@ def each_once(values):
 
 
 def load_data(options):
-    """Return (training set, test set); only --data cifar10 downloads."""
-    place, download = {"data_dir": options.data_dir, "data_file": options.data_file}, options.data == "cifar10"
+    """Return (training set, test set); a set that is named, and not at hand, is downloaded."""
+    place, download = (options.data_dir, options.data_file), options.data != "auto"
     if options.data == "auto":
-        options.data = "cifar10" if any(place.values()) or find_cifar10() else "synthetic"
-    return load_cifar10(**place, download=download) if options.data == "cifar10" else synthetic()
+        options.data = "cifar10" if any(place) or find_cifar10() else "synthetic"
+    return synthetic() if options.data == "synthetic" else load(options.data, *place, download=download)
+
+
+def for_images(train_set):
+    """Return what a network for these images is made with: its classes and, unless they are three, its in_channels."""
+    channels = train_set.images.shape[1]
+    return {"classes": len(train_set.classes)} | ({} if channels == 3 else {"in_channels": channels})
 
 
 def images_named(train_set, options):
@@ -167,7 +174,7 @@ class Experiment:
         found = []
         for kind, depth, seed, run in keys:
             net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
-            net = network(f"{kind}-{depth}", classes=len(self.train_set.classes), rng=net_rng)
+            net = network(f"{kind}-{depth}", **for_images(self.train_set), rng=net_rng)
             found.append(Subject(kind, depth, seed, net, data_rng, run, options.pretrained))
         options.seeds = sorted({subject.seed for subject in found})
         return found
@@ -201,7 +208,7 @@ class Experiment:
         """
         options, (train_set, test_set), name = self.options, data, f"{kind}-{depth}"
         net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
-        net = (build or by_name)(kind, depth, classes=len(train_set.classes), rng=net_rng)
+        net = (build or by_name)(kind, depth, **for_images(train_set), rng=net_rng)
         log = train(
             net,
             SGD(net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4),

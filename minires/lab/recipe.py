@@ -99,7 +99,7 @@ def rate_in_words(budget):
 def deviations(train_set, options):
     """In what the runs differ from the paper's, for run.json."""
     paper, found = BUDGETS["paper"], []
-    if "CIFAR-10" not in train_set.name or options.data_note:
+    if not train_set.name.startswith("CIFAR-10,") or options.data_note:
         found.append(f"images: {images_named(train_set, options)}")
     for key in ("steps", "batch_size"):
         if getattr(options, key) != paper[key]:

@@ -64,10 +64,12 @@ def network_of(run):
         inputs = load_inputs(checkpoint) if checkpoint.exists() else None
     except ValueError:  # damaged; whoever loads its weights will hear of it
         inputs = None
-    classes = len(inputs["classes"]) if inputs else 10
+    sizes = {"classes": len(inputs["classes"]) if inputs else 10}
+    if inputs and len(inputs["normalisation"][1]) != 3:
+        sizes["in_channels"] = len(inputs["normalisation"][1])
     if family in ("plain", "resnet"):  # of any depth: to network(), resnet-50 is ImageNet's
-        return (cifar_plain if family == "plain" else cifar_resnet)(depth, classes=classes, rng=0)
-    return network(run.name, classes=classes, rng=0)
+        return (cifar_plain if family == "plain" else cifar_resnet)(depth, **sizes, rng=0)
+    return network(run.name, **sizes, rng=0)
 
 
 class NotFound(ValueError):

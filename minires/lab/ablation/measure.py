@@ -58,7 +58,7 @@ SAME = {"A": "original", "C": "conv-shortcut", "scaling-0": "plain"}
 FAIL = 0.8  # a test error above it is a failure here; chance is 0.9. The papers' 0.2 is out of reach of a short run
 
 
-def ablation_net(name, depth, classes=10, rng=None):
+def ablation_net(name, depth, classes=10, rng=None, in_channels=3):
     """Return the CIFAR network of 6n + 2 layers that a row of ``TABLES`` is about.
 
     Parameters
@@ -79,10 +79,10 @@ def ablation_net(name, depth, classes=10, rng=None):
     if name not in NAMES:
         raise ValueError(f"ablation_net: expected one of {', '.join(NAMES)}, got {name!r}.")
     if name == "plain":
-        return cifar_plain(depth, classes, rng)
+        return cifar_plain(depth, classes, rng, in_channels)
     if name in ("A", "B", "C"):
-        return cifar_resnet(depth, name, classes, rng)
-    return cifar_variant(depth, name, bottleneck=False, classes=classes, rng=rng)
+        return cifar_resnet(depth, name, classes, rng, in_channels)
+    return cifar_variant(depth, name, bottleneck=False, classes=classes, rng=rng, in_channels=in_channels)
 
 
 class Row(NamedTuple):

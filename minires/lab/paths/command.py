@@ -12,7 +12,7 @@ uses only as many random blocks as the effective paths are long. Try it::
 import numpy as np
 
 from minires.data import batches
-from minires.lab.experiment import Experiment, lab_options, whole
+from minires.lab.experiment import Experiment, for_images, lab_options, whole
 from minires.lab.paths.measure import (
     RandomBlocks,
     blocks_of,
@@ -115,7 +115,7 @@ def train_on_effective_paths(subject, lab, test_set):
     kept, results = max(1, round(n * 23 / 54)), {}
     for name in ("all blocks", f"{kept} of {n} random blocks"):
         net_rng, data_rng = np.random.default_rng(subject.seed).spawn(2)  # the same start and batches
-        net = network(subject.name, classes=len(lab.train_set.classes), rng=net_rng)
+        net = network(subject.name, **for_images(lab.train_set), rng=net_rng)
         if name != "all blocks":
             net = RandomBlocks(net, kept, rng=subject.seed)
         at, size = [0, options.effective_steps], options.batch_size

@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 
 from minires.lab.degradation.measure import final_errors, percent
-from minires.lab.experiment import Experiment, Table, by_name, training_options
+from minires.lab.experiment import Experiment, Table, by_name, for_images, training_options
 from minires.lab.preactivation.measure import PUBLISHED, verdict
 from minires.probe import gradient_flow
 
@@ -38,7 +38,7 @@ def run(options):
     table = Table("network", "|dy| first/last", "training error", "test error", "He et al., test", first=12)
     flows, logs, numbers = {}, defaultdict(list), []
     for depth, net in product(sorted(set(options.depths)), options.nets):
-        fresh = by_name(net, depth, classes=len(lab.train_set.classes), rng=start_of(options.seeds[0]))
+        fresh = by_name(net, depth, **for_images(lab.train_set), rng=start_of(options.seeds[0]))
         flow = flows[net, depth] = gradient_flow(fresh, *lab.batch(64))
         for seed in options.seeds:
             logs[net, depth].append(lab.train(net, depth, seed, data)[1])

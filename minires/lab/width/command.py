@@ -39,7 +39,7 @@ def run(options):
             return net_of_width(depth, width, **given)
 
         seeds = [lab.train(f"wide{width}", depth, seed, data, build) for seed in options.seeds]
-        size, log = summary(seeds[0][0]), [log for _, log in seeds]
+        size, log = summary(seeds[0][0], lab.train_set.images.shape[1:]), [log for _, log in seeds]
         training, _, test = zip(*map(final_errors, log))
         logs[depth, width], ends[depth, width] = log, (np.mean(training), np.mean(test), size.parameters)
         counts = f"{size.multiply_adds:,}", f"{size.parameters:,}"

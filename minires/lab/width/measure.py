@@ -21,7 +21,7 @@ from minires.networks.cifar import blocks_per_stage
 from minires.walk import summary
 
 
-def net_of_width(depth, width, classes=10, rng=None):
+def net_of_width(depth, width, classes=10, rng=None, in_channels=3):
     """Return the pre-activation net of ``depth`` = 6n + 4 layers whose stages have w, 2w and 4w channels.
 
     It is ``wide_resnet(depth, k)`` for w = 16k, and is there for the widths in between. As there, the depth counts the
@@ -37,7 +37,8 @@ def net_of_width(depth, width, classes=10, rng=None):
     if not isinstance(width, int | np.integer) or width < 1:
         raise ValueError(f"net_of_width: expected width, a whole number of at least 1, got {width!r}.")
     blocks = blocks_per_stage(depth, 6, rest=4, examples=(10, 16, 28, 58))
-    return cifar_network(blocks, preact_block, (width, 2 * width, 4 * width), classes, rng, preactivation=True)
+    widths = width, 2 * width, 4 * width
+    return cifar_network(blocks, preact_block, widths, classes, rng, in_channels, preactivation=True)
 
 
 def width_at_cost(depth, multiply_adds, multiple=4):
