@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.checks import some
+from minires.checks import expected, some
 from minires.files import written_safely
 from minires.foreign import NAMES, foreign_name, match_names, without_wrapper
 
@@ -28,6 +28,11 @@ PICKLES = {".pth", ".pt", ".pkl", ".pickle", ".th", ".ckpt", ".bin", ".tar"}
 
 class WeightsError(ValueError):
     """Weights that cannot be used; the message says why, and what to do."""
+
+
+def _require(fits, who, wanted, got, hint=""):
+    if not fits:
+        raise WeightsError(str(expected(who, wanted, got, hint)))
 
 
 def load_weights(net, weights, strict=True):
@@ -63,29 +68,26 @@ def load_weights(net, weights, strict=True):
     >>> print(load_weights(net, other.state_dict()))
     37 arrays loaded, in the names of minires
     """
-    if not isinstance(weights, str | os.PathLike | Mapping):
-        raise WeightsError(f"load_weights: expected a file or a dict of arrays, got {type(weights).__name__}.")
+    fits = isinstance(weights, str | os.PathLike | Mapping)
+    _require(fits, "load_weights", "a file or a dict of arrays", type(weights).__name__)
     state = weights if isinstance(weights, Mapping) else read_weights(weights)
     origin = "load_weights" if isinstance(weights, Mapping) else str(weights)
-    if not all(isinstance(name, str) for name in state):
-        raise WeightsError(f"{origin}: expected names that are texts, got {some(map(repr, state))}.")
+    fits = all(isinstance(name, str) for name in state)
+    _require(fits, origin, "names that are texts", some(map(repr, state)))
     own = net.state_dict()
     match = match_names(own, state)
     if strict and match.complaint():
         raise WeightsError(f"{origin}: {match.complaint()} load_weights(net, file, strict=False) loads what fits.")
     arrays = {}
     for name, theirs in match.loaded.items():
-        array = _array_of(origin, theirs, state[theirs], own[name].dtype.kind)
-        if array.shape == own[name].shape:
+        array, shape = _array_of(origin, theirs, state[theirs], own[name].dtype.kind), own[name].shape
+        if array.shape == shape:
             arrays[name] = array
-        elif strict:
-            here = "" if theirs == name else f" (here {name})"
-            raise WeightsError(
-                f"{origin}: expected {theirs}{here} of shape {own[name].shape}, got {array.shape}. Is it the same "
-                "network, with as many classes? strict=False leaves out what has another shape."
-            )
         else:
-            match.reshaped[name] = array.shape, own[name].shape
+            wanted = f"{theirs}{'' if theirs == name else f' (here {name})'} of shape {shape}"
+            hint = "Is it the same network, with as many classes? strict=False leaves out what has another shape."
+            _require(not strict, origin, wanted, array.shape, hint)
+            match.reshaped[name] = array.shape, shape
     for name in match.reshaped:
         del match.loaded[name]
     if not arrays:
@@ -133,9 +135,9 @@ def _array_of(origin, name, value, kind):
         array = np.asanyarray(value)  # a masked one stays so: load_state_dict refuses it
     except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor on a GPU
         raise WeightsError(f"{origin}: {name} cannot be made an array ({error}).") from None
-    if array.dtype.kind != kind == "f":
-        hint = " If it is bfloat16, save it as float32." if array.dtype.itemsize == 2 else ""
-        raise WeightsError(f"{origin}: expected {name} to be an array of floats, got {array.dtype}.{hint}")
+    hint = "If it is bfloat16, save it as float32." if array.dtype.itemsize == 2 else ""
+    fits = kind != "f" or array.dtype.kind == "f"
+    _require(fits, origin, f"{name} to be an array of floats", array.dtype, hint)
     return array
 
 
@@ -151,8 +153,8 @@ def read_weights(file):
     read = _format(path)[0]
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Is the path right?")
-    if path.stat().st_size > LARGEST:
-        raise WeightsError(f"{path}: expected up to {LARGEST:,} bytes, got {path.stat().st_size:,}.")
+    size = path.stat().st_size
+    _require(size <= LARGEST, path, f"up to {LARGEST:,} bytes", f"{size:,}")
     try:
         state = read(path)
     except WeightsError:
@@ -197,28 +199,21 @@ def _read_npz(path):
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
-        raise WeightsError(
-            f"{path}: holds Python objects, which are not opened. Save one array per name: np.savez(file, **state)."
-        ) from None
+        hint = "Save one array per name: np.savez(file, **state)."
+        raise WeightsError(f"{path}: holds Python objects, which are not opened. {hint}") from None
 
 
 def _refuse_twins(path, names):
     twins = [name for name, count in Counter(names).items() if count > 1]
-    if twins:
-        raise WeightsError(f"{path}: expected one array per name, got several of {some(twins)}.")
-
-
-def _write_npz(file, state):
-    np.savez(file, **state)
+    _require(not twins, path, "one array per name", f"several of {some(twins)}")
 
 
 def _safetensors():
     try:
         import safetensors.numpy
     except ImportError:
-        raise WeightsError(
-            "safetensors files need the library safetensors: pip install safetensors (or use .npz)."
-        ) from None
+        need = "safetensors files need the library safetensors: pip install safetensors (or use .npz)."
+        raise WeightsError(need) from None
     return safetensors
 
 
@@ -244,8 +239,7 @@ def _array(path, name, dtype, shape, data):
     return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
 
 
-def _write_safetensors(file, state):
-    file.write(_safetensors().numpy.save(state))
-
-
-FORMATS = {".npz": (_read_npz, _write_npz), ".safetensors": (_read_safetensors, _write_safetensors)}
+FORMATS = {  # how files of each suffix are read and written
+    ".npz": (_read_npz, lambda file, state: np.savez(file, **state)),
+    ".safetensors": (_read_safetensors, lambda file, state: file.write(_safetensors().numpy.save(state))),
+}

@@ -80,9 +80,8 @@ def construct(layer_class, text, file, command):
         return layer_class(*args, **kwargs)
     except Exception as error:
         signature = f"{layer_class.__name__}{inspect.signature(layer_class)}"
-        raise UsageError(
-            f'{command}: {where(error, file).rstrip(".")}. Its constructor is {signature}: give --args "..."'
-        ) from None
+        what = where(error, file).rstrip(".")
+        raise UsageError(f'{command}: {what}. Its constructor is {signature}: give --args "..."') from None
 
 
 def where(error, file):

@@ -130,18 +130,11 @@ def _complete(url, part, size, advice, timeout, progress):
         have = 0
     room = shutil.disk_usage(part.parent).free
     if room < size - have:
-        raise OSError(
-            f"{part.parent}: expected room for {_mb(size - have)}, got {_mb(room)}. Set MINIRES_DATA to another folder."
-        )
+        wanted, hint = f"expected room for {_mb(size - have)}, got {_mb(room)}", "Set MINIRES_DATA to another folder."
+        raise OSError(f"{part.parent}: {wanted}. {hint}")
     tries, before = 0, have  # before: the first byte of this connection
-    bar = tqdm(
-        total=size,
-        initial=have,
-        desc=part.stem,
-        unit="B",
-        unit_scale=True,
-        disable=None if progress else True,  # None: shown on a terminal only
-    )
+    disable = None if progress else True  # None: shown on a terminal only
+    bar = tqdm(total=size, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=disable)
     with bar, open(part, "ab", opener=_not_through_a_link) as file:
         while have < size:
             try:

@@ -43,10 +43,8 @@ def _idx_array(data, magic, N, shape):
         raise ValueError(f"expected an idx file that begins with the number {magic}, got {got}")
     if tuple(sizes) != shape or not 0 < count <= N or len(data) - start != count * prod(shape):
         wanted = " x ".join(map(str, (f"up to {N:,}", *shape)))
-        raise ValueError(
-            f"expected {wanted} bytes, got a head that says {' x '.join(map(str, (count, *sizes)))} "
-            f"and {max(0, len(data) - start):,} bytes after it"
-        )
+        says, after = " x ".join(map(str, (count, *sizes))), max(0, len(data) - start)
+        raise ValueError(f"expected {wanted} bytes, got a head that says {says} and {after:,} bytes after it")
     return np.frombuffer(data, np.uint8, offset=start).reshape(count, *shape)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minires.checks import is_one_of, require, shown
 from minires.data.archives import file_in, files_in, first_name
 from minires.data.classes import CIFAR10, FASHION, class_names
 from minires.data.dataset import Dataset
@@ -167,19 +168,16 @@ def find(dataset, data_dir=None, data_file=None):
     """
     source = _source(dataset)
     if data_file is not None:
-        if data_dir is not None:
-            raise ValueError("expected data_dir or data_file, got both. Leave one out.")
+        require(data_dir is None, "load", "data_dir or data_file", "both", "Leave one out.")
         path = _path("data_file", data_file)
-        if path.is_dir():
-            raise ValueError(f"data_file: expected an archive, got the folder {data_file}. Give it as data_dir.")
+        require(not path.is_dir(), "data_file", "an archive", f"the folder {data_file}", "Give it as data_dir.")
         if not path.is_file():
             raise FileNotFoundError(f"data_file: no file {data_file}. Is the path right?")
         return path
     folder = _folder(data_dir)
     if folder is None:
         return None
-    if folder.is_file():
-        raise ValueError(f"data folder: expected a folder, got the file {folder}. Give it as data_file.")
+    require(not folder.is_file(), "data folder", "a folder", f"the file {folder}", "Give it as data_file.")
     for form in source.forms:
         for place in (folder, folder / form.folder):
             if place.is_dir() and (place.match(form.folder) or any(file_in(place, name) for name in _files(form))):
@@ -190,8 +188,7 @@ def find(dataset, data_dir=None, data_file=None):
 
 
 def _source(dataset):
-    if dataset not in SOURCES:
-        raise ValueError(f"dataset: expected one of {', '.join(SOURCES)}, synthetic; got {dataset!r}.")
+    require(is_one_of(dataset, SOURCES), "dataset", f"one of {', '.join(SOURCES)}, synthetic", shown(dataset))
     return SOURCES[dataset]
 
 
@@ -215,8 +212,7 @@ def _complete(source, place):
 
 
 def _path(what, value):
-    if not os.fspath(value):
-        raise ValueError(f"{what}: expected a path, got an empty one. Is a variable of the shell not set?")
+    require(os.fspath(value), what, "a path", "an empty one", "Is a variable of the shell not set?")
     try:
         return Path(value).expanduser()
     except RuntimeError:
@@ -239,19 +235,13 @@ def _download(dataset, source, folder, progress):
         raise FileNotFoundError("no home folder to download to. Set MINIRES_DATA to a folder.")
     variable = f"MINIRES_{dataset.upper().replace('-', '_')}_URL"
     base, form = os.environ.get(variable) or source.url, source.forms[0]
-    if not base.isprintable():
-        raise ValueError(f"{variable}: expected an address, got {base!r}.")
-    advice = (
-        f"Other ways: a mirror, {variable}=https://...; an archive brought by other means, --data-file; "
-        "no download at all, --data synthetic."
-    )
+    require(base.isprintable(), variable, "an address", repr(base))
+    advice = f"Other ways: a mirror, {variable}=https://...; an archive brought by other means, --data-file; "
+    advice += "no download at all, --data synthetic."
     target = folder if form.archive or folder.match(form.folder) else folder / form.folder
     slow = " This server is slow: up to an hour." if base == TORONTO else ""
-    print(
-        f"minires: fetching {source.title} ({_size(source)}) from {base} to {target}.{slow} Ctrl-C stops it; started "
-        f"again, it goes on. {advice}",
-        file=sys.stderr,
-    )
+    what = f"minires: fetching {source.title} ({_size(source)}) from {base} to {target}.{slow}"
+    print(f"{what} Ctrl-C stops it; started again, it goes on. {advice}", file=sys.stderr)
     for name, (size, sha256) in source.files.items():
         url = base if form.archive and base != source.url else f"{base.rstrip('/')}/{name}"
         fetch(url, target / name, size=size, sha256=sha256, advice=advice, progress=progress)
@@ -263,11 +253,8 @@ def _read(source, place):
     if place.is_file() and form.archive in source.files:
         size, sha256 = source.files[form.archive]
         verify(place, size=size, sha256=sha256)
-    N = {
-        part: count // len(parts)
-        for count, parts in ((source.train, form.train), (source.test, form.test))
-        for part in parts
-    }
+    counts = (source.train, form.train), (source.test, form.test)
+    N = {part: count // len(parts) for count, parts in counts for part in parts}
     most = {name: 2 * N[part] * (2 + prod(source.shape)) + 1000 for part in N for name in part}
     arrived, content = {}, {}
     for name, data in files_in(place, form.folder if form.archive else "*", most):
