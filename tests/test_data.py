@@ -661,7 +661,7 @@ def test_a_place_that_is_none_is_named(home, capsys, place, message):
 
 def test_a_set_that_nobody_knows_is_answered_with_those_there_are(home):
     with pytest.raises(
-        ValueError, match="expected one of cifar10, cifar100, mnist, fashion-mnist, synthetic; got 'svhn'"
+        ValueError, match="expected one of cifar10, cifar100, mnist, fashion-mnist, synthetic, got 'svhn'"
     ):
         load("svhn")
     assert [len(part) for part in load("synthetic")] == [10_000, 2_000]
