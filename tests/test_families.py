@@ -313,7 +313,7 @@ def test_an_inception_block_is_three_lines_of_concat():
             lambda: StochasticResidual(Identity(), survival=0),
             "Residual: expected survival, a number above 0 and at most 1",
         ),
-        (lambda: cifar_highway(20, widths=16), "expected widths of three stages, such as .16, 32, 64.; got 16"),
+        (lambda: cifar_highway(20, widths=16), "expected widths of three stages, such as .16, 32, 64., got 16"),
         (lambda: vgg16(table="64 m"), "expected a table of channels and M, such as '64 M 128', got 'm'"),
         (lambda: Concat(), "Concat: expected at least one branch"),
         (lambda: Concat(forward=Identity()), "Concat: no branch can be named 'forward'"),

@@ -47,7 +47,7 @@ def test_mean_and_std_are_those_of_the_source(tmp_path):
     np.testing.assert_allclose(x[0], np.broadcast_to(colours[:, None, None], (3, 224, 224)), rtol=1e-3, atol=1e-5)
     for name in set(PREPROCESSING) - {"imagenet", "mean-image"}:
         assert preprocessing(name)(tmp_path / "p.png").shape == (1, 3, 32, 32)
-    with pytest.raises(ValueError, match="expected one of imagenet, .*; got 'caffe'"):
+    with pytest.raises(ValueError, match="expected one of imagenet, .*, got 'caffe'"):
         preprocessing("caffe")
 
 
