@@ -1,0 +1,1 @@
+"""How do the weights of short and long paths change as a net trains?"""
