@@ -15,23 +15,28 @@ def images(N, C, O, H, W, number):
     return np.float32(rng.normal(size=(N, C, H + 2, W + 2))), np.float32(rng.normal(size=(O, C, 3, 3)))
 
 
-def least_time(function, *arguments, times=5):
-    """The least of several, the first of which compiles."""
-    function(*arguments)
+def definition(x, weight):
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
+    return np.einsum("nchwij,ocij->nohw", windows, weight)
+
+
+def least_time(function, x, weight, times=5):
+    """The least of several, the first of which compiles. Each gets other numbers, and its result must be right."""
+    function(x, weight)
     seconds = []
-    for _ in range(times):
+    for number in range(times):
+        moved = np.roll(x, number + 1, axis=3)
         began = time.perf_counter()
-        function(*arguments)
+        y = function(moved, weight)
         seconds.append(time.perf_counter() - began)
+        np.testing.assert_allclose(y, definition(moved, weight), atol=1e-3)
     return min(seconds)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3, 4), (2, 3, 4, 6, 5)])
 def test_task_15_1_the_definition(shape):
     x, weight = images(*shape, number=1)
-    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
-    expected = np.einsum("nchwij,ocij->nohw", windows, weight)
-    np.testing.assert_allclose(mine.fast_conv3x3(x, weight), expected, atol=1e-4)
+    np.testing.assert_allclose(mine.fast_conv3x3(x, weight), definition(x, weight), atol=1e-4)
 
 
 def test_task_15_2_three_times_faster():
