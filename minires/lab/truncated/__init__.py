@@ -1,0 +1,1 @@
+"""Do long paths teach a residual net anything?"""
