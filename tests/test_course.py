@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minires.cli import main
-from minires.course import assignment, jail
+from minires.course import assignment, jail, session
 from minires.course.grade import find_file, grade, grade_all, gradescope, report
 
 COURSE = Path(__file__).parents[1] / "examples" / "assignments"
@@ -246,6 +247,17 @@ def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
 def test_what_a_submission_takes_is_measured_all_the_time(does, says, tmp_path):
     result = points(f"import os, time\n{does}\n" + SOLUTION, tmp_path, select="2.1")
     assert result["earned"] == 0 and says in messages(result)
+
+
+def test_one_array_returned_again_and_again_is_right_each_time(tmp_path):
+    (tmp_path / "origin").mkdir()
+    (tmp_path / "origin" / "m.py").write_text("import numpy as np\ny = np.ones(3)\ndef f(x): return y\n")
+    running = session.Session(tmp_path / "origin", dict(assignment.LIMITS))
+    try:
+        f = running.module("m.py").f
+        assert [f(np.zeros(2)).tolist() for _ in range(3)] == 3 * [[1, 1, 1]]
+    finally:
+        running.stop()
 
 
 @pytest.mark.slow

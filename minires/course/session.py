@@ -199,7 +199,7 @@ class Session:
             self.fail("its process is gone.")
 
     def take(self, message, may_write):
-        header, body = message
+        header, body = dict(message[0]), message[1]  # a copy, as the reading thread keeps the header till the next one
         if header["turn"] != self.turn:
             self.fail("sent an answer that nobody had asked for, and was stopped.")
         given = {key for key, *_ in header["arrays"] if key[0] == "p"} - self._own_arrays()
