@@ -1,0 +1,1 @@
+"""How much of a shortcut does a residual net need?"""

@@ -1,0 +1,1 @@
+"""Is it the start or the shortcut that plain nets lack?"""

@@ -1,0 +1,55 @@
+"""A plain net whose layers hand on what they get, at the start: there is no shortcut, yet little is in the way.
+
+A residual net has two advantages at once. Its blocks *stay* shortcut + F, and they *start* near the identity. The
+second can be had alone: give a plain net the weights
+
+    W = delta + noise * He,    delta: 1 in the middle of the kernel from each channel to itself
+
+so that a convolution returns its input and a little more. ([Zagoruyko2017] train deep plain nets whose weights *stay*
+of such a form.) Where a convolution has more outputs than inputs, delta leads to those that option A leads to.
+
+References
+----------
+.. [Zagoruyko2017] Zagoruyko and Komodakis, "DiracNets: Training Very Deep Neural Networks Without Skip-Connections",
+   arXiv:1706.00388.
+"""
+
+import numpy as np
+
+from minires.lab.explanations.measure import measure
+from minires.lab.paths.measure import blocks_of
+from minires.layers import Conv2d
+
+
+def as_identity(net, noise=0.5):
+    """Give the convolutions of a net's blocks the weights delta + noise times those they have; return the net.
+
+    Examples
+    --------
+    >>> from minires.networks import cifar_plain
+    >>> as_identity(cifar_plain(8, rng=0), noise=0).stage2[0].conv1.weight.data[:, :, 1, 1].sum(axis=1)[7:10]
+    array([0., 1., 1.], dtype=float32)
+    """
+    for block in blocks_of(net):
+        for _, layer in block.layer.named_layers():
+            if isinstance(layer, Conv2d):
+                weight = layer.weight.data
+                weight *= noise
+                O, C, kh, kw = weight.shape
+                channels = np.arange(min(O, C))
+                weight[channels + (O - len(channels)) // 2, channels, kh // 2, kw // 2] += 1
+    return net
+
+
+GROWTH, HALF, SPEED = "growth", "half-distance", "unequal dW/W"
+
+
+def at_the_start(net, x, labels):
+    """Return the numbers of ``lab/explanations`` that see degradation, before any step.
+
+    ``growth``: gradient of the first block over that of the last. ``half-distance``: part of the way to another image
+    on which gradients come to half agree. ``unequal dW/W``: largest over smallest relative gradient of a block's
+    weights.
+    """
+    found = measure(net, x, labels)
+    return {GROWTH: 10 ** found["growing"], HALF: 2 ** found["shattered"], SPEED: 10 ** found["weights"]}
