@@ -127,11 +127,11 @@ def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
     from minires import kernels
     from minires.kernels import reference
-    from minires.kernels.compiled import direct, planes, winograd
+    from minires.kernels.compiled import direct, planes, points, winograd
 
     # A kernel is compiled when it is first called, with what these names mean then.
     if not has(row, "ahead"):
-        planes.AHEAD = winograd.AHEAD = -4096  # what is asked for has been used already
+        planes.AHEAD = points.AHEAD = -4096  # what is asked for has been used already
     if not has(row, "registers"):
         direct.multiply, direct.multiply_transposed = plain_multiply, plain_multiply_transposed
     if not has(row, "winograd"):

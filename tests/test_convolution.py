@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minires.kernels import reference
-from minires.kernels.compiled import conv, plan, winograd
+from minires.kernels.compiled import conv, winograd
 from minires.kernels.compiled.geometry import output_size
 from minires.kernels.machine import cores
 
@@ -192,11 +192,7 @@ def test_any_number_of_threads_computes_the_same_up_to_rounding(case, monkeypatc
     arguments = resnet_problem(case)
     for threads in (1, 2, 3):
         monkeypatch.setattr(cores, "_threads", threads)
-        for cached in (plan.make_plan, winograd.make_plan):
-            cached.cache_clear()
         assert_agree(arguments)
-    for cached in (plan.make_plan, winograd.make_plan):
-        cached.cache_clear()
 
 
 # -- exact zeros, and rows that are small beside others ----------------------------------------------------------------
@@ -256,11 +252,10 @@ def test_common_images_are_not_set_apart():
     rng = np.random.default_rng(0)
     x = np.maximum(rng.normal(size=(64, 16, 32, 32)), 0).astype(np.float32) * 10.0 ** rng.integers(-6, 3, (64, 1, 1, 1))
     x[:, 3:9] = 0
-    weight = rng.normal(size=(1, 16, 16, 3, 3)).astype(np.float32)
-    x = x.astype(np.float32)
-    *_, apart = winograd.conv2d(x, weight, None, (32, 32), ((1, 1), (1, 1)))
-    assert not apart.any()
-    assert not winograd.weight_gradient(x + np.float32(1e-9), x, weight.shape, ((1, 1), (1, 1)))[2]
+    weight = rng.normal(size=(16, 16, 3, 3)).astype(np.float32)
+    x, way = x.astype(np.float32), (x.shape, (1, 16, 16, 3, 3), (32, 32), ((1, 1), (1, 1)))
+    assert winograd.way_forward(*way).product(x, weight, None)[2] is None
+    assert not winograd.way_of_sums(*way).weight_gradient(x + np.float32(1e-9), x)[2]
 
 
 @pytest.mark.parametrize("stride", [10**9, (1, 10**9), (10**12, 2)])

@@ -10,54 +10,10 @@ import os
 import sys
 
 from minires.kernels.machine import cores
-from minires.kernels.reference import (
-    add,
-    augment,
-    avgpool2d,
-    avgpool2d_backward,
-    batchnorm_backward,
-    batchnorm_normalise,
-    batchnorm_reductions,
-    batchnorm_statistics,
-    col2im,
-    conv2d,
-    conv2d_input_gradient,
-    conv2d_weight_gradient,
-    im2col,
-    linear,
-    linear_input_gradient,
-    linear_weight_gradient,
-    maxpool2d,
-    maxpool2d_backward,
-    relu,
-    relu_backward,
-    sgd_step,
-)
+from minires.kernels.reference import *  # noqa: F403  the definitions, and __all__ their names
+from minires.kernels.reference import __all__ as KERNELS
 
-__all__ = [
-    "add",
-    "augment",
-    "avgpool2d",
-    "avgpool2d_backward",
-    "batchnorm_backward",
-    "batchnorm_normalise",
-    "batchnorm_reductions",
-    "batchnorm_statistics",
-    "chosen",
-    "col2im",
-    "conv2d",
-    "conv2d_input_gradient",
-    "conv2d_weight_gradient",
-    "im2col",
-    "linear",
-    "linear_input_gradient",
-    "linear_weight_gradient",
-    "maxpool2d",
-    "maxpool2d_backward",
-    "relu",
-    "relu_backward",
-    "sgd_step",
-]
+__all__ = ["chosen", *KERNELS]
 
 chosen = os.environ.get("MINIRES_KERNELS") or "compiled"
 why_not_compiled = None  # one line, where they were wanted
@@ -72,19 +28,12 @@ def check_settings():
 
 if chosen == "compiled":
     try:
-        from minires.kernels.compiled.augmentation import augment
-        from minires.kernels.compiled.conv import conv2d, conv2d_input_gradient, conv2d_weight_gradient
-        from minires.kernels.compiled.elementwise import add, relu, relu_backward, sgd_step
-        from minires.kernels.compiled.linear import linear, linear_input_gradient, linear_weight_gradient
-        from minires.kernels.compiled.norm import (
-            batchnorm_backward,
-            batchnorm_normalise,
-            batchnorm_reductions,
-            batchnorm_statistics,
-        )
-        from minires.kernels.compiled.pool import avgpool2d, avgpool2d_backward, maxpool2d, maxpool2d_backward
+        from minires.kernels.compiled import augmentation, conv, elementwise, linear, norm, pool
+
+        for module in (augmentation, conv, elementwise, linear, norm, pool):
+            globals().update({name: vars(module)[name] for name in KERNELS if name in vars(module)})
     except (ImportError, AttributeError, TypeError) as error:  # what a library of another version raises
         chosen, why_not_compiled = "reference", str(error).partition("\n")[0]
         print(f"minires: no compiled kernels ({why_not_compiled}): NumPy computes, many times slower", file=sys.stderr)
 elif chosen != "reference":
-    globals().update(dict.fromkeys(set(__all__) - {"chosen"}, lambda *arguments: check_settings()))
+    globals().update(dict.fromkeys(KERNELS, lambda *arguments: check_settings()))

@@ -8,6 +8,12 @@ import numpy as np
 
 from minires.kernels.compiled.geometry import output_sizes, span
 
+__all__ = (
+    "add augment avgpool2d avgpool2d_backward batchnorm_backward batchnorm_normalise batchnorm_reductions "
+    "batchnorm_statistics col2im conv2d conv2d_input_gradient conv2d_weight_gradient im2col linear "
+    "linear_input_gradient linear_weight_gradient maxpool2d maxpool2d_backward relu relu_backward sgd_step"
+).split()
+
 
 def per_channel(v):
     """Shape (C,) seen as (C, 1, 1), to be broadcast over images and pixels."""

@@ -19,14 +19,14 @@ def augment(images, index, top, left, flip, pad, shift, scale):
             f"augment: expected indices from 0 to {len(images) - 1}, got {np.min(index)} to {np.max(index)}."
         )
     x = np.empty((len(index), *images.shape[1:]), np.float32)
-    arguments = [as_compiled(a) for a in (images, index, top, left, flip)]
-    over_threads(_augment, len(x), *arguments, pad, as_compiled(shift), as_compiled(scale), x, work=x.size)
+    images, shift, scale, *pieces = map(as_compiled, (images, shift, scale, index, top, left, flip))
+    over_threads(_augment, len(x), images, tuple(pieces), pad, shift, scale, x, work=x.size)
     return x
 
 
 @compiled
-def _augment(images, index, top, left, flip, pad, shift, scale, x, start, stop):
-    _, C, H, W = images.shape
+def _augment(images, pieces, pad, shift, scale, x, start, stop):
+    (_, C, H, W), (index, top, left, flip) = images.shape, pieces
     for n in range(start, stop):
         down, right = top[n] - pad, left[n] - pad  # pixel (h, w) of the piece is (h + down, w + right) of the image
         begin, end = max(0, -right), max(0, min(W, W - right))  # the w that lie in the image

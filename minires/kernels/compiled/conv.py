@@ -1,80 +1,108 @@
 """Convolution, compiled: one product for all geometries (direct.py), and a faster one for three rows (winograd.py).
 
-Arguments and results are those of kernels/reference.py, which also decides wherever a result is not finite.
+Arguments and results are those of kernels/reference.py, which also decides wherever a result is not finite. A *way* is
+how a convolution is done; it depends on shapes alone, so it is found once for each, after they have been compared.
 """
 
-import numpy as np
+import functools
 
 from minires.kernels import reference
 from minires.kernels.compiled import direct, winograd
 from minires.kernels.compiled.geometry import output_sizes
 from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled
+from minires.kernels.machine.threads import num_threads
 
 MOST_KINDS = 64  # kinds of pixels, of which each has taps of its own in dx: with large strides nearly all have none
 
 
 def conv2d(x, weight, bias, stride, pad, dilation, groups):
-    x, filters = as_compiled(x), in_groups(weight, groups)
-    kernel_size = weight.shape[2:]
-    out_size = output_sizes("conv2d", x.shape[2:], kernel_size, stride, pad, dilation)
-    expect("conv2d", x=(x, (len(x), groups * filters.shape[2], *x.shape[2:])))
     if bias is not None:
         expect("conv2d", bias=(bias, weight.shape[:1]))
-    geometry = shortest(stride, out_size), pad, dilation
-    if winograd.fits(filters.shape, geometry, len(x), out_size):
-        y, doubt, apart = winograd.conv2d(x, filters, bias, out_size, pad)
-        if np.count_nonzero(apart) and not doubt:
-            y[apart], doubt = direct.conv2d(x[apart], filters, bias, out_size, geometry)
-    else:
-        y, doubt = direct.conv2d(x, filters, bias, out_size, geometry)
-    if doubt:  # zeros times infinity, in the padding or between rows: let the definition decide
-        return reference.conv2d(x, weight, bias, stride, pad, dilation, groups)
-    return y
+    y = product(as_compiled(x), as_compiled(weight), bias, way_forward, weight.shape, stride, pad, dilation, groups)
+    return reference.conv2d(x, weight, bias, stride, pad, dilation, groups) if y is None else y
 
 
 def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
-    dy, filters = as_compiled(dy), in_groups(weight, groups)
-    out_size = output_sizes("conv2d_input_gradient", x_shape[2:], weight.shape[2:], stride, pad, dilation)
-    expect("conv2d_input_gradient", dy=(dy, (x_shape[0], len(weight), *out_size)))
-    expect("conv2d_input_gradient", weight=(weight, (len(weight), x_shape[1] // groups, *weight.shape[2:])))
-    stride_used, size = shortest(stride, out_size), x_shape[2:]
-    geometry = stride_used, pad, dilation
-    _, O, C, kh, kw = filters.shape
-    around = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip((kh, kw), pad))
-    if winograd.fits((groups, C, O, kh, kw), (stride_used, around, dilation), len(dy), size):
-        dx, doubt, apart = winograd.conv2d(dy, filters, None, size, around, turned=True)
-        if np.count_nonzero(apart) and not doubt:
-            some = dy[apart]
-            dx[apart], doubt = direct.input_gradient(some, filters, (len(some), *x_shape[1:]), geometry)
-    else:
-        doubt = stride_used[0] * stride_used[1] > MOST_KINDS
-        if not doubt:
-            dx, doubt = direct.input_gradient(dy, filters, x_shape, geometry)
-    if doubt:
+    if len(dy) != x_shape[0]:
+        expect("conv2d_input_gradient", dy=(dy, (x_shape[0], *dy.shape[1:])))
+    shapes = weight.shape, x_shape[1:], stride, pad, dilation, groups
+    dx = product(as_compiled(dy), as_compiled(weight), None, way_back, *shapes)
+    if dx is None:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
     return dx
 
 
 def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     x, dy = as_compiled(x), as_compiled(dy)
-    O, C, *kernel_size = weight_shape
-    out_size = output_sizes("conv2d_weight_gradient", x.shape[2:], kernel_size, stride, pad, dilation)
-    expect("conv2d_weight_gradient", dy=(dy, (len(x), O, *out_size)), x=(x, (len(x), groups * C, *x.shape[2:])))
-    shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, dy.shape[2:]), pad, dilation)
-    apart = True
-    if winograd.fits(shape, geometry, len(x), dy.shape[2:]):
-        dweight, doubt, apart = winograd.weight_gradient(dy, x, shape, pad)
+    shapes = x.shape, dy.shape, weight_shape, stride, pad, dilation, groups, num_threads()
+    dweight, doubt, apart = way_of_sums(*shapes).weight_gradient(dy, x)
     if apart:
-        dweight, doubt = direct.weight_gradient(dy, x, shape, geometry)
+        dweight, doubt, _ = way_of_sums(*shapes, fast=False).weight_gradient(dy, x)
     if doubt:
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)
 
 
-def in_groups(weight, groups):
-    """weight (O, C, kh, kw) as (groups, O / groups, C, kh, kw)"""
-    return as_compiled(weight).reshape(groups, len(weight) // groups, *weight.shape[1:])
+def product(x, weight, bias, find_way, *shapes):
+    """y, or None where the definition must decide: zeros times infinity, in the padding or between rows."""
+    way = find_way(x.shape, *shapes, num_threads())
+    if way is None:
+        return None
+    y, doubt, apart = way.product(x, weight, bias)
+    if apart is not None and not doubt:
+        some = x[apart]
+        y[apart], doubt, _ = find_way(some.shape, *shapes, num_threads(), fast=False).product(some, weight, bias)
+    return None if doubt else y
+
+
+# -- which way, from shapes alone: weight (O, C, kh, kw) is seen as (groups, O / groups, C, kh, kw) --------------------
+
+
+@functools.lru_cache(maxsize=1024)
+def way_forward(x_shape, weight_shape, stride, pad, dilation, groups, threads, fast=True):
+    (N, channels, *size), (O, C, *kernel_size) = x_shape, weight_shape
+    out_size = output_sizes("conv2d", size, kernel_size, stride, pad, dilation)
+    if channels != groups * C:
+        raise ValueError(f"conv2d: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
+    shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
+    if fast and winograd.fits(shape, geometry, N, out_size):
+        return winograd.way_forward(x_shape, shape, out_size, pad)
+    return direct.way_forward(x_shape, shape, out_size, geometry)
+
+
+@functools.lru_cache(maxsize=1024)
+def way_back(dy_shape, weight_shape, image_shape, stride, pad, dilation, groups, threads, fast=True):
+    """The way to dx; None where the definition is faster."""
+    (N, *seen), (O, C, kh, kw), (channels, *size) = dy_shape, weight_shape, image_shape
+    out_size = output_sizes("conv2d_input_gradient", size, (kh, kw), stride, pad, dilation)
+    if (O, *out_size) != tuple(seen):
+        raise ValueError(f"conv2d_input_gradient: expected dy of shape {(N, O, *out_size)}, got {dy_shape}.")
+    if channels != groups * C:
+        expected = O, channels // groups, kh, kw
+        raise ValueError(f"conv2d_input_gradient: expected weight of shape {expected}, got {weight_shape}.")
+    shape, geometry = (groups, O // groups, C, kh, kw), (shortest(stride, out_size), pad, dilation)
+    around = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip((kh, kw), pad))
+    turned = groups, C, O // groups, kh, kw
+    if fast and winograd.fits(turned, (geometry[0], around, dilation), N, size):
+        return winograd.way_forward(dy_shape, turned, size, around, turned=True)
+    if geometry[0][0] * geometry[0][1] > MOST_KINDS:
+        return None
+    return direct.way_back(dy_shape, shape, (N, *image_shape), geometry)
+
+
+@functools.lru_cache(maxsize=1024)
+def way_of_sums(x_shape, dy_shape, weight_shape, stride, pad, dilation, groups, threads, fast=True):
+    (N, channels, *size), (O, C, *kernel_size) = x_shape, weight_shape
+    out_size = output_sizes("conv2d_weight_gradient", size, kernel_size, stride, pad, dilation)
+    if dy_shape != (N, O, *out_size):
+        raise ValueError(f"conv2d_weight_gradient: expected dy of shape {(N, O, *out_size)}, got {dy_shape}.")
+    if channels != groups * C:
+        raise ValueError(f"conv2d_weight_gradient: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
+    shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
+    if fast and winograd.fits(shape, geometry, N, out_size):
+        return winograd.way_of_sums(x_shape, shape, out_size, pad)
+    return direct.way_of_sums(x_shape, shape, out_size, geometry)
 
 
 def shortest(stride, out_size):

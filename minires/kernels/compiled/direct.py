@@ -1,6 +1,7 @@
 """Convolution as one product with shifted rows, for all geometries; planes.py says what planes and offsets are."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -111,64 +112,69 @@ def correlate_transposed(arrays, plan, room, part, start, stop):
             multiply_transposed(seen, span, planes, plan.offset, of_part)
 
 
-# -- the operators, for filters (groups, O, C, kh, kw) and a geometry (stride, pad, dilation) --------------------------
+# -- ways, for filters (groups, O, C, kh, kw) and a geometry (stride, pad, dilation) -----------------------------------
 
 
-def conv2d(x, filters, bias, out_size, geometry):
-    """(y, whether any of it may be not finite)"""
-    stride, pad, dilation = geometry
-    groups, O, C, *kernel_size = filters.shape
-    y = empty_images((len(x), groups * O, *out_size), x.dtype)
-    pixelwise = is_pixelwise(kernel_size, stride, pad, x, y)
-    long_x, long_y = long_rows(x, y) if pixelwise else (x, y)
+class Way(NamedTuple):
+    """How a convolution of some shapes is done."""
+
+    plan: Plan
+    x_shape: tuple  # as the kernel sees x, in rows that may be longer
+    y_shape: tuple  # likewise y
+    filters: tuple  # shape of the filters as they are multiplied, or of their gradient
+    result: tuple  # shape of what is returned
+    order: np.ndarray | None = None  # of the taps of filters that are turned over first
+
+    def product(self, x, weight, bias):
+        """(y, whether any of it may be not finite, None)"""
+        plan, shape = self.plan, self.filters[:2]
+        filters = weight.reshape(self.filters) if self.order is None else turn(weight, self.filters, self.order)
+        y, threads = empty_images(self.result, x.dtype), num_threads()
+        shift = np.zeros(shape, x.dtype) if bias is None else np.ascontiguousarray(bias).reshape(shape)
+        doubts = np.zeros(threads, x.dtype)
+        room = *workspaces(threads, x.dtype, *plan.sizes), doubts
+        arrays = x.reshape(self.x_shape), filters, shift, y.reshape(self.y_shape)
+        over_parts(correlate, jobs(plan), arrays, tuple(plan), room)
+        return y, np.count_nonzero(doubts) > 0, None  # NaN counts
+
+    def weight_gradient(self, dy, x):
+        """(dweight, whether any of it is not finite, None)"""
+        plan, (groups, O, taps) = self.plan, self.filters
+        parts = np.empty((gradient_parts(plan), groups, ceil_div(O, 4) * 4, plan.offset.size), x.dtype)
+        room = *workspaces(num_threads(), x.dtype, *plan.sizes), None
+        arrays = x.reshape(self.x_shape), parts, None, dy.reshape(self.y_shape)
+        over_parts(correlate_transposed, jobs(plan), arrays, tuple(plan), room)
+        parts = parts[:, :, :O, :taps]
+        dweight = parts.sum(axis=0) if len(parts) > 1 else parts[0]
+        return dweight.reshape(self.result), not np.isfinite(dweight).all(), None
+
+
+def way_forward(x_shape, shape, out_size, geometry, sums=0):
+    """The way to y; with ``sums``, the numbers of the weight, to their gradient."""
+    (stride, pad, dilation), (groups, O, C, *kernel_size) = geometry, shape
+    y_shape = x_shape[0], groups * O, *out_size
+    pixelwise = is_pixelwise(kernel_size, stride, pad, x_shape, y_shape)
+    long_x, long_y = (in_long_rows(s) if pixelwise else s for s in (x_shape, y_shape))
     taps, phases = find_taps(tuple(kernel_size), stride, dilation)
-    source, size = (*stride, pad[0][0], pad[1][0]), long_y.shape[2:]
-    task = Task(len(x), C, O, size, long_x.shape[3], taps, phases, (0, len(taps)), source, pixelwise=pixelwise)
-    return y, correlated(long_x, filters.reshape(groups, O, -1), bias, long_y, make_plan(task))
+    ends, source = (long_y[2:], long_x[3]), (*stride, pad[0][0], pad[1][0])
+    task = Task(x_shape[0], C, O, *ends, taps, phases, (0, len(taps)), source, pixelwise=pixelwise, sums=sums)
+    return Way(make_plan(task), long_x, long_y, (groups, O, C * len(taps)), shape if sums else y_shape)
 
 
-def input_gradient(dy, filters, x_shape, geometry):
-    """(dx, whether any of it may be not finite)"""
-    stride, pad, dilation = geometry
-    groups, O, C, *kernel_size = filters.shape
-    dx = empty_images(x_shape, dy.dtype)
+def way_of_sums(x_shape, shape, out_size, geometry):
+    """The way to the gradient of the weight."""
+    return way_forward(x_shape, shape, out_size, geometry, math.prod(shape))
+
+
+def way_back(dy_shape, shape, x_shape, geometry):
+    """The way to dx."""
+    (stride, pad, dilation), (groups, O, C, *kernel_size) = geometry, shape
     order, taps, phases, cuts, before = find_taps_back(tuple(kernel_size), stride, dilation, pad[0][0], pad[1][0])
-    pixelwise = is_pixelwise(kernel_size, stride, pad, dy, dx)
-    long_dy, long_dx = long_rows(dy, dx) if pixelwise else (dy, dx)
-    size, source = tuple(map(ceil_div, long_dx.shape[2:], stride)), (1, 1, *before)
-    task = Task(len(dy), O, C, size, long_dy.shape[3], taps, phases, cuts, source, stride, True, pixelwise)
-    turned = turn(filters.reshape(groups, O, C, -1), order)
-    return dx, correlated(long_dy, turned, None, long_dx, make_plan(task))
-
-
-def correlated(x, filters, bias, y, plan):
-    """Fill y, and return whether anything in it is in doubt, not being finite."""
-    shape = filters.shape[:2]
-    shift = np.zeros(shape, x.dtype) if bias is None else np.ascontiguousarray(bias).reshape(shape)
-    threads = num_threads()
-    planes, results = workspaces(threads, x.dtype, *plan.sizes)
-    doubts = np.zeros(threads, x.dtype)
-    over_parts(correlate, jobs(plan), (x, filters, shift, y), tuple(plan), (planes, results, doubts))
-    return np.count_nonzero(doubts) > 0  # NaN counts
-
-
-def weight_gradient(dy, x, shape, geometry):
-    """(dweight, whether any of it is not finite), for filters of this shape (groups, O, C, kh, kw)"""
-    stride, pad, dilation = geometry
-    groups, O, C, *kernel_size = shape
-    pixelwise = is_pixelwise(kernel_size, stride, pad, x, dy)
-    long_x, long_dy = long_rows(x, dy) if pixelwise else (x, dy)
-    taps, phases = find_taps(tuple(kernel_size), stride, dilation)
-    source, size, sums = (*stride, pad[0][0], pad[1][0]), long_dy.shape[2:], math.prod(shape)
-    cuts = 0, len(taps)
-    task = Task(len(x), C, O, size, long_x.shape[3], taps, phases, cuts, source, pixelwise=pixelwise, sums=sums)
-    plan, threads = make_plan(task), num_threads()
-    parts = np.empty((gradient_parts(plan), groups, ceil_div(O, 4) * 4, plan.offset.size), x.dtype)
-    room = *workspaces(threads, x.dtype, *plan.sizes), None
-    over_parts(correlate_transposed, jobs(plan), (long_x, parts, None, long_dy), tuple(plan), room)
-    parts = parts[:, :, :O, : C * len(taps)]
-    dweight = parts.sum(axis=0) if len(parts) > 1 else parts[0]
-    return dweight.reshape(shape), not np.isfinite(dweight).all()
+    pixelwise = is_pixelwise(kernel_size, stride, pad, dy_shape, x_shape)
+    long_dy, long_dx = (in_long_rows(s) if pixelwise else s for s in (dy_shape, x_shape))
+    size = tuple(map(ceil_div, long_dx[2:], stride))
+    task = Task(dy_shape[0], O, C, size, long_dy[3], taps, phases, cuts, (1, 1, *before), stride, True, pixelwise)
+    return Way(make_plan(task), long_dy, long_dx, (groups, C, O), x_shape, np.array(order, np.int64))
 
 
 def empty_images(shape, dtype):
@@ -176,14 +182,14 @@ def empty_images(shape, dtype):
     return (empty_lines if math.prod(shape) >= LARGE else np.empty)(shape, dtype)
 
 
-def is_pixelwise(kernel_size, stride, pad, x, y):
+def is_pixelwise(kernel_size, stride, pad, x_shape, y_shape):
     """Whether every pixel of y is a product of the one pixel of x at the same place, and none is left out."""
     same = tuple(kernel_size) == (1, 1) and stride == (1, 1) and pad == ((0, 0), (0, 0))
-    return same and x.shape[2:] == y.shape[2:]
+    return same and x_shape[2:] == y_shape[2:]
 
 
-def long_rows(*images):
+def in_long_rows(shape):
     """The same images in rows of at least 128 pixels: what lies beside what makes no difference to such a product."""
-    _, _, H, W = images[0].shape
+    N, C, H, W = shape
     together = next((r for r in range(1, H) if H % r == 0 and r * W >= 128), H)
-    return [image.reshape(*image.shape[:2], H // together, together * W) for image in images]
+    return N, C, H // together, together * W

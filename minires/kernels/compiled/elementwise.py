@@ -44,8 +44,8 @@ def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
         if not (plain and array.dtype in COMPILED):
             # NumPy broadcasts, writes in any order, knows other numbers, or says what is wrong
             return reference.sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov)
-    numbers = float(lr), float(momentum), float(keep), float(weight_decay), bool(nesterov)
-    over_threads(_sgd_step, p.size, p.reshape(-1), g.reshape(-1), v.reshape(-1), *numbers, work=p.size)
+    rule = float(lr), float(momentum), float(keep), float(weight_decay), bool(nesterov)
+    over_threads(_sgd_step, p.size, p.reshape(-1), g.reshape(-1), v.reshape(-1), rule, work=p.size)
 
 
 # Each kernel first cuts out its part, and then counts from 0: of an index that starts anywhere the compiler would have
@@ -73,9 +73,10 @@ def _relu_backward(dy, y, dx, start, stop):
 
 
 @compiled
-def _sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov, start, stop):
+def _sgd_step(p, g, v, rule, start, stop):
     p, g, v, number = p[start:stop], g[start:stop], v[start:stop], p.dtype.type
-    lr, momentum, keep, weight_decay = number(lr), number(momentum), number(keep), number(weight_decay)
+    lr, momentum, keep, weight_decay = number(rule[0]), number(rule[1]), number(rule[2]), number(rule[3])
+    nesterov = rule[4]
     for i in range(p.size):
         step = g[i] + weight_decay * p[i] if weight_decay else g[i]
         if momentum:

@@ -6,6 +6,8 @@ A kernel of k taps, d pixels apart, spans d*(k-1) + 1 pixels. On a row of ``size
     floor((size + before + after - d*(k-1) - 1) / s) + 1     places.
 """
 
+import functools
+
 from minires.checks import InvalidArgument, is_whole
 
 
@@ -95,7 +97,7 @@ def output_size_text(size, kernel, stride=1, padding=(0, 0), dilation=1, ceil_mo
 
 def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=False):
     """Return (Ho, Wo) for images of size (H, W); where the kernel does not fit, an error in the name of ``who``."""
-    Ho, Wo = map(output_size, image_size, kernel_size, stride, pad, dilation, (ceil_mode, ceil_mode))
+    Ho, Wo = _places(tuple(image_size), tuple(kernel_size), stride, pad, dilation, ceil_mode)
     if Ho < 1 or Wo < 1:
         kernel = " x ".join(str(span(k, d)) for k, d in zip(kernel_size, dilation))
         padded = " x ".join(str(size + sum(padding)) for size, padding in zip(image_size, pad))
@@ -104,3 +106,8 @@ def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=
             "Use a smaller kernel (or dilation), more padding, or larger images."
         )
     return Ho, Wo
+
+
+@functools.lru_cache(maxsize=1024)
+def _places(image_size, kernel_size, stride, pad, dilation, ceil_mode):
+    return tuple(map(output_size, image_size, kernel_size, stride, pad, dilation, (ceil_mode, ceil_mode)))

@@ -6,11 +6,10 @@
 * A *job* is one share of one piece. Kernels take a range of jobs, numbered share by share.
 * A *part* is the jobs that one thread does, from ``start`` to ``stop``.
 
-A plan depends on shapes and on the number of threads alone, so it is made once for each and kept. What planes, taps and
-offsets are says kernels/compiled/planes.py; kernels/compiled/winograd.py makes plans of its own from the same pieces.
+A plan depends on shapes and on the number of threads alone. What planes, taps and offsets are says
+kernels/compiled/planes.py; kernels/compiled/winograd.py makes plans of its own from the same pieces.
 """
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -148,7 +147,6 @@ def is_straight(task, pitch):
     return size >= 0.9 * whole_vectors(size)
 
 
-@functools.lru_cache(maxsize=1024)
 def make_plan(task):
     """The Plan of a Task."""
     N, channels, filters, out_size, width, taps, phases, cuts, source, step, *_ = task
@@ -200,14 +198,12 @@ def lay_out(taps, stride):
     return tuple((phases.index(phase), row, column) for phase, row, column in taps), tuple(phases)
 
 
-@functools.lru_cache(maxsize=1024)
 def find_taps(kernel_size, stride, dilation):
     """(taps, phases): each tap as (index of its phase, row shift, column shift) on the planes of the image."""
     rows = [divmod(i * dilation[0], stride[0]) for i in range(kernel_size[0])]
     return lay_out([(a, row, j * dilation[1]) for row, a in rows for j in range(kernel_size[1])], stride)
 
 
-@functools.lru_cache(maxsize=1024)
 def find_taps_back(kernel_size, stride, dilation, top, left):
     """Which taps reach a pixel of x, and from where: (order, taps, phases, cuts, before).
 

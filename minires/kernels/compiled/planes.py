@@ -310,13 +310,13 @@ def fill_turned(weight, order, turned, start, stop):
                     to[c] = seen[c, tap]
 
 
-def turn(weight, order):
-    """weight (groups, O, C, taps) as filters for channels, their taps in this order: (groups, C, (taps, O))
+def turn(weight, shape, order):
+    """weight (O, C, taps) of each group as filters for channels, their taps in this order: (groups, C, (taps, O))
 
     With numbers to spare at the end of each filter: an odd number of lines of the cache, else they share its sets.
     """
-    groups, O, C, _ = weight.shape
-    turned = np.empty((groups, C, whole_vectors(len(order) * O) | VECTOR), weight.dtype)
-    lines = groups * ceil_div(C, VECTOR)
-    over_threads(fill_turned, lines, weight, np.array(order, np.int64), turned, work=weight.size)
+    groups, C, O = shape
+    turned = np.empty((groups, C, whole_vectors(order.size * O) | VECTOR), weight.dtype)
+    weight = weight.reshape(groups, O, C, -1)
+    over_threads(fill_turned, groups * ceil_div(C, VECTOR), weight, order, turned, work=weight.size)
     return turned

@@ -4,5 +4,5 @@
 def expect(kernel, **found):
     """Raise unless each array, given as name=(array, shape), has this shape."""
     for name, (array, shape) in found.items():
-        if array.shape != tuple(shape):
+        if array.shape != shape:
             raise ValueError(f"{kernel}: expected {name} of shape {tuple(shape)}, got {array.shape}.")

@@ -145,6 +145,8 @@ def compiled(function):
 
 def as_compiled(x):
     """x as kernels are compiled for it: C-contiguous and writable. (Numba compiles anew for every kind of array.)"""
+    if type(x) is np.ndarray and x.flags.carray:
+        return x
     x = np.ascontiguousarray(x)
     return x if x.flags.writeable else x.copy()
 

@@ -86,13 +86,13 @@ def workspaces(threads, dtype, *sizes):
 
     Unless it is large, it is the same memory in every call, row p for part p of the work. It holds what was left there.
     """
-    spaces = []
+    spaces, kept = [], _workspaces.setdefault((threads, dtype), {})
     for slot, size in enumerate(sizes):
-        space = _workspaces.get((slot, threads, dtype))
+        space = kept.get(slot)
         if space is None or space.shape[1] < size:
             line = LINE // dtype.itemsize
             space = empty_lines((threads, (-(-size // line) | 1) * line), dtype)  # odd: rows in other sets of the cache
             if space[0].nbytes <= KEEP_WORKSPACE:
-                _workspaces[slot, threads, dtype] = space
+                kept[slot] = space
         spaces.append(space)
     return spaces
