@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 
 from minires.cli import main
-from minires.course import assignment, jail, session
+from minires.course import assignment, imports, jail, session
 from minires.course.grade import find_file, grade, grade_all, gradescope, report
 
 COURSE = Path(__file__).parents[1] / "examples" / "assignments"
 ACTIVATIONS = assignment.find(COURSE, "2")
-QUICK = replace(ACTIVATIONS, limits=ACTIVATIONS.limits | {"seconds": 4, "memory_mb": 1024})
+STRICT = replace(ACTIVATIONS, limits=ACTIVATIONS.limits | {"seconds": 4, "memory_mb": 1024})
+QUICK = replace(STRICT, allowed_imports=["minires", "sys", "no_such_module"])  # the walls, not the text, are tested
 SOLUTION = (ACTIVATIONS.folder / "solution" / "activations.py").read_text(encoding="utf-8")
 RELU_FORWARD = "        positive = x > 0\n"
 needs_linux_walls = pytest.mark.skipif(not all(jail.walls().values()), reason=f"this system has {jail.walls()}")
@@ -53,6 +55,89 @@ def test_a_mistake_costs_its_own_task_and_is_explained_as_check_layer_does(tmp_p
     text = report(result)
     for part in ("Task 2.3, tanh: ", "dx is wrong at", "Worst at [", "numeric", "analytic", "ratio"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    "line, name",
+    {
+        "from minires import ReLU": "minires.ReLU",
+        "from minires.layers import ReLU as R": "minires.layers.ReLU",
+        "from minires import *": "minires.*",
+        "import minires\nReLU = minires.ReLU": "minires.ReLU",
+        "import minires as m\nReLU = getattr(m, 'ReLU')": "minires.*",
+        "import minires.layers.activations as a": "minires.layers.activations",
+        "import torch": "torch",
+        "from scipy.special import erf": "scipy.special.erf",
+        "import importlib": "importlib",
+        "m = __import__('min' + 'ires')": "__import__",
+        "import sys\nm = sys.modules['minires']": "sys.modules",
+        "R = Layer.__subclasses__()": "__subclasses__",
+        "exec('import minires')": "exec",
+    }.items(),
+)
+def test_what_an_assignment_asks_for_is_not_imported(line, name):
+    given = imports.of_starter(ACTIVATIONS.folder / "starter", "activations.py")
+    notes, trouble = imports.judge(f"{SOLUTION}\n{line}\n".encode(), given, given)
+    last = len(SOLUTION.splitlines()) + 1 + len(line.splitlines())
+    assert name in notes
+    assert trouble.startswith("No points for this file: it uses ") and f"{name} in line {last}" in trouble
+    assert trouble.endswith(
+        "This assignment allows the standard library, numpy, minires.Layer, minires.Parameter, minires.Buffer."
+    )
+
+
+@pytest.mark.parametrize(
+    "line, notes",
+    {
+        "import math, numpy as n": [],
+        "from minires.layer import Layer": [],
+        "import minires\nL = minires.Layer": [],
+        "from minires import Parameter\nimport os.path": ["minires.Parameter", "os.path"],
+        "from scipy": [],  # a mistake of syntax is for the tests to tell
+        "class A:\n    def eval(self): self.eval(); self.modules": [],
+    }.items(),
+)
+def test_what_anybody_may_import_costs_nothing(line, notes):
+    given = imports.of_starter(ACTIVATIONS.folder / "starter", "activations.py")
+    assert imports.judge(f"{SOLUTION}\n{line}\n".encode(), given, given) == (notes, "")
+
+
+def test_a_file_nested_too_deep_to_read_gets_no_points():
+    assert "nested too deep" in imports.judge(b"-" * 100_000 + b"1", [], [])[1]
+
+
+def test_every_solution_imports_no_more_than_its_assignment_allows():
+    for one in assignment.assignments(COURSE):
+        given = imports.of_starter(one.folder / "starter", one.file)
+        for text in [(one.folder / "solution" / one.file).read_text(), *(mutant["text"] for mutant in one.mutants())]:
+            assert imports.judge(text.encode(), given, one.allowed_imports or given)[1] == ""
+
+
+def test_an_import_of_the_solved_layer_is_noted_everywhere_and_gets_nothing(tmp_path):
+    folder = tmp_path / "collected"
+    folder.mkdir()
+    (folder / "eve.py").write_text("from minires import GELU, LeakyReLU, ReLU, Tanh\n", encoding="utf-8")
+    (result,) = grade_all(STRICT, folder, tmp_path / "grades.csv", jobs=1, tell=lambda said: None).values()
+    assert result["earned"] == 0 and result["imports"]["activations.py"] == [
+        f"minires.{name}" for name in ("GELU", "LeakyReLU", "ReLU", "Tanh")
+    ]
+    assert "it uses minires.GELU in line 1, minires.LeakyReLU in line 1" in report(result)
+    assert "activations.py imports, and its starter does not: minires.GELU, minires.LeakyReLU" in report(result)
+    assert "its starter does not: minires.GELU" in gradescope(result)["output"]
+    (row,) = csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8"))
+    assert row["imports"].startswith("minires.GELU minires.LeakyReLU")
+    assert "it uses minires.GELU" in row["trouble"] and row["points"] == "0"
+
+
+def test_an_instructor_may_allow_more_imports(tmp_path):
+    copy = tmp_path / "02-activations"
+    shutil.copytree(ACTIVATIONS.folder, copy)
+    toml = copy / "assignment.toml"
+    toml.write_text('allowed_imports = ["minires.ReLU"]\n' + toml.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "activations.py").write_text("from minires import ReLU\n", encoding="utf-8")
+    result = grade(assignment.read(copy), tmp_path / "activations.py", select="2.1")
+    assert result["tasks"]["2.1"]["earned"] > 0 and result["trouble"] == ""
+    assert result["imports"] == {"activations.py": ["minires.ReLU"]}
 
 
 # What is done in ReLU.forward costs task 2.1 alone.
@@ -337,6 +422,7 @@ def test_a_folder_of_submissions_becomes_a_csv_and_goes_on_after_a_stop(collecte
     grade_all(QUICK, collected, table, jobs=2, tell=said.append)
     rows = {row["submission"]: row for row in csv.DictReader(table.open(encoding="utf-8"))}
     assert list(rows) == ["'=eve", "ada", "bob"]
+    assert "ended in the middle of a call" in rows["'=eve"]["trouble"] and rows["ada"]["trouble"] == ""
     assert float(rows["ada"]["points"]) == 100 and float(rows["'=eve"]["points"]) == 0
     assert 0 < float(rows["bob"]["2.2"]) < 25 and float(rows["bob"]["2.4"]) == 30
     assert "Task 2.2" in (tmp_path / "grades.results" / "bob.txt").read_text(encoding="utf-8")
@@ -357,6 +443,15 @@ def test_names_of_submissions_cannot_stop_the_grading_of_the_others(tmp_path):
     assert {path.name for path in rows} == {"x" * 255, "new\nline"}
     assert all("found 0" in row["trouble"] for row in rows.values())
     assert sum(1 for _ in csv.reader((folder / "grades.csv").open(encoding="utf-8"))) == 3
+
+
+def test_a_file_and_a_folder_of_one_name_are_two_students(tmp_path):
+    (tmp_path / "ada").mkdir()
+    for name in ("ada.py", "bob.py"):
+        (tmp_path / name).write_text("import no_such_module", encoding="utf-8")
+    grade_all(STRICT, tmp_path, tmp_path / "grades.csv", jobs=2, tell=lambda said: None)
+    rows = list(csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8")))
+    assert [row["submission"] for row in rows] == ["ada", "ada.py", "bob"]
 
 
 def test_gradescope_gets_its_own_form(tmp_path):
@@ -394,6 +489,14 @@ def test_wrong_use_is_one_line(arguments, says, capsys, tmp_path, monkeypatch):
     assert says in error and error.count("\n") == 1
 
 
+def test_hidden_tests_that_a_submission_could_read_are_announced(tmp_path, monkeypatch, capsys):
+    (tmp_path / "activations.py").write_text("import no_such_module", encoding="utf-8")
+    monkeypatch.setattr(sys, "prefix", str(COURSE.parents[1]))  # as after  python -m venv .  in the clone
+    assert main(["grade", "2", str(tmp_path / "activations.py")]) == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert f"{ACTIVATIONS.folder} can be read by submissions, as it lies in {COURSE.parents[1]}" in first
+
+
 def test_other_hidden_tests_and_other_numbers_can_be_given(tmp_path):
     hidden = tmp_path / "mine"
     hidden.mkdir()
@@ -403,6 +506,7 @@ def test_other_hidden_tests_and_other_numbers_can_be_given(tmp_path):
     )
     one, other = (points(SOLUTION, tmp_path, hidden=hidden, seed=seed, select="2.1") for seed in (0, 1))
     assert messages(one) != messages(other)
+    assert "  hidden test: number" in report(one)  # whatever the folder's name
 
 
 def test_a_message_cannot_steer_the_terminal(tmp_path):

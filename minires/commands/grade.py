@@ -34,6 +34,7 @@ def run(options):
     if options.hidden and not any(Path(options.hidden).glob("test_*.py")):
         raise UsageError(f"--hidden: no test_*.py in {options.hidden}")
     missing = [wall for wall, stands in jail.walls().items() if not stands]
+    missing += jail.exposed([Path(path).resolve() for path in (assignment.folder, options.hidden, submission) if path])
     if missing:
         print(f"Not isolated on this system: {'; '.join(missing)}. See docs/instructors.md.")
     given = {"hidden": options.hidden, "seed": options.seed}

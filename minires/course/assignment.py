@@ -4,7 +4,7 @@
 
     02-activations/
         README.md           the hand-out
-        assignment.toml     title, file, tasks with their points, limits
+        assignment.toml     title, file, tasks with their points; may have limits and allowed_imports
         starter/            the file to fill in, and whatever else is given
         tests/              visible tests: test_task_2_1_...
         hidden/             the instructor's tests
@@ -33,6 +33,7 @@ class Assignment:
     tasks: dict  # "2.1": {"title": ..., "points": ...}
     hours: float
     limits: dict = field(default_factory=dict)
+    allowed_imports: list = None  # default: what the starter imports
 
     @property
     def name(self):

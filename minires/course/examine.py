@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from minires.course import jail, session, submission
+from minires.course import imports, jail, session, submission
 from minires.course.assignment import task_of
 
 
 class _Notes:
     """A pytest plugin: which test ended how, and no test longer than allowed."""
 
-    def __init__(self, running, file):
-        self.running, self.file = running, file
+    def __init__(self, running, file, root, hidden):
+        self.running, self.file, self.root, self.hidden = running, file, root, hidden
 
     def note(self, name, passed, message, seconds):
-        hidden = "hidden" in Path(name.partition("::")[0]).parts
+        hidden = self.hidden in (self.root / name.partition("::")[0]).parents
         test = name.rpartition("::")[2]
         row = {"test": test, "task": task_of(test), "hidden": hidden, "passed": passed, "message": message}
         print(json.dumps(row | {"id": name, "seconds": round(seconds, 2)}), file=self.file, flush=True)
@@ -41,16 +41,23 @@ class _Notes:
             self.note(f"{report.nodeid}::test file", False, str(report.longrepr)[:3000], 0)
 
 
-def main(origin, limits, options, folders):
-    """Print one line of JSON for each test that ran."""
+def main(origin, file, limits, options, visible, hidden, given, allowed):
+    """Print one line of JSON about the submission's imports, and if it may have them, one for each test that ran."""
     jail.die_with_parent()
     jail.limit(AS=(limits["memory_mb"] + 4096) << 20)  # whatever a submission may make this process hold
-    file = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    notes, trouble = imports.judge((Path(origin) / file).read_bytes(), given, allowed)
+    print(json.dumps({"imports": notes, "trouble": trouble}), file=output, flush=True)
+    if trouble:
+        return
     submission.session = session.Session(origin, limits)
-    fixed = ["-q", "-c", os.devnull, "--rootdir", os.path.commonpath(folders), "-p", "no:cacheprovider"]
+    folders = [folder for folder in (visible, hidden) if os.path.isdir(folder)]
+    root = os.path.commonpath(folders)
+    fixed = ["-q", "-c", os.devnull, "--rootdir", root, "-p", "no:cacheprovider"]
+    watching = _Notes(submission.session, output, Path(root), Path(hidden))
     try:
-        pytest.main([*fixed, "--import-mode=importlib", *options, *folders], plugins=[_Notes(submission.session, file)])
+        pytest.main([*fixed, "--import-mode=importlib", *options, *folders], plugins=[watching])
     finally:
         submission.session.stop()
 

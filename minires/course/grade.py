@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from minires.course import jail
+from minires.course import imports, jail
 from minires.course.assignment import CourseError
 from minires.files import locked, written_safely
 
@@ -63,17 +63,27 @@ def grade(assignment, path, *, hidden=None, seed=0, select="", only_first=False)
     try:
         content = find_file(assignment, path).read_bytes()
     except (CourseError, OSError) as error:
-        return _result(assignment, [], str(error), began)
-    folders = [assignment.folder / "tests", Path(hidden) if hidden else assignment.folder / "hidden"]
-    folders = [str(folder.resolve()) for folder in folders if folder.is_dir()]
+        return _result(assignment, [], [], str(error), began)
+    starter = assignment.folder / "starter"
     options = ["-k", f"test_task_{select.replace('.', '_')}_"] if select else []
     options += ["-x"] if only_first else []
     with _box() as box:
         origin = box / "origin"
-        shutil.copytree(assignment.folder / "starter", origin, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(starter, origin, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         (origin / assignment.file).write_bytes(content)
-        rows, trouble = _examine(origin, assignment.limits, options, folders, seed)
-    return _result(assignment, rows, trouble, began)
+        given = imports.of_starter(starter, assignment.file)
+        order = {
+            "origin": str(origin),
+            "file": assignment.file,
+            "limits": assignment.limits,
+            "options": options,
+            "visible": str((assignment.folder / "tests").resolve()),
+            "hidden": str(Path(hidden or assignment.folder / "hidden").resolve()),
+            "given": given,
+            "allowed": given if assignment.allowed_imports is None else assignment.allowed_imports,
+        }
+        rows, found, trouble = _examine(order, assignment.folder.resolve(), seed)
+    return _result(assignment, rows, found, trouble, began)
 
 
 @contextmanager
@@ -94,15 +104,15 @@ def _box():
             jail.remove(box)
 
 
-def _examine(origin, limits, options, folders, seed):
-    """Start examine.py; return the rows it printed and what went wrong with it as a whole."""
-    given = json.dumps({"origin": str(origin), "limits": limits, "options": options, "folders": folders})
+def _examine(order, folder, seed):
+    """Start examine.py; return the rows it printed, the submission's imports, and what is wrong as a whole."""
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "MINIRES_COURSE_SEED": str(seed), "PYTEST_ADDOPTS": ""}
-    command = [sys.executable, "-m", "minires.course.examine", given]
+    environment = os.environ | {"PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
+    environment |= {"MINIRES_COURSE_SEED": str(seed), "MINIRES_COURSE_ASSIGNMENT": str(folder)}
+    command = [sys.executable, "-m", "minires.course.examine", json.dumps(order)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    most = 40 * limits["seconds"]
+    most = 40 * order["limits"]["seconds"]
     try:
         output, errors = process.communicate(timeout=most)
         errors = errors.decode(errors="replace")[-1000:]
@@ -110,15 +120,18 @@ def _examine(origin, limits, options, folders, seed):
     except subprocess.TimeoutExpired:
         jail.kill([process.pid])
         output, trouble = process.communicate()[0], f"took longer than {most} seconds in all, and was stopped."
-    rows = {}
+    rows, found = {}, []
     for line in output.splitlines():
         if line.endswith(b"}"):
             row = json.loads(line)
-            rows[row["id"]] = row  # the last word on each test
-    return list(rows.values()), trouble
+            if "imports" in row:
+                found, trouble = row["imports"], row["trouble"] or trouble
+            else:
+                rows[row["id"]] = row  # the last word on each test
+    return list(rows.values()), found, trouble
 
 
-def _result(assignment, rows, trouble, began):
+def _result(assignment, rows, found, trouble, began):
     tasks = {}
     for number, task in assignment.tasks.items():
         mine = [row for row in rows if row["task"] == number]
@@ -131,14 +144,33 @@ def _result(assignment, rows, trouble, began):
         "points": assignment.points,
         "seconds": round(time.monotonic() - began, 1),
         "trouble": trouble,
+        "imports": {assignment.file: found},
         "tasks": tasks,
     }
+
+
+def _imports(result):
+    """The notes on imports as lines of text."""
+    return [
+        f"{file} imports, and its starter does not: {', '.join(names)}"
+        for file, names in result["imports"].items()
+        if names
+    ]
+
+
+def _reason(result):
+    """Why a submission got no points, in one line; "" where it got some."""
+    messages = [row["message"] for task in result["tasks"].values() for row in task["tests"] if not row["passed"]]
+    if result["trouble"] or result["earned"] or not messages:
+        return result["trouble"]
+    return max(messages, key=messages.count).partition("\n")[0]
 
 
 def report(result):
     """The result as text: what to do, task by task."""
     lines = [f"{result['assignment']}: {result['earned']:g} of {result['points']} points"]
     lines += [result["trouble"]] if result["trouble"] else []
+    lines += _imports(result)
     for number, task in result["tasks"].items():
         tests = task["tests"]
         score = f"{task['earned']:g} of {task['points']}, {task['passed']} of {len(tests)} tests passed"
@@ -167,7 +199,7 @@ def gradescope(result):
             "score": task["earned"],
             "max_score": task["points"],
             "status": "passed" if task["passed"] == len(task["tests"]) > 0 else "failed",
-            "output": report(result | {"tasks": {number: task}, "trouble": ""}).partition("\n")[2],
+            "output": report(result | {"tasks": {number: task}, "trouble": "", "imports": {}}).partition("\n")[2],
             "visibility": "visible",
         }
         for number, task in result["tasks"].items()
@@ -175,7 +207,7 @@ def gradescope(result):
     return {
         "score": result["earned"],
         "execution_time": result["seconds"],
-        "output": result["trouble"],
+        "output": _printable("\n".join([*filter(None, [result["trouble"]]), *_imports(result)])),
         "visibility": "visible",
         "tests": tests,
     }
@@ -214,12 +246,15 @@ def grade_all(assignment, folder, csv_file, *, jobs=None, tell=print, **options)
             tell(f"{_printable(path.name)}: {done[path]['earned']:g} of {assignment.points}")
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerow(["submission", "points", *assignment.tasks, "trouble"])
+    table.writerow(["submission", "points", *assignment.tasks, "imports", "trouble"])
     for path in everyone:
         tasks = [task["earned"] for task in done[path]["tasks"].values()]
-        name = path.stem if path.suffix == ".py" else path.name
+        name = path.stem if path.suffix == ".py" and not path.with_suffix("").exists() else path.name
         name = "'" + name if name[0] in "=+-@" else name  # no formula for a spreadsheet
-        table.writerow([_printable(name), done[path]["earned"], *tasks, _printable(done[path]["trouble"])])
+        imported = " ".join(itertools.chain.from_iterable(done[path]["imports"].values()))
+        table.writerow(
+            [_printable(name), done[path]["earned"], *tasks, _printable(imported), _printable(_reason(done[path]))]
+        )
     _write(csv_file, text.getvalue())
     return done
 

@@ -143,6 +143,20 @@ def _landlock_version():
     return max(0, ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))
 
 
+def _readable():
+    """What every submission may read: the system's libraries, Python's, NumPy and this package."""
+    python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(__file__).parents[1])}
+    libraries = {str(Path(module.__file__).parents[1]) for name in ("numpy",) if (module := sys.modules.get(name))}
+    return [*SYSTEM, *sorted(python | libraries)]
+
+
+def exposed(folders):
+    """Say of each folder that lies where every submission may read, as with a virtual environment around it."""
+    places = [Path(place).resolve() for place in _readable()]
+    around = {folder: [place for place in places if place in (folder, *folder.parents)] for folder in folders}
+    return [f"{one} can be read by submissions, as it lies in {found[0]}" for one, found in around.items() if found]
+
+
 def _landlock(libc, folder):
     """Let this process and its children see only what is listed (Linux 5.13; documentation: userspace-api/landlock)."""
     version = _landlock_version()
@@ -153,9 +167,7 @@ def _landlock(libc, folder):
     ruleset = libc.syscall(444, attributes, ctypes.c_size_t(size), 0)
     if ruleset < 0:
         raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
-    python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(__file__).parents[1])}
-    libraries = {str(Path(module.__file__).parents[1]) for name in ("numpy",) if (module := sys.modules.get(name))}
-    rules = [(path, READ) for path in (*SYSTEM, *python, *libraries)]
+    rules = [(path, READ) for path in _readable()]
     rules += [(path, READ_AND_WRITE) for path in ("/dev/null", "/dev/zero", "/dev/urandom")] + [(folder, handled)]
     for path, rights in rules:
         try:

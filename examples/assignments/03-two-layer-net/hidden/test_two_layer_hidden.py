@@ -7,6 +7,7 @@ from minires import check_layer, check_loss
 from minires.course import seeded, submitted
 
 mine = submitted(__file__, "two_layer.py")
+given = submitted(__file__, "given.py")
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (7, 2, 3), (2, 6, 9)])
@@ -39,7 +40,7 @@ def test_task_3_3_the_net_is_linear_relu_linear():
 
 def test_task_3_4_one_step_goes_down_the_gradient():
     x, labels = mine.spiral(20, 3, seed=8)
-    net = mine.ready_net(2, 6, 3, seed=2)
+    net = given.ready_net(2, 6, 3, seed=2)
     before = [p.data.copy() for p in net.parameters()]
     mine.train(net, x, labels, 1, 0.25)
     for old, parameter in zip(before, net.parameters()):
@@ -48,7 +49,7 @@ def test_task_3_4_one_step_goes_down_the_gradient():
 
 def test_task_3_4_gradients_do_not_pile_up():
     x, labels = mine.spiral(20, 3, seed=9)
-    together, apart = mine.ready_net(2, 6, 3, seed=2), mine.ready_net(2, 6, 3, seed=2)
+    together, apart = given.ready_net(2, 6, 3, seed=2), given.ready_net(2, 6, 3, seed=2)
     mine.train(together, x, labels, 3, 0.1)
     for _ in range(3):
         apart.zero_grad()
@@ -59,6 +60,6 @@ def test_task_3_4_gradients_do_not_pile_up():
 
 def test_task_3_4_other_spirals_are_learnt_as_well():
     x, labels = mine.spiral(50, 3, seed=21)
-    net = mine.ready_net(2, 64, 3, seed=4)
+    net = given.ready_net(2, 64, 3, seed=4)
     losses = mine.train(net, x, labels, 500, 1.0)
     assert losses[-1] < 0.3 < losses[0]

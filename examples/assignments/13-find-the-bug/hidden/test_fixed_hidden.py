@@ -40,6 +40,31 @@ def test_task_13_2_also_for_other_numbers(letter):
     check_layer(layer, x)
 
 
+def other_weights(layer):
+    """Any numbers in place of those that a new layer has, and what they are."""
+    (parameter,) = layer.parameters()
+    parameter.data[...] = seeded(14).normal(size=parameter.data.shape)
+    return parameter.data.copy()
+
+
+@pytest.mark.parametrize("letter, forward", [("A", np.add), ("B", np.multiply)])
+def test_task_13_1_forward_is_what_it_was(letter, forward):
+    layer, x = getattr(mine, letter)(6), seeded(15).normal(size=(3, 6))
+    weights = other_weights(layer)
+    np.testing.assert_allclose(layer.forward(x), forward(x, weights), rtol=1e-9)
+    layer.backward(x)
+
+
+def test_task_13_2_forward_is_what_it_was():
+    layer, x = mine.K(6), seeded(15).normal(size=(3, 6))
+    weights = other_weights(layer)
+    np.testing.assert_allclose(layer.forward(x), x @ weights, rtol=1e-9)
+    layer.backward(x)
+    dropping, x = mine.H(), 1 + seeded(16).random((40, 6))
+    assert set(np.unique(dropping.forward(x) / x)) == {0, 2}
+    np.testing.assert_array_equal(dropping.eval().forward(x), x)
+
+
 def test_task_13_2_two_batches_of_one_shape():
     layer, x = mine.J(), seeded(13).normal(size=(3, 4))
     for batch in (x, -x):

@@ -1,5 +1,6 @@
 """Hidden tests of assignment 15: the reference solution runs here, on the same machine, and is timed beside."""
 
+import os
 import time
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def compared(given, x, weight, times):
 
 
 def ours(folder):
-    return load(Path(__file__).parents[1] / folder / "fast.py")
+    course = os.environ.get("MINIRES_COURSE_ASSIGNMENT", Path(__file__).parents[1])  # these tests may lie elsewhere
+    return load(Path(course) / folder / "fast.py")
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 2, 1, 1), (3, 2, 7, 17, 33), (1, 16, 16, 8, 8)])
