@@ -19,14 +19,14 @@ MOST_KINDS = 64  # kinds of pixels, of which each has taps of its own in dx: wit
 def conv2d(x, weight, bias, stride, pad, dilation, groups):
     if bias is not None:
         expect("conv2d", bias=(bias, weight.shape[:1]))
-    y = product(as_compiled(x), as_compiled(weight), bias, way_forward, weight.shape, stride, pad, dilation, groups)
+    y = product(as_compiled(x), as_compiled(weight), bias, way_forward, weight.shape, (stride, pad, dilation, groups))
     return reference.conv2d(x, weight, bias, stride, pad, dilation, groups) if y is None else y
 
 
 def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
     if len(dy) != x_shape[0]:
         expect("conv2d_input_gradient", dy=(dy, (x_shape[0], *dy.shape[1:])))
-    shapes = weight.shape, x_shape[1:], stride, pad, dilation, groups
+    shapes = weight.shape, x_shape[1:], (stride, pad, dilation, groups)
     dx = product(as_compiled(dy), as_compiled(weight), None, way_back, *shapes)
     if dx is None:
         return reference.conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups)
@@ -35,7 +35,7 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
 
 def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     x, dy = as_compiled(x), as_compiled(dy)
-    shapes = x.shape, dy.shape, weight_shape, stride, pad, dilation, groups, num_threads()
+    shapes = x.shape, dy.shape, weight_shape, (stride, pad, dilation, groups), num_threads()
     dweight, doubt, apart = way_of_sums(*shapes).weight_gradient(dy, x)
     if apart:
         dweight, doubt, _ = way_of_sums(*shapes, fast=False).weight_gradient(dy, x)
@@ -60,8 +60,8 @@ def product(x, weight, bias, find_way, *shapes):
 
 
 @functools.lru_cache(maxsize=1024)
-def way_forward(x_shape, weight_shape, stride, pad, dilation, groups, threads, fast=True):
-    (N, channels, *size), (O, C, *kernel_size) = x_shape, weight_shape
+def way_forward(x_shape, weight_shape, window, threads, fast=True):
+    (N, channels, *size), (O, C, *kernel_size), (stride, pad, dilation, groups) = x_shape, weight_shape, window
     out_size = output_sizes("conv2d", size, kernel_size, stride, pad, dilation)
     if channels != groups * C:
         raise ValueError(f"conv2d: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
@@ -72,9 +72,10 @@ def way_forward(x_shape, weight_shape, stride, pad, dilation, groups, threads, f
 
 
 @functools.lru_cache(maxsize=1024)
-def way_back(dy_shape, weight_shape, image_shape, stride, pad, dilation, groups, threads, fast=True):
+def way_back(dy_shape, weight_shape, image_shape, window, threads, fast=True):
     """The way to dx; None where the definition is faster."""
     (N, *seen), (O, C, kh, kw), (channels, *size) = dy_shape, weight_shape, image_shape
+    stride, pad, dilation, groups = window
     out_size = output_sizes("conv2d_input_gradient", size, (kh, kw), stride, pad, dilation)
     if (O, *out_size) != tuple(seen):
         raise ValueError(f"conv2d_input_gradient: expected dy of shape {(N, O, *out_size)}, got {dy_shape}.")
@@ -92,8 +93,8 @@ def way_back(dy_shape, weight_shape, image_shape, stride, pad, dilation, groups,
 
 
 @functools.lru_cache(maxsize=1024)
-def way_of_sums(x_shape, dy_shape, weight_shape, stride, pad, dilation, groups, threads, fast=True):
-    (N, channels, *size), (O, C, *kernel_size) = x_shape, weight_shape
+def way_of_sums(x_shape, dy_shape, weight_shape, window, threads, fast=True):
+    (N, channels, *size), (O, C, *kernel_size), (stride, pad, dilation, groups) = x_shape, weight_shape, window
     out_size = output_sizes("conv2d_weight_gradient", size, kernel_size, stride, pad, dilation)
     if dy_shape != (N, O, *out_size):
         raise ValueError(f"conv2d_weight_gradient: expected dy of shape {(N, O, *out_size)}, got {dy_shape}.")
