@@ -82,9 +82,11 @@ def judge(text, given, allowed):
 
 
 def _may(name, allowed):
-    if "minires" in name.split(".")[1:] or _within(name, {*ROUNDABOUT, *DYNAMIC, *DYNAMIC_CALLS}.difference(allowed)):
+    if "minires" in name.split(".")[1:]:  # another file's own import of it
         return False
-    return _within(name, (*allowed, *ALWAYS)) or _leads_to(name, (*allowed, *ALWAYS))
+    if _within(name, allowed) or _leads_to(name, allowed):
+        return True
+    return not _within(name, (*ROUNDABOUT, *DYNAMIC, *DYNAMIC_CALLS)) and (_within(name, ALWAYS) or name == "minires")
 
 
 def _within(name, others):
