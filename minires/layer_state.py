@@ -69,7 +69,16 @@ def set_counters(net, values):
     """Put back what ``counters`` returned, as far as the layers have such attributes."""
     for path, layer, name, value in list(_attributes(net)):
         if path in values and _plain(value):
-            setattr(layer, name, tuple(values[path]) if isinstance(value, tuple) else values[path])
+            setattr(layer, name, _like(values[path], value))
+
+
+def _like(saved, now):
+    """A value read from JSON, which has no tuples: with tuples where ``now`` has them."""
+    if isinstance(saved, list) and isinstance(now, (list, tuple)):
+        return type(now)(_like(item, now[min(i, len(now) - 1)] if now else item) for i, item in enumerate(saved))
+    if isinstance(saved, dict) and isinstance(now, dict):
+        return {key: _like(item, now.get(key)) for key, item in saved.items()}
+    return saved
 
 
 def not_saved(net):

@@ -304,3 +304,10 @@ def test_a_checkpoint_holds_plain_arrays_only(checkpoint):
             "velocity/0.npy",
             "velocity/1.npy",
         ]
+
+
+def test_tuples_in_tuples_are_tuples_again(tmp_path):
+    saved, loaded = Conv2d(2, 3, 3, padding=1, rng=0), Conv2d(2, 3, 3, padding=1, rng=1)
+    save_checkpoint(tmp_path / "c.npz", saved)
+    load_checkpoint(tmp_path / "c.npz", loaded)
+    assert loaded.pad == saved.pad == ((1, 1), (1, 1))  # JSON has lists alone, and those are no keys of a cache

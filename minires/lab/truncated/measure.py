@@ -22,6 +22,7 @@ class ShortPaths(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from minires.networks import cifar_resnet
     >>> net, x = cifar_resnet(8, rng=0), np.random.default_rng(0).standard_normal((2, 3, 8, 8))
     >>> whole, short = (ShortPaths(net, most).forward(x) for most in (3, 1))
