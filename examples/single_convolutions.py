@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from minires import Conv2d
-from minires.bench_torch import seconds
+from minires.bench.engine import seconds
 from minires.kernels.machine.cores import num_threads
 from minires.lab.experiment import positive
 

@@ -16,7 +16,7 @@ FLOORS = [
     ["layer"],
     ["layers", "unfound", "losses", "optim", "data", "page", "figures", "layer_state", "machine"],
     ["networks", "probe", "gradcheck", "checkpoint"],
-    ["diverged", "position", "run", "weights", "walk", "trace", "bench_torch"],
+    ["diverged", "position", "run", "weights", "walk", "trace"],
     ["step"],
     ["train"],
     ["pretrained"],
@@ -29,8 +29,8 @@ FLOORS = [
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DAILY = {"__init__", "__main__"}  # the top of the package gathers names from everywhere; nobody imports them from there
-# bench_torch is a script which minires bench --against torch runs in a process of its own
-ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "torch": "bench_torch"}
+# bench/pytorch.py is a script which minires bench --against torch runs in a process of its own
+ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "torch": "bench"}
 LIMIT = 1760  # lines of code, as tests/lines.py counts them: about 1,710, and room for one more layer
 
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -89,7 +89,7 @@ def test_imports_point_down(name):
         ("layers/conv", "from .norm import BatchNorm2d", "sideways"),
         ("layers/conv", "def f():\n    import numba", "only kernels may"),
         ("lab/paths/measure", "import matplotlib.pyplot as plt", "only figures.py and the figure.py of a room may"),
-        ("train", "import torch", "only bench_torch may"),
+        ("train", "import torch", "only bench may"),
         ("optim", "from minires.losses import mean_squared_error", "floor 3"),
         ("probe", "from minires import Conv2d", "top of the package"),
         ("helpers", "import math", "no floor"),

@@ -8,18 +8,11 @@ from shutil import which
 import numpy as np
 import pytest
 
-from minires import Conv2d, Layer, Sequential, bench_torch, cli, kernels
+from minires import Conv2d, Layer, Sequential, cli, kernels
 from minires import bench as bench_module
-from minires.bench import (
-    MiniresWork,
-    _Engine,
-    _same_work,
-    _timed_kernels,
-    amount_of_work,
-    bench,
-    report_text,
-)
-from minires.bench_torch import described
+from minires.bench import _same_work, bench, described, report_text
+from minires.bench.engine import Engine
+from minires.bench.ours import MiniresWork, amount_of_work, timed_kernels
 from minires.commands.bench import built
 from minires.networks import network
 from minires.walk import summary
@@ -107,7 +100,7 @@ def test_bytes_are_those_of_the_images_read_and_written():
 
 def test_kernels_are_put_back_even_if_a_layer_raises():
     before = kernels.relu
-    with pytest.raises(RuntimeError), _timed_kernels({}, {}):
+    with pytest.raises(RuntimeError), timed_kernels({}, {}):
         assert kernels.relu is not before
         raise RuntimeError
     assert kernels.relu is before
@@ -117,8 +110,8 @@ def test_kernels_are_put_back_even_if_a_layer_raises():
     "wrong, message",
     [
         ({"name": "resnet-21"}, "6n"),
-        ({"name": "resnet-8", "batch": 0}, "expected batch of at least 1, got 0"),
-        ({"name": "resnet-8", "repeat": 0}, "expected repeat of at least 1"),
+        ({"name": "resnet-8", "batch": 0}, "expected batch, a whole number of at least 1, got 0"),
+        ({"name": "resnet-8", "repeat": 0}, "expected repeat, a whole number of at least 1"),
         ({"name": "resnet-8", "against": "jax"}, "expected against='torch' or None, got 'jax'"),
     ],
 )
@@ -135,10 +128,10 @@ def test_a_missing_torch_is_said_in_one_line(monkeypatch):
 
 def test_a_process_that_dies_says_how():
     with pytest.raises(ChildProcessError, match="process of torch ended .exit status 3"):
-        _Engine("torch", ["-c", "import os; os._exit(3)"], ())
+        Engine("torch", ["-c", "import os; os._exit(3)"], ())
     if sys.platform != "win32":
         with pytest.raises(ChildProcessError, match="killed: out of memory"):
-            _Engine("torch", ["-c", "import os; os.kill(os.getpid(), 9)"], ())
+            Engine("torch", ["-c", "import os; os.kill(os.getpid(), 9)"], ())
 
 
 def test_an_error_of_a_layer_comes_through_as_one_line():
@@ -232,8 +225,8 @@ def test_operators_of_blocks_left_out_now_and_then_are_timed():
     assert {"conv2d", "loss", "all else"} <= {row["operator"] for row in rows}
 
 
-def test_neither_side_of_the_benchmark_imports_torch_into_this_process():
-    assert bench_torch.serve and "torch" not in sys.modules
+def test_the_benchmark_imports_no_torch_into_this_process():
+    assert "torch" not in sys.modules
 
 
 def test_the_command_prints_a_page_and_writes_the_numbers(report, monkeypatch, tmp_path, capsys):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lab_commands import refused
 
-from minires.bench import amount_of_work
+from minires.bench.ours import amount_of_work
 from minires.cli import main
 from minires.kernels.compiled import planes
 from minires.lab.roofline.figure import roofline_figure

@@ -13,7 +13,7 @@ Nothing else should run meanwhile. docs/performance.md reads the figure.
 
 from pathlib import Path
 
-from minires.bench import MiniresWork
+from minires.bench.ours import MiniresWork
 from minires.lab.experiment import Experiment, count, positive
 from minires.lab.roofline.measure import against_roof, best_rates
 from minires.machine import machine

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from minires import kernels
-from minires.bench_torch import seconds
+from minires.bench.engine import seconds
 from minires.kernels.compiled.planes import BLOCK, multiply
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.cores import num_threads
