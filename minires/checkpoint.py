@@ -8,13 +8,12 @@ goes on bit for bit as if it had never stopped. Nothing in it is pickled, so a f
 import copy
 import errno
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from minires.checks import some
-from minires.files import previous, written_safely
+from minires.files import previous, read_npz, written_safely
 from minires.layer_state import (
     check_generator_state,
     counters,
@@ -179,23 +178,14 @@ def _part(arrays, prefix):
 
 
 def _read(path):
-    """(arrays by name, the JSON text) of a checkpoint, every byte compared with its checksum."""
+    """(arrays by name, the JSON text) of a checkpoint."""
     try:
-        with zipfile.ZipFile(path) as file:
-            members = file.infolist()
-            names = [member.filename for member in members]
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members) or len(set(names)) < len(names):
-                raise zipfile.BadZipFile("packed otherwise than minires does")  # a small file may claim to hold a lot
-            damaged = file.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
-        if "about.npy" not in names:
+        arrays = read_npz(path)
+        if "about" not in arrays:
             raise CheckpointError(
-                f"{path}: not a checkpoint of minires; it holds {some(names, most=3)}. "
+                f"{path}: not a checkpoint of minires; it holds {some(arrays, most=3)}. "
                 "For weights of another project use minires.weights."
             )
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file. Is it the right folder?") from None

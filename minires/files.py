@@ -1,11 +1,18 @@
 """Files on the user's disk: written whole or not at all, by one process at a time, in a folder found in one way."""
 
+import hashlib
 import os
 import stat
 import sys
 import time
+import zipfile
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+
+SMALL, SHRINKS = 64 << 20, 32  # bytes that an .npz may always hold; how many times larger than itself else
 
 
 def cache_folder(*parts):
@@ -54,8 +61,10 @@ def written_safely(path, keep_previous=False):
                 os.replace(path, previous(path))
             os.replace(new, path)
         except BaseException:
-            file.close()
-            new.unlink(missing_ok=True)
+            with suppress(OSError):  # of a full disk: closing would write what is left
+                file.close()
+            with suppress(OSError):
+                new.unlink()
             raise
     sync_folder(path.parent)
 
@@ -69,6 +78,48 @@ def sync_folder(folder):
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def read_npz(path):
+    """Return {name: array} of an ``.npz`` file, every byte compared with its checksum. Nothing is unpickled.
+
+    A stranger's file of 2 MB may claim to hold 2 GB, or two arrays of one name: that is seen before anything is read.
+    What is wrong with it is an exception of any kind, since zipfile and NumPy raise a dozen.
+    """
+    with zipfile.ZipFile(path) as file:
+        names = [member.filename.removesuffix(".npy") for member in file.infolist()]
+        one_per_name(names)
+        claimed = sum(member.file_size for member in file.infolist())
+        if claimed > max(SMALL, SHRINKS * path.stat().st_size):
+            raise ValueError(f"claims to hold {claimed:,} bytes, more than weights can be packed into so few")
+        damaged = file.testzip()
+        if damaged:
+            raise ValueError(f"checksum of {damaged} is wrong")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in names}
+
+
+def one_per_name(names):
+    """Raise ValueError when a name comes twice."""
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise ValueError(f"expected one array per name, got several of {', '.join(twins[:5])}")
+
+
+def sha256_of(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path, *, sha256, size=None, again="fetch it again"):
+    """Raise ValueError, naming the fault, unless the file has this checksum and, if given, size."""
+    got = Path(path).stat().st_size
+    if size is not None and got != size:
+        what = "It is cut short" if got < size else "It is another file"
+        raise ValueError(f"{path}: expected {size:,} bytes, got {got:,}. {what}; {again}.")
+    digest = sha256_of(path)
+    if digest != sha256:
+        raise ValueError(f"{path}: expected SHA-256 {sha256}, got {digest}. Its bytes were altered; {again}.")
 
 
 def set_aside(path, why):
@@ -110,25 +161,19 @@ def locked(path, waiting=None):
     OSError
         When the file cannot be made, or when there is something else of that name: a link, a folder, a pipe.
     """
-    said = False
     while True:
-        descriptor = _open_plain(path)
-        try:
-            taken = _try_lock(descriptor)
-            if taken and _still_at(path, descriptor):  # else the one who held it has removed it: try again
-                break
-        except BaseException:
-            os.close(descriptor)
-            raise
+        descriptor = plain_file("an empty file that serves as a lock", path, os.O_RDWR | os.O_CREAT)
+        taken = _try_lock(descriptor)
+        if taken and _still_at(path, descriptor):  # else the one who held it has removed it: try again
+            break
         os.close(descriptor)
-        if taken:
-            continue
-        if waiting is None:
-            raise BlockingIOError(f"{path}: another process holds this lock.")
-        if waiting and not said:
-            print(waiting, file=sys.stderr)
-            said = True
-        time.sleep(0.1)
+        if not taken:
+            if waiting is None:
+                raise BlockingIOError(f"{path}: another process holds this lock.")
+            if waiting:
+                print(waiting, file=sys.stderr)
+            waiting = ""
+            time.sleep(0.1)
     try:
         yield
     finally:
@@ -138,23 +183,20 @@ def locked(path, waiting=None):
         os.close(descriptor)
 
 
-def _open_plain(path):
-    """Open the file, made if needed, without following a link or waiting for the other end of a pipe."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+def plain_file(wanted, path, flags):
+    """``os.open``, but it follows no link and waits for no other end of a pipe: ``wanted`` says what it must be."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    wrong = OSError(f"{path}: expected {wanted}, got a folder, a link or the like. Remove it.")
     try:
         descriptor = os.open(path, flags, 0o666)
     except OSError:
         if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
-            raise OSError(_not_plain(path)) from None
+            raise wrong from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(_not_plain(path))
+        raise wrong
     return descriptor
-
-
-def _not_plain(path):
-    return f"{path}: expected an empty file that serves as a lock, got a folder, a link or the like. Remove it."
 
 
 def _still_at(path, descriptor):

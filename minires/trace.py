@@ -19,12 +19,14 @@ import inspect
 import json
 import math
 import re
-import zipfile
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from minires.files import read_npz, written_safely
 from minires.layer import Layer
+from minires.layer_state import generator_state, generators, set_generator_state
 from minires.losses import softmax_cross_entropy
 from minires.probe import Probe
 
@@ -83,10 +85,10 @@ class Trace:
     def put_into(self, net):
         """Give a net the weights, the mode and the random generators that this trace was made with; return it."""
         net.load_state_dict(self.state)
-        for name, generator in _generators(net):
-            state = self.about.get("generators", {}).get(name)
-            if state and state["bit_generator"] == generator.bit_generator.state["bit_generator"]:
-                generator.bit_generator.state = state
+        for path, generator in generators(net).items():
+            state = self.about.get("generators", {}).get(path)
+            if state and state["bit_generator"] == generator_state(generator)["bit_generator"]:
+                set_generator_state(generator, state)
         return net.train(self.about["training"])
 
     def save(self, path):
@@ -94,24 +96,24 @@ class Trace:
         arrays = {f"state/{name}": array for name, array in self.state.items()}
         arrays |= {f"tensor/{i}": array for i, array in enumerate(self.tensors.values())}
         about = self.about | {"format": FORMAT, "tensors": list(self.tensors)}
-        with open(path, "wb") as file:  # np.savez would add .npz to another name
+        with written_safely(path) as file:
             np.savez(file, about=json.dumps(about), **arrays)
 
     @classmethod
     def load(cls, path):
         """Read what ``save`` wrote."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                if about.get("format") != FORMAT:
-                    raise KeyError("format")
-                tensors = {name: file[f"tensor/{i}"] for i, name in enumerate(about["tensors"])}
-                state = {key.removeprefix("state/"): file[key] for key in file.files if key.startswith("state/")}
+            arrays = read_npz(Path(path))
+            about = json.loads(str(arrays["about"]))
+            if about.get("format") != FORMAT:
+                raise KeyError("format")
+            tensors = {name: arrays[f"tensor/{i}"] for i, name in enumerate(about["tensors"])}
+            state = {key.removeprefix("state/"): array for key, array in arrays.items() if key.startswith("state/")}
+            return cls(about, state, tensors)
         except FileNotFoundError:
             raise ValueError(f"{path}: no such file. minires trace NET --save {path} writes it.") from None
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+        except Exception:  # zipfile, NumPy and json raise a dozen kinds
             raise ValueError(f"{path}: expected a trace, as minires trace --save writes it; it is not one.") from None
-        return cls(about, state, tensors)
 
     @property
     def setting(self):
@@ -154,7 +156,7 @@ def trace(net, x, labels, name="net"):
     ('conv1', (2, 16, 8, 8))
     """
     net, state = copy.deepcopy(net).zero_grad(), net.state_dict()
-    generators = {name: generator.bit_generator.state for name, generator in _generators(net)}
+    random = {path: generator_state(generator) for path, generator in generators(net).items()}
     layers = dict(net.named_layers())
     with np.errstate(all="ignore"), Probe(net) as probe:
         logits = net.forward(x)
@@ -178,7 +180,7 @@ def trace(net, x, labels, name="net"):
         "loss": loss,
         "training": net.training,
         "kinds": kinds,
-        "generators": generators,
+        "generators": random,
         "rows": [(p, kinds[p], Stats.of(y), Stats.of(probe.dy[p])) for p, y in probe.y.items() if p and p in probe.dy],
         "equations": {type(layer).__name__: equations(layer) for path, layer in layers.items() if path in probe.y},
     }
@@ -188,14 +190,6 @@ def trace(net, x, labels, name="net"):
 
 def _named(what, path):
     return f"{what} of {path}" if path else what
-
-
-def _generators(net):
-    """Yield (name, Generator) of the random layers."""
-    for path, layer in net.named_layers():
-        for own, value in vars(layer).items():
-            if isinstance(value, np.random.Generator):
-                yield f"{path}.{own}", value
 
 
 def equations(layer):

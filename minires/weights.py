@@ -8,8 +8,6 @@ it is refused. Whoever trusts it, and has torch, converts it with ``examples/con
 
 import json
 import os
-import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
@@ -17,11 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from minires.checks import expected, some
-from minires.files import written_safely
+from minires.files import one_per_name, read_npz, written_safely
 from minires.foreign import NAMES, foreign_name, match_names, without_wrapper
 
 LARGEST = 4 << 30  # bytes of a file
-SMALL, SHRINKS = 64 << 20, 32  # bytes that an .npz may always hold; how many times larger than itself else
 HEADER = 8 << 20  # bytes of the list of arrays in a .safetensors file; a thousand arrays need 100 kB
 PICKLES = {".pth", ".pt", ".pkl", ".pickle", ".th", ".ckpt", ".bin", ".tar"}
 
@@ -183,29 +180,17 @@ def _pickle(path, target):
 
 
 def _read_npz(path):
-    with zipfile.ZipFile(path) as file:
-        members = [member.filename.removesuffix(".npy") for member in file.infolist()]
-        claimed = sum(member.file_size for member in file.infolist())
-    _refuse_twins(path, members)
-    if any(name.endswith("data.pkl") for name in members):  # written by torch.save, whatever it is called
-        raise _pickle(path, f"{path.stem}-arrays.npz")
-    if claimed > max(SMALL, SHRINKS * path.stat().st_size):
-        raise WeightsError(f"{path}: claims to hold {claimed:,} bytes, more than weights can be packed into so few.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "about" in members and any(name.startswith("net/") for name in members):  # a checkpoint
-                return {name.removeprefix("net/"): file[name] for name in members if name.startswith("net/")}
-            return {name: file[name] for name in members}
+        state = read_npz(path)
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
         hint = "Save one array per name: np.savez(file, **state)."
         raise WeightsError(f"{path}: holds Python objects, which are not opened. {hint}") from None
-
-
-def _refuse_twins(path, names):
-    twins = [name for name, count in Counter(names).items() if count > 1]
-    _require(not twins, path, "one array per name", f"several of {some(twins)}")
+    if any(name.endswith("data.pkl") for name in state):  # written by torch.save, whatever it is called
+        raise _pickle(path, f"{path.stem}-arrays.npz")
+    ours = {name.removeprefix("net/"): array for name, array in state.items() if name.startswith("net/")}
+    return ours if ours and "about" in state else state  # a checkpoint, or the arrays alone
 
 
 def _safetensors():
@@ -223,7 +208,7 @@ def _read_safetensors(path):
         length = int.from_bytes(file.read(8), "little")
         if length > HEADER:
             raise ValueError(f"its head claims {length:,} bytes")
-        json.loads(file.read(length), object_pairs_hook=lambda pairs: _refuse_twins(path, [name for name, _ in pairs]))
+        json.loads(file.read(length), object_pairs_hook=lambda pairs: one_per_name([name for name, _ in pairs]))
     tensors = library.deserialize(path.read_bytes())
     return {name: _array(path, name, **tensor) for name, tensor in sorted(tensors, key=itemgetter(0))}
 

@@ -241,7 +241,7 @@ def test_without_a_home_nothing_is_found_and_the_download_asks_for_a_folder(home
 def test_the_download_goes_to_the_data_folder_and_is_read(archive, home, monkeypatch, capsys):
     asked = []
 
-    def fetch(url, path, *, size, sha256, advice, progress):
+    def fetch(url, path, *, size, sha256, advice):
         asked.append((url, size, sha256))
         path.parent.mkdir(parents=True)
         return archive.rename(path)
@@ -819,7 +819,7 @@ def test_a_set_that_cannot_be_fetched_is_asked_for_by_its_place(home, monkeypatc
 def test_the_download_of_several_files_goes_on_after_a_cut(home, monkeypatch, capsys):
     files, asked = {f"{name}.gz": gzip.compress(data) for name, data in mnist_files()}, []
 
-    def fetch(url, path, *, size, sha256, advice, progress):
+    def fetch(url, path, *, size, sha256, advice):
         asked.append((url, size, sha256))
         if len(asked) == 2:
             raise ConnectionError("cut")

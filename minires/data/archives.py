@@ -5,10 +5,10 @@ out of the archive are not followed, and what lies beside the wanted members is 
 """
 
 import gzip
+import io
 import tarfile
 import zipfile
 import zlib
-from contextlib import nullcontext
 
 BLOCK = 512  # bytes; a tar file is made of these
 ASIDE = 64 << 20  # bytes in an archive beside the wanted ones: lists of classes, a page of HTML, ...
@@ -27,7 +27,7 @@ def file_in(folder, name):
 
 
 def files_in(place, folder, most):
-    """Yield (name, bytes) of the wanted files of a place, in any order.
+    """Return {name: bytes} of the wanted files of a place.
 
     Parameters
     ----------
@@ -43,30 +43,31 @@ def files_in(place, folder, most):
     ValueError, FileNotFoundError
         When a file is missing or too large, or the archive damaged.
     """
+    found, paths = {}, {}
     if place.is_dir():
         for name in most:
             path = file_in(place, name)
             if path is None:
                 raise FileNotFoundError(f"no {place / name}: expected {', '.join(most)} there. Unpack them again.")
             with open(path, "rb") as file:
-                yield name, _content(file, str(path), most[name])
-        return
-    wanted = {f"{folder}/{n}": name for name in most for n in names_of(name)}
-    found = {}
+                found[name] = _content(file.read, str(path), most[name])
+        return found
+    wanted = {n: name for name in most for n in names_of(name)}
     try:
-        for path, file in _members(place, ASIDE + sum(most.values())):
-            inside = not path.startswith("/") and ".." not in path.split("/")
-            name = wanted.get(f"*/{path.rpartition('/')[2]}" if folder == "*" and inside else path.removeprefix("./"))
-            if found.get(name) == path:
+        for path, read in _members(place, ASIDE + sum(most.values())):
+            head, _, last = path.removeprefix("./").rpartition("/")
+            anywhere = folder == "*" and not path.startswith("/") and ".." not in path.split("/")
+            name = wanted.get(last) if anywhere or head == folder else None
+            if paths.get(name) == path:
                 raise ValueError(f"{place}: expected one {path}, got two. Is it the official archive?")
             if name is not None and name not in found:
-                found[name] = path
-                yield name, _content(file, f"{place}, {path}", most[name])
+                paths[name], found[name] = path, _content(read, f"{place}, {path}", most[name])
     except DAMAGED as error:
         raise ValueError(f"{place}: not a whole {'.zip' if _is_zip(place) else '.tar.gz'} archive ({error}).") from None
     lost = [name if folder == "*" else f"{folder}/{name}" for name in most if name not in found]
     if lost:
         raise ValueError(f"{place}: expected {', '.join(lost)} in it, found none. Is it the official archive?")
+    return found
 
 
 def first_name(place):
@@ -77,28 +78,13 @@ def first_name(place):
         return ""
 
 
-def _members(place, most):
-    return _zip_members(place) if _is_zip(place) else _tar_members(place, most)
-
-
-def _is_zip(place):
-    return _starts_with(place, b"PK")
-
-
-def _starts_with(place, magic):
-    with open(place, "rb") as file:
-        return file.read(len(magic)) == magic
-
-
-def _opened(place):
-    return gzip.open(place) if _starts_with(place, b"\x1f\x8b") else open(place, "rb")
-
-
-def _content(file, path, most):
-    """All bytes of an open file, gunzipped if its name says so."""
+def _content(read, path, most):
+    """All bytes that a function reads, gunzipped if the name says so."""
+    data = read(most + 1)
     try:
-        with gzip.open(file) if path.endswith(".gz") else nullcontext(file) as stream:
-            data = stream.read(most + 1)
+        if path.endswith(".gz"):
+            with gzip.open(io.BytesIO(data)) as file:
+                data = file.read(most + 1)
     except (zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: damaged or cut short ({error}).") from None
     if len(data) > most:
@@ -106,51 +92,43 @@ def _content(file, path, most):
     return data
 
 
+def _members(place, most):
+    """Yield (path, function that reads so many bytes) of the files in an archive."""
+    return _zip_members(place) if _is_zip(place) else _tar_members(place, most)
+
+
+def _is_zip(place):
+    return _magic(place) == b"PK"
+
+
+def _magic(place):
+    with open(place, "rb") as file:
+        return file.read(2)
+
+
 def _zip_members(place):
     with zipfile.ZipFile(place) as archive:
         for member in archive.infolist():
-            if member.is_dir():
-                continue
-            with archive.open(member) as file:
-                yield member.filename, file
+            if not member.is_dir():
+                with archive.open(member) as file:
+                    yield member.filename, file.read
 
 
 def _tar_members(place, most):
-    """Yield (path, file) of regular files as they stream past; ``most`` bytes in all.
+    """The regular files as they stream past; ``most`` bytes in all.
 
     Python's ``tarfile`` is asked about single blocks only. By itself it reads names and headers of any length.
     """
-    with _opened(place) as stream:
+    with (gzip.open if _magic(place) == b"\x1f\x8b" else open)(place, "rb") as stream:
         while (block := stream.read(BLOCK)).count(0) < BLOCK:  # zeros: the end
             member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-            size = 0 if member.type in WITHOUT_DATA else member.size
+            size, begin = 0 if member.type in WITHOUT_DATA else member.size, stream.tell()
             most -= BLOCK + size
             if size < 0 or most < 0:
                 raise ValueError(f"{place}: a member claims {size:,} bytes, too many. Is it the official archive?")
-            file = _Part(stream, size)
             if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
-                yield member.name, file
-            file.skip()
-            stream.read(-size % BLOCK)
-        rest = _Part(stream, ASIDE)
-        while rest.read(1 << 16):  # gzip compares its checksum at the end
-            pass
-        if not rest.left:
+                yield member.name, lambda count, size=size: stream.read(min(count, size))
+            stream.seek(begin + size + -size % BLOCK)
+        stream.seek(ASIDE, io.SEEK_CUR)  # gzip compares its checksum at the end
+        if stream.read(1):
             raise ValueError(f"{place}: goes on behind its end. Is it the official archive?")
-
-
-class _Part:
-    """The next ``left`` bytes of a stream."""
-
-    def __init__(self, stream, left):
-        self.stream, self.left = stream, left
-
-    def read(self, size=-1):
-        data = self.stream.read(self.left if size < 0 else min(size, self.left))
-        self.left -= len(data)
-        return data
-
-    def skip(self):
-        while self.left:
-            if not self.read(1 << 16):
-                raise EOFError("it ends within a file")

@@ -44,11 +44,8 @@ class Dataset:
     mirror: bool = True
 
     def __post_init__(self):
-        who, plain = (
-            f"Dataset {self.name!r}",
-            not (np.ma.isMaskedArray(self.images) or np.ma.isMaskedArray(self.labels)),
-        )
-        require(plain, who, "plain arrays", "a masked one", "Use .filled(0).")
+        who, masked = f"Dataset {self.name!r}", np.ma.isMaskedArray(self.images) or np.ma.isMaskedArray(self.labels)
+        require(not masked, who, "plain arrays", "a masked one", "Use .filled(0).")
         images, labels, classes = np.asarray(self.images), np.asarray(self.labels), tuple(self.classes)
         hint = "Are they 0 to 1? Use (255 * images).round().astype(np.uint8); batches() normalises them."
         require(images.dtype == np.uint8, who, "images of uint8, 0 to 255", images.dtype, hint)

@@ -4,22 +4,21 @@ The file is known by its size and SHA-256, not by its address. So a download beg
 and nothing received is thrown away before the checksum has been taken.
 """
 
-import hashlib
 import os
 import re
 import shutil
-import stat
 import sys
 import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException, InvalidURL
 from pathlib import Path
 
 from tqdm import tqdm
 
-from minires.files import locked, set_aside, sync_folder
+from minires.files import locked, plain_file, set_aside, sync_folder, verify
 
 CHUNK = 1 << 16
 TRIES = 3  # then the person at the keyboard decides; a connection that brings LEAST bytes starts the count anew
@@ -35,7 +34,7 @@ class _Refused(Exception):
     """The server does not have the file; another try will not help."""
 
 
-def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
+def fetch(url, path, *, size, sha256, advice="", timeout=30.0):
     """Download url to path, or go on with a download that was cut; return path.
 
     Bytes go to ``path`` + ``.part``, which becomes ``path`` once size and checksum are right. Of several processes one
@@ -55,8 +54,6 @@ def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
         What else a person can do; ends the message when the download fails.
     timeout : float, default 30
         Seconds without a byte, or with fewer than ``LEAST``, after which the connection counts as broken.
-    progress : bool, default True
-        Show a bar, on a terminal.
 
     Raises
     ------
@@ -76,27 +73,23 @@ def fetch(url, path, *, size, sha256, advice="", timeout=30.0, progress=True):
             if path.exists():
                 verify(path, size=size, sha256=sha256)
             else:
-                _fetch(url, path, size, sha256, advice, timeout, progress)
+                part = path.with_name(f"{path.name}.part")
+                try:
+                    _complete(url, part, size, advice, timeout)
+                    verify(part, size=size, sha256=sha256)
+                except ValueError as error:
+                    bad = f"It came from {url}, and is kept as {set_aside(part, 'bad').name}."
+                    raise ValueError(f"{error} {bad} {advice}".rstrip()) from None
+                finally:
+                    if part.is_file() and not part.stat().st_size:
+                        part.unlink()
+                os.replace(part, path)
+                sync_folder(path.parent)
     finally:
         for folder in made:
             with suppress(OSError):  # not empty
                 folder.rmdir()
     return path
-
-
-def _fetch(url, path, size, sha256, advice, timeout, progress):
-    part = path.with_name(f"{path.name}.part")
-    try:
-        _complete(url, part, size, advice, timeout, progress)
-        verify(part, size=size, sha256=sha256)
-    except ValueError as error:
-        bad = set_aside(part, "bad")
-        raise ValueError(f"{error} It came from {url}, and is kept as {bad.name}. {advice}".rstrip()) from None
-    finally:
-        if part.is_file() and not part.stat().st_size:
-            part.unlink()
-    os.replace(part, path)
-    sync_folder(path.parent)
 
 
 def _make_writable(folder):
@@ -108,34 +101,19 @@ def _make_writable(folder):
         raise OSError(f"cannot write to {folder}. Set MINIRES_DATA to a folder.")
 
 
-def verify(path, *, size, sha256):
-    """Raise ValueError, naming the fault, unless the file has this size and checksum."""
-    got = Path(path).stat().st_size
-    if got != size:
-        what = "It is cut short" if got < size else "It is another file"
-        raise ValueError(f"{path}: expected {size:,} bytes, got {got:,}. {what}; fetch it again.")
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != sha256:
-        raise ValueError(f"{path}: expected SHA-256 {sha256}, got {digest}. Its bytes were altered; fetch it again.")
-
-
-def _complete(url, part, size, advice, timeout, progress):
+def _complete(url, part, size, advice, timeout):
     """Append to the file ``part`` until it has ``size`` bytes."""
-    if os.path.lexists(part) and not stat.S_ISREG(os.lstat(part).st_mode):
-        raise OSError(f"{part}: expected a file begun earlier, got a link, a folder or the like. Remove it.")
-    have = part.stat().st_size if part.exists() else 0
-    if have > size:
+    if part.is_file() and not part.is_symlink() and part.stat().st_size > size:
         set_aside(part, "bad")
-        have = 0
+    have = part.stat().st_size if part.is_file() else 0
     room = shutil.disk_usage(part.parent).free
     if room < size - have:
-        wanted, hint = f"expected room for {_mb(size - have)}, got {_mb(room)}", "Set MINIRES_DATA to another folder."
-        raise OSError(f"{part.parent}: {wanted}. {hint}")
+        wanted = f"expected room for {_mb(size - have)}, got {_mb(room)}"
+        raise OSError(f"{part.parent}: {wanted}. Set MINIRES_DATA to another folder.")
     tries, before = 0, have  # before: the first byte of this connection
-    disable = None if progress else True  # None: shown on a terminal only
-    bar = tqdm(total=size, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=disable)
-    with bar, open(part, "ab", opener=_not_through_a_link) as file:
+    # disable=None: shown on a terminal only
+    bar = tqdm(total=size, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=None)
+    with bar, open(part, "ab", opener=partial(plain_file, "a file begun earlier")) as file:
         while have < size:
             try:
                 for chunk in _receive(url, have, size, timeout):
@@ -158,10 +136,6 @@ def _complete(url, part, size, advice, timeout, progress):
                 raise ConnectionError(f"{url}: {_printable(error)}; {kept}. {again} {advice}".rstrip()) from None
         file.flush()
         os.fsync(file.fileno())
-
-
-def _not_through_a_link(path, flags):
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _printable(error):
@@ -202,11 +176,10 @@ def _receive(url, have, size, timeout):
                 if new:
                     yield new
     except urllib.error.HTTPError as error:
+        what = f"the server answers {error.code} {error.reason}"
         if error.code == 416:
-            raise _Refused(f"its file has fewer bytes than the {have:,} that are here") from None
-        if error.code < 500 and error.code not in (408, 429):
-            raise _Refused(f"the server answers {error.code} {error.reason}") from None
-        raise _Cut(f"the server answers {error.code} {error.reason}") from None
+            what = f"its file has fewer bytes than the {have:,} that are here"
+        raise (_Cut if error.code >= 500 or error.code in (408, 429) else _Refused)(what) from None
     except urllib.error.URLError as error:
         raise _Cut(str(error.reason)) from None
     except (InvalidURL, ValueError) as error:  # of the address, or of one that the server sends us on to

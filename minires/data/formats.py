@@ -4,6 +4,8 @@ A reader gets the bytes of the files that belong together, the number N of image
 of one. It returns images, uint8 (N, C, H, W), and labels (N,), or raises a ValueError that says what is wrong.
 """
 
+import io
+import pickle
 import pickletools
 import re
 from math import prod
@@ -72,28 +74,14 @@ def pickled(key):
 
 # -- pickles ------------------------------------------------------------------------------------------------------
 
-# A pickle is a program for a stack machine. Python's own can call any function and set any attribute. This one knows
-# only the instructions that a dict of numbers, texts and arrays of whole numbers consists of.
-VALUES = (
-    "INT BININT BININT1 BININT2 LONG LONG1 BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
+# A pickle is a program for a stack machine, which can call any function and set any attribute. These are the
+# instructions that a dict of numbers, texts and arrays of whole numbers consists of.
+ALLOWED = set(
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 BINFLOAT STRING BINSTRING "
+    "SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
+    "EMPTY_LIST EMPTY_DICT EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 TUPLE LIST DICT APPEND APPENDS SETITEM SETITEMS PUT BINPUT "
+    "LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD".split()
 )
-PUSHED = {name: lambda value: value for name in VALUES.split()} | {
-    "NONE": lambda _: None,
-    "NEWTRUE": lambda _: True,
-    "NEWFALSE": lambda _: False,
-    "EMPTY_LIST": lambda _: [],
-    "EMPTY_DICT": lambda _: {},
-    "EMPTY_TUPLE": lambda _: (),
-}
-# The names that NumPy's arrays go by: of the array, of its dtype, and of how Python 3 writes bytes for Python 2.
-NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
 
 
 def unpickled(data, most):
@@ -104,53 +92,45 @@ def unpickled(data, most):
     ValueError
         When it asks for anything else. (A damaged pickle may raise another kind.)
     """
-    stack, marks, memo = [], [], {}
-
-    def since_mark():
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
-        return items
-
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+    for count, (opcode, _, _) in enumerate(pickletools.genops(data)):
         if count > most:
             raise ValueError(f"it has more than {most:,} instructions")
-        match opcode.name:
-            case name if name in PUSHED:
-                stack.append(PUSHED[name](argument))
-            case "MARK":
-                marks.append(len(stack))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
-                length = int(name[-1])
-                stack[-length:] = [tuple(stack[-length:])]
-            case "TUPLE" | "LIST" | "DICT" as name:
-                stack.append({"TUPLE": tuple, "LIST": list, "DICT": _dict_of}[name](since_mark()))
-            case "APPEND" | "APPENDS" as name:
-                items = since_mark() if name == "APPENDS" else [stack.pop()]
-                _of(list, stack[-1]).extend(items)
-            case "SETITEM" | "SETITEMS" as name:
-                items = since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-                _of(dict, stack[-1]).update(_dict_of(items))
-            case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-                memo[len(memo) if argument is None else argument] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(_Name(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                stack.append(_Name(stack.pop(-2), stack.pop()))
-            case "REDUCE":
-                arguments = _of(tuple, stack.pop())
-                stack.append(_of(_Name, stack.pop()).called(*arguments))
-            case "BUILD":
-                state = stack.pop()
-                _of((_Array, _Kind), stack[-1]).fill(*state)
-            case name if name not in ("PROTO", "FRAME", "STOP"):
-                raise ValueError(f"it has the instruction {name}, and a batch of images needs none such")
-    result = stack.pop()
+        if opcode.name not in ALLOWED:
+            raise ValueError(f"it has the instruction {opcode.name}, and a batch of images needs none such")
+    result = _Unpickler(io.BytesIO(data), encoding="latin-1").load()
     if isinstance(result, dict):
-        result = {key: value.array if isinstance(value, _Array) else value for key, value in result.items()}
+        result = {key: getattr(value, "array", value) for key, value in result.items()}
     return result
+
+
+class _Unpickler(pickle._Unpickler):
+    """The one in Python: where it would call or fill something, it finds what stands for it here.
+
+    Keys of dicts are texts: the hash of a tuple in tuples in tuples can crash Python.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def find_class(self, module, name):
+        known = str(module).replace("numpy._core.", "numpy.core."), name
+        if known not in FUNCTIONS:
+            shown = f"{module}.{name}"[:80]
+            shown = shown if shown.isprintable() else ascii(shown)
+            raise ValueError(f"it asks for {shown}, and a batch of images needs NumPy arrays only")
+        return _Name(name, FUNCTIONS[known])
+
+    def set_items(self, items):
+        keys = [_of(str, key.decode("latin-1") if isinstance(key, bytes) else key) for key in items[::2]]
+        _of(dict, self.stack[-1]).update(zip(keys, items[1::2], strict=True))
+
+    def load_dict(self):
+        items = self.pop_mark()
+        self.stack.append({})
+        self.set_items(items)
+
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.SETITEM[0]] = lambda self: self.set_items([self.stack.pop(-2), self.stack.pop()])
+    dispatch[pickle.SETITEMS[0]] = lambda self: self.set_items(self.pop_mark())
 
 
 def _of(kind, value):
@@ -159,35 +139,19 @@ def _of(kind, value):
     return value
 
 
-def _dict_of(items):
-    """Keys and values in turn. Keys are texts: the hash of a tuple in tuples in tuples can crash Python."""
-    keys = [key.decode("latin-1") if isinstance(key, bytes) else _of(str, key) for key in items[::2]]
-    return dict(zip(keys, items[1::2], strict=True))
-
-
 class _Name:
-    """What a pickle calls a function; calling one does what is written here."""
+    """What a pickle calls a function."""
 
-    def __init__(self, module, name):
-        self.name = name
-        if (str(module).replace("numpy._core.", "numpy.core."), name) not in NAMES:
-            shown = f"{module}.{name}"[:80]
-            shown = shown if shown.isprintable() else ascii(shown)
-            raise ValueError(f"it asks for {shown}, and a batch of images needs NumPy arrays only")
+    def __init__(self, name, function):
+        self.name, self.function = name, function
 
-    def called(self, *arguments):
-        if self.name == "_reconstruct":
-            return _Array()
-        if self.name == "dtype":
-            return _Kind(arguments[0])
-        if self.name == "encode":
-            return _of(str, arguments[0]).encode("latin-1")
-        if self.name == "_frombuffer":  # protocol 5
-            data, kind, shape, order = arguments
-            array = _Array()
-            array.fill(1, shape, kind, order == "F", data)
-            return array
-        raise ValueError(f"it calls {self.name}")
+    def __call__(self, *arguments):
+        if self.function is None:
+            raise ValueError(f"it calls {self.name}")
+        return self.function(*arguments)
+
+    def __setstate__(self, state):
+        _of((_Array, _Kind), self)  # or attributes of this object would be set
 
 
 class _Kind:
@@ -198,16 +162,31 @@ class _Kind:
             raise ValueError(f"it holds an array of type {text[:20]!r}, and only whole numbers are expected")
         self.dtype = np.dtype(text)
 
-    def fill(self, version, order, *rest):
-        self.dtype = self.dtype.newbyteorder(order)
+    def __setstate__(self, state):
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Array:
     """Stands for an array: made empty, as NumPy's pickles do, and filled afterwards."""
 
-    array = None
-
-    def fill(self, version, shape, kind, fortran, data):
+    def __setstate__(self, state):
+        _, shape, kind, fortran, data = state
         data = data.encode("latin-1") if isinstance(data, str) else _of((bytes, bytearray), data)
         array = np.frombuffer(data, _of(_Kind, kind).dtype)
         self.array = array.reshape(_of(tuple, shape), order="F" if fortran else "C")
+
+
+def _filled(data, kind, shape, order):
+    array = _Array()
+    array.__setstate__((1, shape, kind, order == "F", data))
+    return array
+
+
+# The names that NumPy's arrays go by: of the array, of its dtype, and of how Python 3 writes bytes for Python 2.
+FUNCTIONS = {
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
+    ("numpy.core.numeric", "_frombuffer"): _filled,  # protocol 5
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): lambda text, *_: _Kind(text),
+    ("_codecs", "encode"): lambda text, *_: _of(str, text).encode("latin-1"),
+}

@@ -55,34 +55,27 @@ def by_mean_and_std(mean, std, resize=32, crop=32):
     return Preprocessing(resize, crop, 255 * mean[:, None, None], 1 / (255 * std))
 
 
-def by_mean_image():
-    """Return the Preprocessing of ``batches``: less the mean image of CIFAR-10, which must be on this disk."""
-    train_set, _ = load_cifar10()
-    return Preprocessing(32, 32, train_set.pixel_mean, np.full(3, 1 / 255, np.float32))
+IMAGENET, CIFAR10_MEAN = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), (0.4914, 0.4822, 0.4465)
 
-
-IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-
-PREPROCESSING = {
-    # torchvision's models
-    "imagenet": lambda: by_mean_and_std(**IMAGENET, resize=256, crop=224),
-    # akamaster/pytorch_resnet_cifar10: ImageNet's colours, on CIFAR-10
-    "akamaster": lambda: by_mean_and_std(**IMAGENET),
+PREPROCESSING = {  # the arguments of ``by_mean_and_std``
+    "imagenet": (*IMAGENET, 256, 224),  # torchvision's models
+    "akamaster": IMAGENET,  # akamaster/pytorch_resnet_cifar10: ImageNet's colours, on CIFAR-10
     # chenyaofo/pytorch-cifar-models and many others: the std of an image, averaged over the images
-    "chenyaofo": lambda: by_mean_and_std(CIFAR10_MEAN, (0.2023, 0.1994, 0.2010)),
+    "chenyaofo": (CIFAR10_MEAN, (0.2023, 0.1994, 0.2010)),
     # the mean and std of all pixels, as wide residual networks and normalise="channel"
-    "cifar10": lambda: by_mean_and_std(CIFAR10_MEAN, (0.2470, 0.2435, 0.2616)),
-    "cifar100": lambda: by_mean_and_std((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    # the mean image of CIFAR-10, as He et al. and normalise="pixel_mean"
-    "mean-image": by_mean_image,
+    "cifar10": (CIFAR10_MEAN, (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "mean-image": None,  # the mean image of CIFAR-10, as He et al. and normalise="pixel_mean"
 }
 
 
 def preprocessing(name):
-    """Return the Preprocessing of this name in ``PREPROCESSING``."""
+    """Return the Preprocessing of this name; "mean-image" needs CIFAR-10 on this disk."""
     require(name in PREPROCESSING, "preprocessing", f"one of {', '.join(PREPROCESSING)}", shown(name))
-    return PREPROCESSING[name]()
+    if PREPROCESSING[name] is None:
+        train_set, _ = load_cifar10()
+        return Preprocessing(32, 32, train_set.pixel_mean, np.full(3, 1 / 255, np.float32))
+    return by_mean_and_std(*PREPROCESSING[name])
 
 
 def read_image(path, resize, crop, channels=3):

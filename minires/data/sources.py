@@ -16,10 +16,10 @@ from minires.checks import is_one_of, require, shown
 from minires.data.archives import file_in, files_in, first_name
 from minires.data.classes import CIFAR10, FASHION, class_names
 from minires.data.dataset import Dataset
-from minires.data.download import fetch, verify
+from minires.data.download import fetch
 from minires.data.formats import idx, pickled, records
 from minires.data.synthetic import synthetic
-from minires.files import cache_folder
+from minires.files import cache_folder, verify
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ SOURCES = {
 }
 
 
-def load(dataset, data_dir=None, data_file=None, download=False, progress=True):
+def load(dataset, data_dir=None, data_file=None, download=False):
     """Return a set of ``SOURCES``, or the synthetic one, as (train_set, test_set).
 
     Looked for at ``data_file``, else in ``data_dir``, else in the folder named by the environment variable
@@ -122,8 +122,6 @@ def load(dataset, data_dir=None, data_file=None, download=False, progress=True):
     download : bool, default False
         If it is not there, fetch it (CIFAR: 170 MB) from the official address, or from ``MINIRES_CIFAR10_URL``,
         ``MINIRES_CIFAR100_URL``, or the folders ``MINIRES_MNIST_URL`` and ``MINIRES_FASHION_MNIST_URL``.
-    progress : bool, default True
-        Show a bar while it downloads.
 
     Raises
     ------
@@ -137,20 +135,21 @@ def load(dataset, data_dir=None, data_file=None, download=False, progress=True):
     if dataset == "synthetic":
         return synthetic()
     source = _source(dataset)
-    place = find(dataset, data_dir, data_file)
-    if download and place is not None and not source.forms[0].archive and not _complete(source, place):
-        place = None  # a download of several files was cut
+    place, form = find(dataset, data_dir, data_file), source.forms[0]
+    if download and place is not None and place.is_dir() and not form.archive:
+        if not all(file_in(place, name) for name in _files(form)):
+            place = None  # a download of several files was cut
     if place is None:
         folder = _folder(data_dir)
         if not (download and source.files):
             raise FileNotFoundError(_absent(dataset, source, folder))
-        place = _download(dataset, source, folder, progress)
+        place = _download(dataset, source, folder)
     return _read(source, place)
 
 
-def load_cifar10(data_dir=None, data_file=None, download=False, progress=True):
+def load_cifar10(data_dir=None, data_file=None, download=False):
     """Return CIFAR-10 as (train_set, test_set), of 50,000 and 10,000 images: ``load("cifar10", ...)``."""
-    return load("cifar10", data_dir, data_file, download, progress)
+    return load("cifar10", data_dir, data_file, download)
 
 
 def find_cifar10(data_dir=None, data_file=None):
@@ -207,10 +206,6 @@ def _absent(dataset, source, folder):
     )
 
 
-def _complete(source, place):
-    return place.is_file() or all(file_in(place, name) for name in _files(source.forms[0]))
-
-
 def _path(what, value):
     require(os.fspath(value), what, "a path", "an empty one", "Is a variable of the shell not set?")
     try:
@@ -230,7 +225,7 @@ def _size(source):
     return f"{sum(size for size, _ in source.files.values()) / 1e6:,.0f} MB"
 
 
-def _download(dataset, source, folder, progress):
+def _download(dataset, source, folder):
     if folder is None:
         raise FileNotFoundError("no home folder to download to. Set MINIRES_DATA to a folder.")
     variable = f"MINIRES_{dataset.upper().replace('-', '_')}_URL"
@@ -244,7 +239,7 @@ def _download(dataset, source, folder, progress):
     print(f"{what} Ctrl-C stops it; started again, it goes on. {advice}", file=sys.stderr)
     for name, (size, sha256) in source.files.items():
         url = base if form.archive and base != source.url else f"{base.rstrip('/')}/{name}"
-        fetch(url, target / name, size=size, sha256=sha256, advice=advice, progress=progress)
+        fetch(url, target / name, size=size, sha256=sha256, advice=advice)
     return target / form.archive
 
 
@@ -253,28 +248,25 @@ def _read(source, place):
     if place.is_file() and form.archive in source.files:
         size, sha256 = source.files[form.archive]
         verify(place, size=size, sha256=sha256)
-    counts = (source.train, form.train), (source.test, form.test)
-    N = {part: count // len(parts) for count, parts in counts for part in parts}
+    kinds = ("training", source.train, form.train), ("test", source.test, form.test)
+    N = {part: count // len(parts) for _, count, parts in kinds for part in parts}
     most = {name: 2 * N[part] * (2 + prod(source.shape)) + 1000 for part in N for name in part}
-    arrived, content = {}, {}
-    for name, data in files_in(place, form.folder if form.archive else "*", most):
-        arrived[name] = data
-        part = next(part for part in N if name in part)
-        if all(name in arrived for name in part):
+    files, train = files_in(place, form.folder if form.archive else "*", most), None
+    for kind, _, parts in kinds:
+        pairs = []
+        for part in parts:
             try:
-                images, labels = form.read(*(arrived.pop(name) for name in part), N=N[part], shape=source.shape)
+                pairs.append(form.read(*(files.pop(name) for name in part), N=N[part], shape=source.shape))
+                labels = pairs[-1][1]
                 if labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() < len(source.classes):
                     raise ValueError(f"expected labels 0 to {len(source.classes) - 1}, got others")
             except ValueError as error:
                 again = "Unpack it again from the archive." if place.is_dir() else "Is it the official archive?"
                 raise ValueError(f"{place}, {part[0]}: {error}. {again}") from None
-            content[part] = images, labels
-    sets = []
-    for parts, kind in ((form.train, "training"), (form.test, "test")):
-        images, labels = (np.concatenate(arrays) for arrays in zip(*(content.pop(part) for part in parts)))
-        train = sets[0] if sets else None
-        sets.append(Dataset(images, labels, source.classes, f"{source.title}, {kind}", train, source.mirror))
-    return tuple(sets)
+        arrays = map(np.concatenate, zip(*pairs))
+        made = Dataset(*arrays, source.classes, f"{source.title}, {kind}", train, source.mirror)
+        train = train or made
+    return train, made
 
 
 def _form(source, place):

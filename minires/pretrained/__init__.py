@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minires.checks import is_one_of, is_whole, require, shown
+from minires.files import verify
 from minires.networks import network
 from minires.weights import load_weights
 
@@ -55,11 +56,10 @@ def weights_file(name, at="final"):
     """Return the path of the file with the weights of a state, "final" or "early", once its SHA-256 is checked."""
     states = _about(name)["states"]
     require(is_one_of(at, states), "pretrained", f"at as 0, {', '.join(map(repr, states))}", shown(at))
-    path, wanted = HERE / states[at]["file"], states[at]["sha256"]
+    path = HERE / states[at]["file"]
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: a file that comes with minires. Install it again.")
-    got = hashlib.sha256(path.read_bytes()).hexdigest()
-    require(got == wanted, path, f"SHA-256 {wanted}", got, "Its bytes were altered; install minires again.")
+    verify(path, sha256=states[at]["sha256"], again="install minires again")
     return path
 
 

@@ -5,16 +5,15 @@ checkpoint at an early step.
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
 
 from minires.checkpoint import CheckpointError, load_inputs, save_checkpoint
-from minires.files import written_safely
+from minires.files import sha256_of, written_safely
 from minires.pretrained import HERE, digest, untrained
 from minires.run import read_log, read_run_json
-from minires.weights import load_weights, read_weights
+from minires.weights import load_weights
 
 
 def main(arguments=None):
@@ -25,9 +24,8 @@ def main(arguments=None):
     table = options.out / "models.json"
     known = json.loads(table.read_text(encoding="utf-8")) if table.exists() else {}
     for run in options.runs:
-        name, about = ship(run, options.out)
-        known[name] = about
-        print(f"{name}: {', '.join(state['file'] for state in about['states'].values())}, {name}.md")
+        name, known[name] = ship(run, options.out)
+        print(f"{name}: {', '.join(state['file'] for state in known[name]['states'].values())}, {name}.md")
     _write(table, json.dumps(dict(sorted(known.items())), indent=1) + "\n")
     return 0
 
@@ -38,29 +36,25 @@ def ship(run, out):
     config = about["config"]
     if about["status"] != "finished":
         raise CheckpointError(f"{run}: expected a finished run, got one that is {about['status']!r}.")
-    name, final = f"{config['net']}-{config['depth']}", run / "checkpoint.npz"
-    early = sorted(run.glob("step[0-9]*.npz"), key=lambda path: int(path.stem.removeprefix("step")))
-    classes = load_inputs(final)["classes"]
+    name, sources = f"{config['net']}-{config['depth']}", {"final": (config["steps"], run / "checkpoint.npz")}
+    early = min(((int(path.stem[4:]), path) for path in run.glob("step[0-9]*.npz")), default=None)
+    classes = load_inputs(run / "checkpoint.npz")["classes"]
     net = untrained(name, len(classes), config["seed"])
     record = {"seed": config["seed"], "classes": len(classes), "start": digest(net), "config": config}
     record |= {"deviations": about["deviations"], "sessions": about["sessions"], "states": {}}
-    sources = {"early": early[0]} if early else {}
-    for state, source in (sources | {"final": final}).items():
-        step = config["steps"] if state == "final" else int(source.stem.removeprefix("step"))
-        load_weights(net, read_weights(source))
+    for state, (step, source) in (({"early": early} if early else {}) | sources).items():
+        load_weights(net, source)
         file = out / f"{name}-{state}.npz"
         save_checkpoint(file, net, inputs=load_inputs(source), step=step)
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        record["states"][state] = {"file": file.name, "sha256": sha256, "step": step, **errors(log, step)}
+        record["states"][state] = {"file": file.name, "sha256": sha256_of(file), "step": step, **errors(log, step)}
     _write(out / f"{name}.md", card(name, record))
     return name, record
 
 
 def errors(log, step):
     """The errors around a step: in training over the tenth of the steps before it, and of the last test."""
-    train = [line for line in log if line["kind"] == "train" and line["step"] <= step]
+    train, test = ([line for line in log if line["kind"] == k and line["step"] <= step] for k in ("train", "test"))
     train = [line for line in train if line["step"] > 0.9 * step] or train[-1:]
-    test = [line for line in log if line["kind"] == "test" and line["step"] <= step]
     images = sum(line["images"] for line in train)
     return {
         "train_error": sum(line["error"] * line["images"] for line in train) / images if images else None,
@@ -72,11 +66,10 @@ def errors(log, step):
 def card(name, about):
     """What there is to know of a network, in words."""
     config, session = about["config"], about["sessions"][-1]
-    rows = [("before", 0, None, None, None, "from the seed")]
-    rows += [
-        (state, s["step"], s["train_error"], s["test_error"], s["best_test_error"], f"`{s['file']}` {s['sha256']}")
-        for state, s in about["states"].items()
-    ]
+    rows = ["| before | 0 |  |  |  | from the seed |"]
+    for state, s in about["states"].items():
+        found = " | ".join(_percent(s[kind]) for kind in ("train_error", "test_error", "best_test_error"))
+        rows.append(f"| {state} | {s['step']:,} | {found} | `{s['file']}` {s['sha256']} |")
     optimizer = ", ".join(f"{key} {value}" for key, value in config["optimizer"][0].items() if value)
     departures = "".join(f"\n  - {text}" for text in about["deviations"] or ["none known"])
     versions = ", ".join(f"{key} {value}" for key, value in session["versions"].items())
@@ -88,7 +81,8 @@ Trained by minires on {config["data"]} ({config["train_set"]}; tested on {config
 
 | state | step | training error | test error | best test error | file and SHA-256 |
 |---|---|---|---|---|---|
-{"".join("| " + " | ".join(map(_cell, row)) + " |" + chr(10) for row in rows)}
+{chr(10).join(rows)}
+
 - Recipe: {config["steps"]:,} steps of {config["batch_size"]} images; {optimizer}; {config["schedule"]}; {drawn};
   normalise={config["normalise"]!r}; seed {config["seed"]}.
 - Departures from the paper:{departures}
@@ -100,10 +94,8 @@ Trained by minires on {config["data"]} ({config["train_set"]}; tested on {config
 """
 
 
-def _cell(value):
-    if isinstance(value, float):
-        return f"{100 * value:.2f} %"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else value
+def _percent(error):
+    return "" if error is None else f"{100 * error:.2f} %"
 
 
 def _write(path, text):
