@@ -25,18 +25,21 @@ def examine():
     """Print what is installed and whether a derivative and a small training work; return whether both do."""
     about = machine()
     blas = np.show_config(mode="dicts")["Build Dependencies"].get("blas", {})
-    _say("minires", f"{VERSION} in {Path(__file__).parent}")
-    _say("python", f"{platform.python_version()} in {sys.prefix}")
-    for name in ("numpy", "numba", "matplotlib", "tqdm"):
-        _say(name, installed(name) or f"missing: pip install {name}")
-    _say("BLAS", f"{blas.get('name', 'unknown')} {blas.get('version', '')}")
-    _say("system", f"{platform.platform()}, {about['cores']} cores")
-    _say("processor", about["cpu"])
-    _say("threads", f"{about['threads']}  ({threads_wanted()[1]})")
-    _say("sharing", _sharing())
-    _say("kernels", f"{kernels.chosen}  ({_why_these_kernels()})")
-    _say("cache", _cache())
-    _say("data", _data())
+    facts = {
+        "minires": f"{VERSION} in {Path(__file__).parent}",
+        "python": f"{platform.python_version()} in {sys.prefix}",
+        **{
+            name: installed(name) or f"missing: pip install {name}" for name in ("numpy", "numba", "matplotlib", "tqdm")
+        },
+        "BLAS": f"{blas.get('name', 'unknown')} {blas.get('version', '')}",
+        "system": f"{about['platform']}, {about['cores']} cores",
+        "processor": about["cpu"],
+        "threads": f"{about['threads']}  ({threads_wanted()[1]})",
+        **_kernels(),
+        "data": _data(),
+    }
+    for name, text in facts.items():
+        _say(name, text)
     fine = [_tries("gradients", _try_gradients), _tries("training", _try_training)]
     print("Everything works." if all(fine) else "Something is wrong: see FAILED above.")
     return all(fine)
@@ -46,29 +49,24 @@ def _say(name, text):
     print(f"{name:<12}{text}", flush=True)
 
 
-def _why_these_kernels():
-    if kernels.why_not_compiled:
-        return f"no compiled ones: {kernels.why_not_compiled}. NumPy computes, many times slower"
+def _kernels():
+    """How threads share the work, which kernels there are and why, where compiled ones are kept."""
+    why = "MINIRES_KERNELS=reference computes with NumPy alone"
     if os.environ.get("MINIRES_KERNELS"):
-        return "set by MINIRES_KERNELS"
-    return "MINIRES_KERNELS=reference computes with NumPy alone"
+        why = "set by MINIRES_KERNELS"
+    if kernels.why_not_compiled:
+        why = f"no compiled ones: {kernels.why_not_compiled}. NumPy computes, many times slower"
+    sharing, cache = "none: NumPy has threads of its own", "none: these kernels are not compiled"
+    if kernels.chosen != "reference":
+        from minires.kernels.machine.compiler import CACHE_FOLDER
 
-
-def _sharing():
-    if kernels.chosen == "reference":
-        return "none: NumPy has threads of its own"
-    return threads.chosen().__module__.rpartition(".")[2] + "  (MINIRES_THREADING: board, or executor in Python)"
-
-
-def _cache():
-    if kernels.chosen == "reference":
-        return "none: these kernels are not compiled"
-    from minires.kernels.machine.compiler import CACHE_FOLDER
-
-    if CACHE_FOLDER is None:
-        return "none: no folder is writable, so kernels compile anew in every process. Set NUMBA_CACHE_DIR"
-    size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
-    return f"{CACHE_FOLDER}, {size / 1e6:.1f} MB of compiled kernels"
+        board = threads.chosen().__module__.rpartition(".")[2]
+        sharing = f"{board}  (MINIRES_THREADING: board, or executor in Python)"
+        cache = "none: no folder is writable, so kernels compile anew in every process. Set NUMBA_CACHE_DIR"
+        if CACHE_FOLDER is not None:
+            size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
+            cache = f"{CACHE_FOLDER}, {size / 1e6:.1f} MB of compiled kernels"
+    return {"sharing": sharing, "kernels": f"{kernels.chosen}  ({why})", "cache": cache}
 
 
 def _data():

@@ -11,30 +11,12 @@ from html import escape
 from minires.version import VERSION
 
 # Light and dark. Text on any of the grounds has a contrast of at least 4.5 (WCAG 2, level AA); a test measures it.
+NAMES = "ink     faint   paper   line    link    bad     good    forward backward".split()
 COLOURS = {
-    "light": {
-        "ink": "#222222",
-        "faint": "#595959",
-        "paper": "#ffffff",
-        "line": "#c8c8c8",
-        "link": "#005a8f",
-        "bad": "#fde3e0",
-        "good": "#e0f2e9",
-        "forward": "#bfd9ea",
-        "backward": "#f6d3bd",
-    },
-    "dark": {
-        "ink": "#e8e8e8",
-        "faint": "#b0b0b0",
-        "paper": "#1b1b1b",
-        "line": "#4a4a4a",
-        "link": "#8ccbf5",
-        "bad": "#5a2622",
-        "good": "#1d4430",
-        "forward": "#1f4a66",
-        "backward": "#663a1c",
-    },
+    "light": "#222222 #595959 #ffffff #c8c8c8 #005a8f #fde3e0 #e0f2e9 #bfd9ea #f6d3bd".split(),
+    "dark": "#e8e8e8 #b0b0b0 #1b1b1b #4a4a4a #8ccbf5 #5a2622 #1d4430 #1f4a66 #663a1c".split(),
 }
+COLOURS = {scheme: dict(zip(NAMES, colours)) for scheme, colours in COLOURS.items()}
 
 
 def _variables(scheme):
@@ -144,6 +126,11 @@ def table(caption, head, rows, bad=(), facts=False):
         f"<table{kind}><caption><span>{escape(caption)}</span></caption>{head}<tbody>\n{chr(10).join(lines)}\n</tbody></table>",
         caption,
     )
+
+
+def bullets(lines):
+    """Return a list with an item for each text."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def scrolling(content, name, kind="wide"):

@@ -6,7 +6,6 @@ from pages import browser, chromium
 from run_folders import few_images, log, train_two, write_run
 
 from minires.data import batches
-from minires.figures import equation_svg
 from minires.lab import trained
 from minires.lab.runs import read_runs
 from minires.networks import cifar_resnet
@@ -35,7 +34,7 @@ def test_the_pages_open_on_a_phone_and_on_a_desk(tmp_path, monkeypatch):
     made = trace(cifar_resnet(20, rng=0), *next(batches(few_images()[0], 4)), "resnet-20")
     pages = {
         "report": report(read_runs([tmp_path / "runs", tmp_path / "trained"]), images=8, command=command),
-        "trace": page(made, equation_svg),
+        "trace": page(made),
     }
     (tmp_path / "browser").mkdir()
     with browser(tmp_path / "browser") as look:

@@ -227,7 +227,7 @@ def test_a_file_that_does_not_run_is_named_with_its_line(student, capsys, text, 
         (["summary", "renset20"], "unknown network 'renset20'. Did you mean resnet-20"),
         (["summary", "resnet-21"], "6n \\+ 2 .* got 21"),
         (["summary", "resnet-20", "--input", "32"], "expected C,H,W of one image"),
-        (["summary", "resnet-20", "--classes", "0"], "--classes: expected at least 1, got 0"),
+        (["summary", "resnet-20", "--classes", "0"], "--classes: expected a whole number above 0, got '0'"),
         (["summary", "resnet-20", "--input", "32,32,3"], r"expected x of shape \(N, 3, H, W\), got \(1, 32, 32, 3\)"),
     ],
 )

@@ -321,7 +321,7 @@ def test_the_names_of_classes_are_as_many_and_in_their_order():
         (["resnet-8", "--weights", "akamaster.npz", "q.png"], "no image q.png"),
         (["resnet-8", "--weights", "akamaster.npz", "names.txt"], "names.txt: not an image"),
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--preprocess", "vgg"], "invalid choice: 'vgg'"),
-        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--top", "0"], "--top: expected at least 1"),
+        (["resnet-8", "--weights", "akamaster.npz", "p.png", "--top", "0"], "argument --top: expected a whole number"),
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "no.txt"], "no.txt"),
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "p.png"], "p.png is not a text file"),
         (["resnet-8", "--weights", "akamaster.npz", "p.png", "--classes", "two.txt"], "expected 10 names.*got 2"),

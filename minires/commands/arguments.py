@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from minires.files import written_safely
+from minires.lab.experiment import positive
 from minires.layer import Layer
 from minires.networks import network
 from minires.page import is_made_by
@@ -20,6 +21,7 @@ class UsageError(Exception):
 
 
 def shape_of(text):
+    """An argparse type: sizes with commas between them, as a tuple."""
     try:
         shape = tuple(int(size) for size in text.split(","))
     except ValueError:
@@ -34,6 +36,16 @@ def image_shape(text):
     if len(shape) != 3:
         raise UsageError(f"--input: expected C,H,W of one image, such as 3,32,32; got {text!r}")
     return shape
+
+
+def net_options(parser, name="net", image="default 3,32,32", classes="10; for an ImageNet network 1000", **several):
+    """Add the options of a net that ``net_of`` makes."""
+    add = parser.add_argument
+    named = "plain-20, resnet-56, resnet-20-B, resnet18, wrn-16-4, ..., or FILE.py:NAME, which builds it"
+    add(name, metavar="NET", help=named, **several)
+    add("--args", default="", help='arguments of NAME in FILE.py, such as --args "20, width=32"')
+    add("--input", type=image_shape, metavar="C,H,W", help=f"shape of one image ({image})")
+    add("--classes", type=positive, metavar="K", help=f"number of classes (default {classes})")
 
 
 def split_target(target, command, form):
@@ -104,11 +116,16 @@ def net_of(target, args, command, **options):
     return net
 
 
+def check_folder(option, path):
+    """Refuse a place in a folder that is not there; None is no place."""
+    if path and not Path(path).absolute().parent.is_dir():
+        raise UsageError(f"{option}: no folder {Path(path).parent} to write {path} to")
+
+
 def check_page(option, path, by):
     """Refuse a place that cannot be written to, or that holds something other than a page of this command."""
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{option}: no folder {path.parent} to write {path} to")
-    if path.exists() and not (path.is_file() and is_made_by(by, path)):
+    check_folder(option, path)
+    if Path(path).exists() and not (Path(path).is_file() and is_made_by(by, path)):
         raise UsageError(f"{option}: {path} is there already and no page of {by}. Choose another name")
 
 

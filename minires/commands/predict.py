@@ -9,6 +9,7 @@ from minires.checkpoint import CheckpointError, load_inputs
 from minires.commands.arguments import UsageError, net_of
 from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, preprocessing
+from minires.lab.experiment import positive
 from minires.pretrained import weights_file
 from minires.weights import classes_of, load_weights, read_weights
 
@@ -26,12 +27,10 @@ def add_options(parser):
         help="whose mean and standard deviation (default: those kept in a checkpoint, else going by the names in FILE)",
     )
     add("--classes", metavar="FILE", help="names of the classes, one per line (default: by their number)")
-    add("--top", type=int, default=5, metavar="N", help="how many classes to show (default 5)")
+    add("--top", type=positive, default=5, metavar="N", help="how many classes to show (default 5)")
 
 
 def run(options):
-    if options.top < 1:
-        raise UsageError(f"--top: expected at least 1, got {options.top}")
     if options.weights is None:
         try:
             options.weights = weights_file(options.net)

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from minires.commands.arguments import UsageError, check_page, write_page
+from minires.lab.experiment import whole
 from minires.lab.runs import read_runs
 
 
@@ -12,7 +13,7 @@ def add_options(parser):
     add = parser.add_argument
     add("runs", metavar="RUN_DIR", nargs="+", help="the folder of a run, or a folder of such folders")
     add("--out", metavar="FILE", help="where to write it (default: report.html in RUN_DIR)")
-    add("--images", type=int, default=64, metavar="N", help="measure on so many (default 64; 0: do not)")
+    add("--images", type=whole, default=64, metavar="N", help="measure on so many (default 64; 0: do not)")
     add("--data-dir", metavar="DIR", help="where CIFAR-10 is, for runs on it with a checkpoint.npz")
     add("--data-file", metavar="FILE", help="or its archive")
 
@@ -20,8 +21,6 @@ def add_options(parser):
 def run(options):
     from minires.report import BY, report  # here: matplotlib takes a while to load
 
-    if options.images < 0:
-        raise UsageError(f"--images: expected at least 0, got {options.images}")
     runs, out = read_runs(options.runs), Path(options.out) if options.out else _beside(options.runs)
     check_page("--out", out, BY)
     asked = shlex.join(["minires", "report", *options.runs])

@@ -5,18 +5,25 @@ from pathlib import Path
 import numpy as np
 
 from minires.checkpoint import load_checkpoint
-from minires.commands.arguments import UsageError, check_page, image_shape, net_of, split_target, where, write_page
+from minires.commands.arguments import (
+    UsageError,
+    check_folder,
+    check_page,
+    net_of,
+    net_options,
+    split_target,
+    where,
+    write_page,
+)
+from minires.lab.experiment import positive, whole
 from minires.trace import Trace, differences, trace
 
 
 def add_options(parser):
+    net_options(parser, classes="10")
     add = parser.add_argument
-    add("net", metavar="NET", help="a name as above, or FILE.py:NAME, a function or class that builds it")
-    add("--args", default="", help="arguments of that function or class")
-    add("--input", metavar="C,H,W", help="shape of one image (default 3,32,32)")
-    add("--batch", type=int, metavar="N", help="images of noise (default 4)")
-    add("--classes", type=int, default=10, metavar="K", help="number of classes (default 10)")
-    add("--seed", type=int, default=0, help="of the images and, for a name, of the weights (default 0)")
+    add("--batch", type=positive, metavar="N", help="images of noise (default 4)")
+    add("--seed", type=whole, default=0, help="of the images and, for a name, of the weights (default 0)")
     add("--checkpoint", metavar="FILE", help="take the weights from a checkpoint.npz of a run")
     add("--eval", action="store_true", help="in evaluation mode (default: training)")
     add("--html", metavar="FILE", help="write a page, with the layers' equations, instead of the table")
@@ -26,24 +33,23 @@ def add_options(parser):
 
 
 def run(options):
-    _check_trace_options(options)
-    reference = Trace.load(options.against) if options.against else None
-    net = net_of(options.net, options.args, "trace", classes=options.classes, rng=options.seed)
+    _check_places(options)
+    reference, classes = Trace.load(options.against) if options.against else None, options.classes or 10
+    net = net_of(options.net, options.args, "trace", classes=classes, rng=options.seed)
     if reference:
         try:
             reference.put_into(net)
         except (KeyError, ValueError) as error:
-            raise UsageError(
-                f"trace: {options.net} cannot take the weights of {options.against}. {error.args[0]}"
-            ) from None
+            why = f"cannot take the weights of {options.against}. {error.args[0]}"
+            raise UsageError(f"trace: {options.net} {why}") from None
         x, labels = reference.tensors["x"], reference.tensors["labels"]
     else:
         if options.checkpoint:
             load_checkpoint(options.checkpoint, net)
         net.train(not options.eval)
-        batch, shape = 4 if options.batch is None else options.batch, image_shape(options.input or "3,32,32")
-        x = np.random.default_rng(options.seed).standard_normal((batch, *shape), np.float32)
-        labels = np.arange(batch) % options.classes
+        shape = options.batch or 4, *(options.input or (3, 32, 32))
+        x = np.random.default_rng(options.seed).standard_normal(shape, np.float32)
+        labels = np.arange(len(x)) % classes
     if options.save or reference:  # in float32 rounding takes a number or two to the other side of a ReLU's kink
         net.astype(np.float64)
         x = x.astype(np.float64)
@@ -58,10 +64,9 @@ def run(options):
     if options.save:
         made.save(options.save)
     if options.html:
-        from minires.figures import equation_svg  # here: matplotlib takes a while to load
-        from minires.report.trace import page
+        from minires.report.trace import page  # here: matplotlib takes a while to load
 
-        write_page(options.html, page(made, equation_svg, (found or agree) if reference else None))
+        write_page(options.html, page(made, (found or agree) if reference else None))
         print(f"{options.net}: {len(made.rows)} layers traced; see {options.html}")
     elif not reference:
         print(made)
@@ -70,20 +75,14 @@ def run(options):
     return 1 if found else 0
 
 
-def _check_trace_options(options):
-    if (options.batch is not None and options.batch < 1) or options.classes < 1 or options.seed < 0:
-        raise UsageError("trace: expected --batch and --classes of at least 1 and --seed of at least 0")
-    taken = {"--batch": options.batch, "--input": options.input, "--checkpoint": options.checkpoint}
-    for option, given in taken.items():
-        if options.against and given is not None:
-            raise UsageError(
-                f"trace: {options.against} brings its own batch and weights. Leave {option} or --against out"
-            )
-    if options.against and options.eval:
-        raise UsageError(f"trace: {options.against} brings its own mode. Leave --eval or --against out")
+def _check_places(options):
+    if options.against:
+        for option in ("batch", "input", "checkpoint", "eval"):
+            if getattr(options, option):
+                brings = "brings its own batch, weights and mode"
+                raise UsageError(f"trace: {options.against} {brings}. Leave --{option} or --against out")
+        if options.save and Path(options.save).resolve() == Path(options.against).resolve():
+            raise UsageError(f"--save: {options.save} is what is compared with. Choose another name")
     if options.html:
-        check_page("--html", Path(options.html), "minires trace")
-    if options.save and not Path(options.save).absolute().parent.is_dir():
-        raise UsageError(f"--save: no folder {Path(options.save).parent} to write {options.save} to")
-    if options.save and options.against and Path(options.save).resolve() == Path(options.against).resolve():
-        raise UsageError(f"--save: {options.save} is what is compared with. Choose another name")
+        check_page("--html", options.html, "minires trace")
+    check_folder("--save", options.save)

@@ -15,7 +15,7 @@ from html import escape
 from minires.lab.degradation.measure import final_errors, verdict
 from minires.lab.runs import by_key, sets_of
 from minires.lab.trained import FoundImages, measure
-from minires.page import document, table
+from minires.page import bullets, document, table
 from minires.report.errors import beside_the_paper, curves, errors
 from minires.report.inside import responses, rivers
 from minires.report.settings import commands, history, machines, settings, value_of
@@ -40,15 +40,14 @@ def report(runs, images=64, data_dir=None, data_file=None, command=""):
     sets, found = sets_of(runs), FoundImages(data_dir, data_file)
     titles = [_title(group) for group in sets]
     if len(sets) == 1:
-        title = titles[0]
-        body = _set(sets[0], 2, images, found)
+        title, body = titles[0], _set(sets[0], 2, images, found)
     else:
-        title = f"{len(runs)} runs in {len(sets)} sets"
-        titles = [f"Set {number}: {words}" for number, words in enumerate(titles, 1)]
-        links = "".join(f'<li><a href="#set{i}">{escape(words)}</a></li>' for i, words in enumerate(titles, 1))
-        body = f"<ul>{links}</ul>\n{_apart(sets)}"
-        for number, (group, words) in enumerate(zip(sets, titles), 1):
-            body += f'\n<h2 id="set{number}">{escape(words)}</h2>\n{_set(group, 3, images, found)}'
+        title, links, parts = f"{len(runs)} runs in {len(sets)} sets", "", ""
+        for i, (group, words) in enumerate(zip(sets, titles), 1):
+            words = escape(f"Set {i}: {words}")
+            links += f'<li><a href="#set{i}">{words}</a></li>'
+            parts += f'\n<h2 id="set{i}">{words}</h2>\n{_set(group, 3, images, found)}'
+        body = f"<ul>{links}</ul>\n{_apart(sets)}{parts}"
     if command:
         body += f"\n<h2>This page</h2>\n<pre>{escape(command)}</pre>"
     return document(title, f"<h1>{escape(title)}</h1>\n{body}", BY)
@@ -56,9 +55,8 @@ def report(runs, images=64, data_dir=None, data_file=None, command=""):
 
 def _title(group):
     names = list(dict.fromkeys(run.name for run in group))
-    return (
-        f"{', '.join(names) if len(names) <= 6 else f'{len(names)} networks'} on {group[0].images.partition(' (')[0]}"
-    )
+    nets = ", ".join(names) if len(names) <= 6 else f"{len(names)} networks"
+    return f"{nets} on {group[0].images.partition(' (')[0]}"
 
 
 def _apart(sets):
@@ -91,18 +89,15 @@ def _set(group, level, images, found):
 def _lead(group):
     """What was run, what is not finished, what depth did."""
     config, seeds = group[0].config, list(dict.fromkeys(run.seed for run in group))
-    words = [
-        group[0].images,
-        f"{len(group)} runs" if group[1:] else "1 run",
-        f"{'seeds' if seeds[1:] else 'seed'} {', '.join(seeds)}",
-    ]
+    count, several = f"{len(group)} run{'s' * (len(group) > 1)}", "s" * (len(seeds) > 1)
+    words = [group[0].images, count, f"seed{several} {', '.join(seeds)}"]
     if isinstance(config.get("steps"), int):
         words.append(f"{config['steps']:,} steps of {config.get('batch_size', '?')} images")
     said = [f"<p>{escape('; '.join(words))}.</p>"]
     unfinished = [f"{run.name}, seed {run.seed}: {run.state}. {run.reason}" for run in group if not run.finished]
     if unfinished:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in unfinished)
-        said.append(f'<div class="banner">Not finished, and left out of means and comparisons:<ul>{lines}</ul></div>')
+        words = f"Not finished, and left out of means and comparisons:{bullets(unfinished)}"
+        said.append(f'<div class="banner">{words}</div>')
     finished = by_key(run for run in group if run.finished)
     found = verdict({key: [final_errors(run.log) for run in seeds] for key, seeds in finished.items()})
     if found:

@@ -1,14 +1,12 @@
 """The part of a report that is read from the logs: curves, final errors, errors beside the paper's."""
 
-from html import escape
-
 import numpy as np
 
 from minires.lab.degradation.figure import error_figures
 from minires.lab.degradation.measure import PAPER_STEPS, PUBLISHED, final_errors, percent
 from minires.lab.runs import by_key, name_of
 from minires.lab.trained import network_of
-from minires.page import figures, table
+from minires.page import bullets, figures, table
 
 FAMILIES = {"plain": "plain networks", "resnet": "residual networks"}
 NONE = "–"
@@ -49,13 +47,11 @@ def errors(group):
     """The table of what each network came to; an unfinished run has a row of its own."""
     rows, bad = [], []
     for key, seeds in by_key(group).items():
-        alone = [[run] for run in seeds if not run.finished]
-        for runs in filter(None, [[run for run in seeds if run.finished], *alone]):
-            if runs in alone:
-                bad.append(len(rows))
-            layers = str(key[1] or NONE)
-            name = name_of(key) + " †" * (runs in alone)
-            rows.append([name, *_numbers(runs), ", ".join(run.seed for run in runs), layers, _parameters(runs[0])])
+        finished = [run for run in seeds if run.finished]
+        for runs in filter(None, [finished, *([run] for run in seeds if not run.finished)]):
+            bad += [len(rows)] * (runs is not finished)
+            about = [", ".join(run.seed for run in runs), str(key[1] or NONE), _parameters(runs[0])]
+            rows.append([name_of(key) + " †" * (runs is not finished), *_numbers(runs), *about])
     head = ["network", "training", "lowest training", "test", "lowest test", "steps", "seeds", "layers", "parameters"]
     notes = (
         "Training: error of the last tenth of the steps, and the lowest of any line of the log. Test: error after the "
@@ -72,11 +68,11 @@ def _numbers(runs):
         return [NONE] * 5
     train, _, test = zip(*(final_errors(run.log) for run in runs))
     lowest = [
-        [min((line["error"] for line in run.log if line["kind"] == kind), default=np.nan) for run in runs]
+        _percent([min((line["error"] for line in run.log if line["kind"] == kind), default=np.nan) for run in runs])
         for kind in ("train", "test")
     ]
     steps = ", ".join(dict.fromkeys(f"{run.log[-1]['step']:,}" for run in runs))
-    return [_percent(train), _percent(lowest[0]), _percent(test), _percent(lowest[1]), steps]
+    return [_percent(train), lowest[0], _percent(test), lowest[1], steps]
 
 
 def _parameters(run):
@@ -105,9 +101,7 @@ def beside_the_paper(group):
     )
     said = [table(caption, ["network", "here", "paper", "difference"], rows)]
     if not on_cifar:
-        said.append(
-            "<p>The paper’s images are CIFAR-10; these are others, so the errors themselves do not compare.</p>"
-        )
+        said.append("<p>The paper’s images are CIFAR-10; these are others, so errors themselves do not compare.</p>")
     rows = _by_depth(results)
     if rows:
         head = ["", "training, here", "test, here", "test, paper"]
@@ -119,8 +113,7 @@ def beside_the_paper(group):
         )
     departures = dict.fromkeys(text for run in group for text in run.deviations)
     if departures:
-        lines = "".join(f"<li>{escape(text)}</li>" for text in departures)
-        said.append(f"<p>Departures from the paper, as the runs note them:</p><ul>{lines}</ul>")
+        said.append(f"<p>Departures from the paper, as the runs note them:</p>{bullets(departures)}")
     return "\n".join(said)
 
 

@@ -78,21 +78,17 @@ def commands(group):
         for seeds, depths in by_seeds.items():
             asked[tuple(depths), seeds].append(net)
     config, note = group[0].config, re.fullmatch(r"[^(]*\((.*)\)", group[0].images)
-    lengths = {"--steps": "steps", "--batch-size": "batch_size", "--eval-every": "test_every"}
-    common = [
-        "--data",
-        "cifar10" if "CIFAR-10" in str(config["data"]) else "synthetic",
-        "--budget",
-        str(config["budget"]),
-    ]
-    common += [word for option, name in lengths.items() if name in config for word in (option, str(config[name]))]
+    images = "cifar10" if "CIFAR-10" in str(config["data"]) else "synthetic"
+    common = ["--data", images, "--budget", str(config["budget"])]
+    for option, name in {"--steps": "steps", "--batch-size": "batch_size", "--eval-every": "test_every"}.items():
+        common += [option, str(config[name])] if name in config else []
     common += ["--data-note", note[1]] if note else []
     common += ["--validation"] if any("left out of training" in text for text in group[0].deviations) else []
-    lines = [
-        shlex.join([*common, "--nets", *nets, "--depths", *depths, "--seeds", *seeds])
+    lines = "\n".join(
+        "python examples/degradation_cifar.py "
+        + shlex.join([*common, "--nets", *nets, "--depths", *depths, "--seeds", *seeds])
         for (depths, seeds), nets in asked.items()
-    ]
-    lines = "\n".join(f"python examples/degradation_cifar.py {line}" for line in lines)
+    )
     return (
         f"<pre>{escape(lines)}</pre>\n<p>On the same machine, with the same number of threads "
         "(MINIRES_NUM_THREADS) and the same kernels, the numbers come out the same; elsewhere they differ by "

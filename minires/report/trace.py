@@ -5,20 +5,19 @@ from html import escape
 
 import numpy as np
 
+from minires.figures import equation_svg
 from minires.page import document, scrolling, table
 from minires.trace import by
 
 BY = "minires trace"
 
 
-def page(made, equation=None, compared=None):
+def page(made, compared=None):
     """Return a trace as one self-contained HTML page.
 
     Parameters
     ----------
     made : Trace
-    equation : function of a LaTeX formula, optional
-        Returns the formula as SVG, or "" where it cannot; default: the LaTeX is shown as text.
     compared : list of Difference, or str, optional
         What the comparison with another trace came to: all that differs, or words where nothing does.
     """
@@ -45,7 +44,7 @@ infinity, or a difference.</p>
 {scrolling(layers, "Layers", "wide tall")}
 {_differences_in_html(differ)}
 <h2>What the layers compute</h2>
-{chr(10).join(_equations_in_html(kind, text, equation) for kind, text in about["equations"].items())}"""
+{chr(10).join(_equations_in_html(kind, text) for kind, text in about["equations"].items())}"""
     return document(f"{about['net']}: a trace", body, BY)
 
 
@@ -98,10 +97,9 @@ def _bars(numbers, colour):
     return ["" if np.isnan(width) else f"{image};background-size:{width:.0f}% 100%" for width in part]
 
 
-def _equations_in_html(kind, text, equation):
+def _equations_in_html(kind, text):
     def shown(formula):
-        drawn = equation(formula) if equation else ""
-        return f'<p class="equation">{drawn or f"<code>{escape(formula)}</code>"}</p>'
+        return f'<p class="equation">{equation_svg(formula) or f"<code>{escape(formula)}</code>"}</p>'
 
     formulas = "".join(shown(formula) for formula in text["forward"])
     if text["backward"] or text["derived"]:
