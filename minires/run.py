@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -69,18 +69,22 @@ class Run:
         may_grow : names of numbers in ``config``
             They may be larger than in the run that is found there, which is then continued.
         """
-        with _writing(self.folder):
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        with owned(self.folder), self._signals_wait():
-            self._session = None
-            self._about = self._checked({**self.config, **config}, list(notes), may_grow)
-            try:
-                yield self
-            except BaseException as error:
-                with suppress(CheckpointError):  # what went wrong first is what to tell
-                    self._end(f"{type(error).__name__}: {error}")
-                raise
-            self._end("finished")
+            with owned(self.folder), self._signals_wait():
+                self._session = None
+                self._about = self._checked({**self.config, **config}, list(notes), may_grow)
+                try:
+                    yield self
+                except BaseException as error:
+                    with suppress(OSError):  # what went wrong first is what to tell
+                        self._end(f"{type(error).__name__}: {error}")
+                    raise
+                self._end("finished")
+        except OSError as error:
+            if error.filename is None or str(error.filename).startswith(str(self.folder)):
+                raise _unusable(self.folder, error) from None
+            raise
 
     def restore(self, check=None, **objects):
         """Load the latest whole checkpoint into ``net=, optimizer=, ...``; return the progress, {} if there is none.
@@ -89,7 +93,7 @@ class Run:
         """
         progress, net = {}, objects["net"]
         self._made = counters(net, settings=True)  # to know the counters among the settings by
-        if self.checkpoint_path.exists() or previous(self.checkpoint_path).exists():
+        if self._checkpoints():
             progress = self._load(objects, check)
         elif self._about.get("status") == "finished":
             raise CheckpointError(
@@ -100,8 +104,7 @@ class Run:
         kept = run.get("lines", 0)
         if run.get("changed"):
             set_counters(net, run["changed"])
-        with _writing(self.log_path):
-            lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
+        lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
         good = next((i for i, line in enumerate(lines) if type(line.get("step")) is not int), len(lines))
         # Lines after the checkpoint belong to steps that will be done again.
         self.lines = [line for line in lines[:good] if line["step"] <= step]
@@ -123,19 +126,18 @@ class Run:
         self._about |= {"status": "running", "sessions": [*self._about["sessions"], session]}
         self._write_json()  # before the log: a log without it would belong to nobody
         self._session, self._saved, self._began = session, time.monotonic(), time.monotonic()
-        with _writing(self.log_path):
-            text = b"".join(map(_line, self.lines))
-            if self.log_path.exists() and self.log_path.read_bytes() == text:
-                return
-            if self._unaccounted:
-                _say(f"the log as it was is kept as {copy_aside(self.log_path, 'before').name}.")
-            with written_safely(self.log_path) as file:
-                file.write(text)
+        text = b"".join(map(_line, self.lines))
+        if self.log_path.exists() and self.log_path.read_bytes() == text:
+            return
+        if self._unaccounted:
+            _say(f"the log as it was is kept as {copy_aside(self.log_path, 'before').name}.")
+        with written_safely(self.log_path) as file:
+            file.write(text)
 
     def log(self, line):
         """Append one line, a dict, to the log."""
         self.lines.append(line)
-        with _writing(self.log_path), open(self.log_path, "ab") as file:
+        with open(self.log_path, "ab") as file:
             file.write(_line(line))
 
     def save_due(self):
@@ -145,7 +147,7 @@ class Run:
     def save(self, **objects):
         """Write a checkpoint, after the log that belongs to it."""
         if self.log_path.exists():
-            with _writing(self.log_path), open(self.log_path, "rb+") as file:
+            with open(self.log_path, "rb+") as file:
                 os.fsync(file.fileno())
         plain = counters(objects["net"], settings=True)
         changed = {path: value for path, value in plain.items() if value != self._made.get(path, value)}
@@ -154,26 +156,27 @@ class Run:
         self._saved = time.monotonic()
 
     def _load(self, objects, check):
-        path, before = self.checkpoint_path, previous(self.checkpoint_path)
         objects["check"] = check and (lambda progress: check({k: v for k, v in progress.items() if k != "run"}))
-        if not path.exists():
-            return load_checkpoint(before, **objects)
+        path, *before = self._checkpoints()
         try:
             return load_checkpoint(path, **objects)
         except Damaged as error:
-            if not before.exists():
+            if not before:
                 raise
             try:
-                progress = load_checkpoint(before, **objects)
+                progress = load_checkpoint(*before, **objects)
             except Damaged:
                 raise CheckpointError(
-                    f"{self.folder}: {path.name} and {before.name} are both damaged or cut short. Restore one from a "
-                    "copy, or choose another folder."
+                    f"{self.folder}: {path.name} and {before[0].name} are both damaged or cut short. Restore one from "
+                    "a copy, or choose another folder."
                 ) from None
-            with _writing(path):
-                damaged = set_aside(path, "damaged")  # or the next checkpoint would take the place of the good one
-            _say(f"{error} Kept as {damaged.name}; going on from {before.name}.")
+            damaged = set_aside(path, "damaged")  # or the next checkpoint would take the place of the good one
+            _say(f"{error} Kept as {damaged.name}; going on from {before[0].name}.")
             return progress
+
+    def _checkpoints(self):
+        """The checkpoint and the one before it, as far as they are there."""
+        return [path for path in (self.checkpoint_path, previous(self.checkpoint_path)) if path.exists()]
 
     def _checked(self, config, notes, may_grow):
         config = json.loads(json.dumps(config))  # as it will be read back: tuples are lists
@@ -197,36 +200,32 @@ class Run:
 
     def _found(self):
         """What run.json says; if it is damaged or gone, as much as the checkpoint knows; None if nothing was begun."""
-        missing, why = not self.json_path.exists(), ""
-        if not missing:
+        why = ""
+        if self.json_path.exists():
             try:
                 return read_run_json(self.folder)
             except Damaged as error:
                 why = error
-        paths = [path for path in (self.checkpoint_path, previous(self.checkpoint_path)) if path.exists()]
-        config = None
+        paths, config = self._checkpoints(), None
         for path in paths:
             with suppress(CheckpointError, KeyError, TypeError):
                 config = config or dict(read_progress(path)["run"]["config"])
-        nobodys = paths or (missing and read_log(self.log_path))
-        if config is None and nobodys:
+        if config is None and (paths or not why and read_log(self.log_path)):
             raise CheckpointError(f"{self.folder}: holds a run but no run.json to say which. Use another folder.")
-        if not missing:
-            with _writing(self.json_path):
-                _say(f"{why} Kept as {copy_aside(self.json_path, 'damaged').name}; begun anew.")
+        if why:
+            _say(f"{why} Kept as {copy_aside(self.json_path, 'damaged').name}; begun anew.")
         return config and {"config": config, "deviations": self.deviations, "status": "unknown", "sessions": []}
 
     def _end(self, status):
         if self._session is not None:
-            self._about["status"] = status
             self._session |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
-            self._write_json()
-        elif status == "finished" and self._about["status"] not in ("new", "finished"):
-            self._about["status"] = status  # killed after its last checkpoint: there was nothing left to do
-            self._write_json()
+        elif status != "finished" or self._about["status"] in ("new", "finished"):
+            return  # else it was killed after its last checkpoint: there was nothing left to do
+        self._about["status"] = status
+        self._write_json()
 
     def _write_json(self):
-        with _writing(self.json_path), written_safely(self.json_path) as file:
+        with written_safely(self.json_path) as file:
             file.write(json.dumps(self._about, indent=1).encode() + b"\n")
 
     @contextmanager
@@ -259,9 +258,8 @@ class Unrecorded:
     def __init__(self):
         self.lines = []
 
-    @contextmanager
     def open(self, config, notes, may_grow):
-        yield
+        return nullcontext()
 
     def restore(self, check, **parts):
         return {}
@@ -326,27 +324,22 @@ def owned(folder):
     """Refuse a folder that another process is writing to."""
     with ExitStack() as stack:
         try:
-            with _writing(folder):
-                stack.enter_context(locked(folder / ".lock"))
+            stack.enter_context(locked(folder / ".lock"))
         except BlockingIOError:
             raise CheckpointError(
                 f"{folder}: another process is at work there. Wait for it, or choose another folder."
             ) from None
+        except OSError as error:
+            raise _unusable(folder / ".lock", error) from None
         yield
 
 
-@contextmanager
-def _writing(path):
-    """Turn an error of the system into one line that says what is safe."""
-    try:
-        yield
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: could not be read or written ({error.strerror or error}). What was saved before is unharmed; "
-            "make room or choose another folder, and go on from there."
-        ) from None
+def _unusable(path, error):
+    """An error of the system in one line that says what is safe."""
+    return CheckpointError(
+        f"{error.filename or path}: could not be read or written ({error.strerror or error}). What was saved before is "
+        "unharmed; make room or choose another folder, and go on from there."
+    )
 
 
 def _say(text):

@@ -1,5 +1,6 @@
 """Run folders under attack: kills and failures at every file operation, damaged files, files that were taken away."""
 
+import io
 import json
 import os
 import random
@@ -43,39 +44,73 @@ def straight():
 
 
 class Attack:
-    """Calls ``strike`` at the k-th operation on files of a folder."""
+    """Strikes at the k-th thing of one kind that is done to the files of a folder, and at all later ones.
+
+    An "operation" is one of ``OPERATIONS``; a "write" is struck when half of its bytes have reached the disk, an
+    "fsync" before it begins.
+    """
 
     folder = None
 
-    def begin(self, folder, k, strike):
-        self.folder, self.left, self.strike, self.seen = str(folder), k, strike, 0
+    def begin(self, folder, kind, k, strike):
+        self.folder, self.kind, self.left, self.strike, self.seen = str(folder), kind, k, strike, 0
+
+    def due(self, kind):
+        self.seen += kind == self.kind
+        return kind == self.kind and self.seen >= self.left > 0
 
     def __call__(self, event, arguments):
         if self.folder and event in OPERATIONS and any(str(a).startswith(self.folder) for a in arguments[:2]):
-            self.seen += 1
-            if self.seen == self.left:
+            if self.due("operation"):
                 self.strike()
 
+    def open(self, path, mode="r", *arguments, **options):
+        if self.folder and mode in ("ab", "xb") and str(path).startswith(self.folder):
+            return io.BufferedWriter(HalfWritten(path, mode))
+        return real_open(path, mode, *arguments, **options)
 
-attack = Attack()
+    def fsync(self, descriptor):
+        if self.folder and self.due("fsync"):
+            self.strike()
+        real_fsync(descriptor)
+
+
+class HalfWritten(io.FileIO):
+    def write(self, data):
+        if attack.folder and attack.due("write"):
+            super().write(memoryview(data)[: len(data) // 2])
+            attack.strike()
+        return super().write(data)
+
+
+real_open, real_fsync, attack = open, os.fsync, Attack()
 sys.addaudithook(attack)  # it cannot be taken away again
 
 
-def operations(folder):
-    """How many there are in a short run, and in one that goes on."""
-    attack.begin(folder, -1, None)
+@pytest.fixture(params=["operation", "write", "fsync"])
+def kind(request, monkeypatch):
+    """What is struck."""
+    monkeypatch.setattr("builtins.open", attack.open)
+    monkeypatch.setattr(os, "fsync", attack.fsync)
+    return request.param
+
+
+def moments(folder, kind):
+    """The numbers of the things to strike in a short run, in one that goes on too: all, but of the many writes some."""
+    attack.begin(folder, kind, -1, None)
     try:
         short_run(folder)
-        return attack.seen
     finally:
         attack.folder = None
+    assert attack.seen > 20
+    return range(1, attack.seen + 1, 1 + attack.seen // 80)
 
 
-def killed_at(folder, k):
-    """Start a short run in a process that dies at its k-th operation on files; return whether it did."""
+def killed_at(folder, kind, k):
+    """Start a short run in a process that dies at the k-th thing done to files; return whether it did."""
     child = os.fork()
     if child == 0:
-        attack.begin(folder, k, lambda: os._exit(9))
+        attack.begin(folder, kind, k, lambda: os._exit(9))
         try:
             short_run(folder)
         finally:
@@ -85,13 +120,11 @@ def killed_at(folder, k):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.slow
-def test_a_kill_at_any_operation_on_files_leaves_a_folder_that_goes_on(tmp_path, straight):
-    count = operations(tmp_path / "count")
-    assert count > 40
-    for k in range(1, count + 1):
+def test_a_kill_at_any_moment_of_work_on_files_leaves_a_folder_that_goes_on(tmp_path, straight, kind):
+    for k in moments(tmp_path / "count", kind):
         folder = tmp_path / str(k)
-        assert killed_at(folder, k)
-        killed_at(folder, 7)  # and once more, soon after the start of the second session
+        assert killed_at(folder, kind, k)
+        killed_at(folder, "operation", 7)  # and once more, soon after the start of the second session
         assert_same(short_run(folder), straight)
         assert read_run_json(folder)["status"] == "finished"
         left = {path.name for path in folder.iterdir()} - {"log.jsonl.before", "log.jsonl.before2"}
@@ -99,13 +132,15 @@ def test_a_kill_at_any_operation_on_files_leaves_a_folder_that_goes_on(tmp_path,
 
 
 @pytest.mark.slow
-def test_a_failure_at_any_operation_on_files_is_one_line_and_leaves_a_folder_that_goes_on(tmp_path, straight):
+def test_a_failure_at_any_moment_of_work_on_files_is_one_line_and_leaves_a_folder_that_goes_on(
+    tmp_path, straight, kind
+):
     def full():
         raise OSError(28, "No space left on device")
 
-    for k in range(1, operations(tmp_path / "count") + 1):
+    for k in moments(tmp_path / "count", kind):
         folder = tmp_path / str(k)
-        attack.begin(folder, k, full)
+        attack.begin(folder, kind, k, full)
         try:
             short_run(folder)  # some may fail without harm: the removal of a lock
         except CheckpointError as error:
@@ -113,6 +148,7 @@ def test_a_failure_at_any_operation_on_files_is_one_line_and_leaves_a_folder_tha
         finally:
             attack.folder = None
         assert_same(short_run(folder), straight)
+        assert not list(folder.glob("*.new"))
 
 
 def test_the_first_kill_leaves_a_folder_that_can_be_used(tmp_path, straight):
