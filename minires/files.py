@@ -147,19 +147,9 @@ def _free(path, why):
 def locked(path, waiting=None):
     """Be the only process, or thread, inside a ``with`` of this path. The system forgets the lock of one that died.
 
-    Parameters
-    ----------
-    path : path
-        An empty file, made for it and removed afterwards; its folder must exist.
-    waiting : str, optional
-        Wait while another holds the lock, and say this first (say nothing if it is empty).
-
-    Raises
-    ------
-    BlockingIOError
-        Without ``waiting``, when another holds the lock.
-    OSError
-        When the file cannot be made, or when there is something else of that name: a link, a folder, a pipe.
+    ``path`` is an empty file, made for it and removed afterwards; its folder must exist. With ``waiting`` wait while
+    another holds the lock, and say this first (nothing if it is empty); without it that is a BlockingIOError. OSError:
+    the file cannot be made, or there is something else of that name: a link, a folder, a pipe.
     """
     while True:
         descriptor = plain_file("an empty file that serves as a lock", path, os.O_RDWR | os.O_CREAT)

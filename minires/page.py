@@ -68,16 +68,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def document(title, body, by):
-    """Return the whole page.
-
-    Parameters
-    ----------
-    title : str
-    body : str
-        HTML, with every text in it escaped.
-    by : str
-        The command that made it, such as "minires report"; ``is_made_by`` asks for it.
-    """
+    """Return the whole page; every text in ``body``, HTML, is escaped. ``by`` is the command, for ``is_made_by``."""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 {_generator(by)} {VERSION}">
@@ -101,16 +92,8 @@ def _generator(by):
 def table(caption, head, rows, bad=(), facts=False):
     """Return a table that scrolls sideways where the screen is narrow; each row begins with what it is about.
 
-    Parameters
-    ----------
-    caption : str
-    head : list of str
-        Names of the columns; [] for none.
-    rows : list of lists of str
-    bad : collection of int
-        Rows to set off.
-    facts : bool
-        The cells are words, not numbers.
+    ``head`` names the columns ([]: nothing does), all cells are texts, rows with the numbers ``bad`` are set off.
+    ``facts``: the cells are words, not numbers.
     """
     titles = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     head = f"<thead><tr>{titles}</tr></thead>" if head else ""

@@ -20,7 +20,7 @@ FLOORS = [
     ["step"],
     ["train"],
     ["pretrained"],
-    ["bench", "doctor"],
+    ["bench"],
     ["lab"],
     ["report"],
     ["course"],

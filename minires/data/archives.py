@@ -27,21 +27,10 @@ def file_in(folder, name):
 
 
 def files_in(place, folder, most):
-    """Return {name: bytes} of the wanted files of a place.
+    """Return {name: bytes} of the files in a folder, a ``.tar``, ``.tar.gz`` or ``.zip``.
 
-    Parameters
-    ----------
-    place : Path
-        A folder that holds the files, or a ``.tar``, ``.tar.gz`` or ``.zip``.
-    folder : str
-        Where they lie in an archive; "*" for anywhere.
-    most : dict
-        The wanted names, and how many bytes each file may have.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        When a file is missing or too large, or the archive damaged.
+    In an archive they lie in ``folder``, "*" for anywhere. ``most`` has the wanted names, and how many bytes each file
+    may have. ValueError or FileNotFoundError: a file is missing or too large, or the archive damaged.
     """
     found, paths = {}, {}
     if place.is_dir():

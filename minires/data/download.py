@@ -35,32 +35,19 @@ class _Refused(Exception):
 
 
 def fetch(url, path, *, size, sha256, advice="", timeout=30.0):
-    """Download url to path, or go on with a download that was cut; return path.
+    """Download url to path, or go on with a download that was cut; return path. What is there already is only checked.
 
-    Bytes go to ``path`` + ``.part``, which becomes ``path`` once size and checksum are right. Of several processes one
-    downloads and the others wait for it. If nothing arrives, nothing is left: no empty file, no new folder.
-
-    Parameters
-    ----------
-    url : str
-        http or https.
-    path : path
-        Where the file shall be. What is there already is only checked.
-    size : int
-        Bytes of the whole file.
-    sha256 : str
-        Its checksum, 64 hexadecimal digits.
-    advice : str
-        What else a person can do; ends the message when the download fails.
-    timeout : float, default 30
-        Seconds without a byte, or with fewer than ``LEAST``, after which the connection counts as broken.
+    Bytes go to ``path`` + ``.part``, which becomes ``path`` once ``size`` and ``sha256`` are right. Of several
+    processes one downloads and the others wait for it. If nothing arrives, nothing is left: no empty file, no new
+    folder. A connection that brings fewer than ``LEAST`` bytes in ``timeout`` seconds counts as broken; ``advice`` ends
+    the message when the download fails.
 
     Raises
     ------
     ConnectionError
         When the server cannot be reached, breaks off, or offers something else. What has arrived is kept.
     ValueError
-        When the checksum is wrong. The file is kept under another name.
+        When the checksum is wrong; the file is kept under another name. When the address is not of the web.
     """
     path = Path(path)
     if not url.startswith(("http://", "https://")):

@@ -87,10 +87,7 @@ ALLOWED = set(
 def unpickled(data, most):
     """Return what is in a pickle of at most ``most`` instructions: dicts, lists, numbers, texts, arrays of integers.
 
-    Raises
-    ------
-    ValueError
-        When it asks for anything else. (A damaged pickle may raise another kind.)
+    When it asks for anything else, a ValueError says so; a damaged one may raise another kind.
     """
     for count, (opcode, _, _) in enumerate(pickletools.genops(data)):
         if count > most:

@@ -15,11 +15,7 @@ BY = "minires trace"
 def page(made, compared=None):
     """Return a trace as one self-contained HTML page.
 
-    Parameters
-    ----------
-    made : Trace
-    compared : list of Difference, or str, optional
-        What the comparison with another trace came to: all that differs, or words where nothing does.
+    ``compared`` is what the comparison with another trace came to: a list of Difference, or words where none is.
     """
     about, banner, differ, show = made.about, "", [], ' <a href="#first">Show the layer</a>'
     if isinstance(compared, str):
