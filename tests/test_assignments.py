@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minires.course import imports
 from minires.course.assignment import CourseError, assignments, course_folder, find, release, task_of
 from minires.course.prove import LEAST_MUTANTS, prove, table
 
@@ -46,6 +47,9 @@ def test_an_assignment_is_complete(assignment):
     for part in ("**Time**", "**Machine**", "What errors to expect", "python -m pytest -k task_"):
         assert part in hand_out
     assert assignment.points == 100
+    given = imports.of_starter(assignment.folder / "starter", assignment.file)
+    may = imports.rule(given if assignment.allowed_imports is None else assignment.allowed_imports)
+    assert f"**Imports** `{assignment.file}` may import {may}; anything else" in hand_out
 
 
 @by_name

@@ -7,6 +7,8 @@ The text is parsed, never run. A name is dotted: ``from minires import ReLU`` gi
 import ast
 import sys
 
+from minires.checks import some
+
 ALWAYS = ("numpy", "minires.Layer", "minires.Parameter", "minires.Buffer", *sorted(sys.stdlib_module_names))
 ROUNDABOUT = ("importlib", "runpy", "pkgutil", "builtins", "sys.modules", "sys.*")  # they import what no reader sees
 DYNAMIC = ("__import__", "__subclasses__", "__globals__", "__builtins__", "__loader__")
@@ -64,21 +66,20 @@ def judge(text, given, allowed):
         imported, used = names(text)
     except (SyntaxError, ValueError):
         return [], ""  # it cannot be loaded either, and the tests will say so
-    except (RecursionError, MemoryError) as error:
-        return (
-            [],
-            f"No points for this file: its imports cannot be read, it is nested too deep ({type(error).__name__}).",
-        )
+    except (RecursionError, MemoryError):
+        return [], "No points for this file: its imports cannot be read, as it is nested too deep."
     refused = {name: line for name, line in (used | imported).items() if not _may(name, allowed)}
-    notes = sorted(
-        {name for name in imported if not _within(name, given) and not _leads_to(name, given)} | set(refused)
-    )
+    others = {name for name in imported if not _within(name, given) and not _leads_to(name, given)}
+    notes = sorted(others | set(refused))
     if not refused:
         return notes, ""
-    first = sorted(refused.items(), key=lambda pair: pair[1])[:5]
-    which = ", ".join(f"{name} in line {line}" for name, line in first)
-    may = ", ".join(["the standard library", *ALWAYS[:4], *(name for name in allowed if not _within(name, ALWAYS))])
-    return notes, f"No points for this file: it uses {which}. This assignment allows {may}."
+    which = some((f"{name} in line {line}" for name, line in sorted(refused.items(), key=lambda pair: pair[1])), 5)
+    return notes, f"No points for this file: it uses {which}. This assignment allows {rule(allowed)}."
+
+
+def rule(allowed):
+    """What a file may import, in words; hand-outs say the same."""
+    return ", ".join(["the standard library", *ALWAYS[:4], *(name for name in allowed if not _within(name, ALWAYS))])
 
 
 def _may(name, allowed):
