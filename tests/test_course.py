@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -150,6 +151,16 @@ HOSTILE_CALLS = {
     "registers an exit": "import atexit, os; atexit.register(lambda: os._exit(0)); raise SystemExit",
     "kills its parent": "import os, signal; os.kill(os.getppid(), signal.SIGKILL); os._exit(1)",
     "kills everybody": "import os, signal; os.kill(-1, signal.SIGKILL); os._exit(1)",
+    "kills its group": "import os, signal; os.killpg(0, signal.SIGKILL)",
+    "crashes": "import ctypes; ctypes.string_at(0)",
+    "loops at its exit": "import atexit\n        def f():\n            while True: pass\n"
+    "        atexit.register(f); raise SystemExit",
+    "ignores every signal": "import signal\n"
+    "        for s in set(signal.Signals) - {9, 19}: signal.signal(s, signal.SIG_IGN)\n"
+    "        while True: pass",
+    "waits for what is typed": "import sys\n        while True: sys.stdin.read(1)",
+    "mounts": "import ctypes\n        l = ctypes.CDLL(None); l.unshare(0x10020000)\n"
+    "        if l.mount(b'none', b'.', b'tmpfs', 0, None) and l.mount(None, b'/', None, 4128, None): raise OSError",
     "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGKILL); os.abort()",
     "eats memory": "a = [bytearray(1 << 20) for _ in range(10**6)]",
     "prints for ever": "while True: print('x' * 10000)",
@@ -209,6 +220,9 @@ HOSTILE_FILES = {
     "starts threads for ever": "import threading, time\nwhile True:\n"
     "    threading.Thread(target=time.sleep, args=(99,)).start()",
     "closes every pipe": "import os; os.closerange(0, 100)",
+    "crashes": "import ctypes; ctypes.string_at(0)",
+    "takes away its own answers": "import gc\nfor o in gc.get_objects():\n"
+    "    if type(o).__name__ == 'Worker': type(o).send = lambda *a: None",
     "has a mistake of syntax": "def f(:",
     "is no text": "\0\1\2",
     "imports what is not there": "import no_such_module",
@@ -232,6 +246,9 @@ HARMLESS = {
     "changes the layer": "import minires.layer as l; l.Layer._recall = l.Layer._recall",
     "starts a thread that spins": "import threading\ndef spin():\n    while True: pass\n"
     "threading.Thread(target=spin, daemon=True).start()",
+    "rings a bell": "import signal\nsignal.signal(signal.SIGALRM, lambda *a: None)\nsignal.setitimer(0, 0.05, 0.05)",
+    "removes its folder": "import shutil, os; shutil.rmtree(os.environ['HOME'], ignore_errors=True)",
+    "closes what it writes to": "import sys; sys.stdin.close(); sys.stdout.close(); sys.stderr.close()",
     "leaves a process behind": "import os\nif os.fork() == 0:\n    os.setsid()\n    import time; time.sleep(1000)",
 }
 
@@ -283,8 +300,6 @@ raise RuntimeError(" ".join(seen))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_nothing_is_left_running_or_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    import tempfile
-
     monkeypatch.setattr(tempfile, "tempdir", None)
     mark = f"sleep 987{os.getpid()}"
     spawn = f"import os, subprocess\nsubprocess.Popen({mark.split()!r}, start_new_session=True)\n"
@@ -311,6 +326,25 @@ def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "activations.py").write_text("", encoding="utf-8")
     assert find_file(ACTIVATIONS, tmp_path) == tmp_path / "src" / "activations.py"
+    (tmp_path / "activations.py").write_text("", encoding="utf-8")
+    with pytest.raises(assignment.CourseError, match=r"found 2: (src/)?activations.py, (src/)?activations.py\."):
+        find_file(ACTIVATIONS, tmp_path)
+
+
+def test_what_is_no_submission_has_a_line_in_the_table_that_says_so(tmp_path):
+    folder = tmp_path / "collected"
+    (folder / "bob").mkdir(parents=True)
+    for name in ("ada.zip", "bob/homework.tar.gz", "notes.txt"):
+        (folder / name).write_bytes(b"PK")
+    (folder / "eve").symlink_to(ACTIVATIONS.folder / "hidden")
+    (folder / "fay.py").symlink_to(ACTIVATIONS.folder / "hidden" / "test_activations_hidden.py")
+    grade_all(QUICK, folder, tmp_path / "grades.csv", jobs=1, tell=lambda said: None)
+    rows = {row["submission"]: row for row in csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8"))}
+    assert list(rows) == ["ada.zip", "bob", "eve", "fay", "notes.txt"]
+    assert {row["points"] for row in rows.values()} == {"0"}
+    assert "a folder or a file of Python (.py). Unpack it if it is an archive." in rows["ada.zip"]["trouble"]
+    assert "found 0; it holds homework.tar.gz. Archives are not unpacked." in rows["bob"]["trouble"]
+    assert all("links and devices are not opened" in rows[name]["trouble"] for name in ("eve", "fay"))
 
 
 @pytest.mark.slow
@@ -348,16 +382,25 @@ def test_one_array_returned_again_and_again_is_right_each_time(tmp_path):
 @pytest.mark.slow
 def test_an_answer_that_nobody_asked_for_costs_its_own_task(tmp_path):
     twice = "import gc\n        w = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
-    twice += "        w.give({'result': None}); positive = x > 0\n"
+    twice += "        w.send({'result': None}); positive = x > 0\n"
     result = points(SOLUTION.replace(RELU_FORWARD, f"        {twice}"), tmp_path)
     assert earned(result) == ALL | {"2.1": 0} and "nobody had asked for" in messages(result)
 
 
 @pytest.mark.slow
 @needs_linux_walls
-def test_no_memory_is_hidden_in_shared_segments(tmp_path):
-    text = "import ctypes\nif ctypes.CDLL(None).shmget(0, 4096, 0o1600) >= 0: raise RuntimeError\n" + SOLUTION
+def test_no_memory_is_hidden_in_shared_segments_and_messages(tmp_path):
+    text = "import ctypes\nc = ctypes.CDLL(None)\nc.unshare(0x18000000)  # a namespace where it would be allowed\n"
+    text += "if max(c.shmget(0, 4096, 0o1600), c.msgget(0, 0o1600)) >= 0: raise RuntimeError\n" + SOLUTION
     assert points(text, tmp_path, select="2.1")["tasks"]["2.1"]["earned"] == 20
+
+
+@pytest.mark.slow
+def test_a_bomb_for_the_third_call_costs_its_own_task(tmp_path):
+    bomb = "        globals()['N'] = globals().get('N', 0) + 1\n        while N > 2: pass\n"
+    result = points(SOLUTION.replace(RELU_FORWARD, bomb + RELU_FORWARD), tmp_path)
+    assert 0 < earned(result)["2.1"] < 20 and "took longer than 4 seconds" in messages(result)
+    assert all(earned(result)[task] == ALL[task] for task in ("2.2", "2.3", "2.4")), report(result)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="deep folders by chdir")
@@ -376,12 +419,28 @@ def test_a_deep_folder_is_measured_and_removed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders are closed by their mode")
+def test_a_folder_closed_to_its_owner_is_noticed_and_removed():
+    nobody = 65534  # root may open every folder
+    try:
+        os.seteuid(nobody if jail.ROOT else os.geteuid())
+        folder = Path(tempfile.mkdtemp())
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b").chmod(0)
+        (folder / "a").chmod(0)
+        found = jail.excess(os.getpid(), folder, ACTIVATIONS.limits)
+        jail.remove(folder)
+    finally:
+        os.seteuid(os.getuid())
+    assert found == "made a folder that cannot be looked into (Permission denied)" and not folder.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children die with their parent on Linux only")
 def test_a_killed_grader_leaves_no_process_and_the_next_one_clears_its_folder(tmp_path, monkeypatch):
     (tmp_path / "activations.py").write_text("while True: pass", encoding="utf-8")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", None)
     command = [sys.executable, "-m", "minires", "grade", "2", str(tmp_path / "activations.py")]
     grader = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL)
     wait_until(lambda: list(tmp_path.glob("minires-grade-*/work1/*.py")))
@@ -435,14 +494,47 @@ def test_a_folder_of_submissions_becomes_a_csv_and_goes_on_after_a_stop(collecte
     assert {float(row["points"]) for row in csv.DictReader(table.open(encoding="utf-8"))} == {0, 100}
 
 
+@pytest.mark.slow
+def test_grading_that_is_killed_goes_on_and_ends_as_if_undisturbed(tmp_path):
+    texts = [SOLUTION, SOLUTION.replace("dy * (1 - y**2)", "dy"), "import no_such_module", "import os; os._exit(0)"]
+    for number in range(8):
+        (tmp_path / "collected" / f"student {number}").mkdir(parents=True)
+        (tmp_path / "collected" / f"student {number}" / "activations.py").write_text(
+            texts[number % 4], encoding="utf-8"
+        )
+    command = [sys.executable, "-m", "minires", "grade", "2", str(tmp_path / "collected"), "--csv"]
+    where = {"cwd": Path(__file__).parents[1], "stdout": subprocess.DEVNULL}
+    for done in (1, 4):
+        grader = subprocess.Popen([*command, str(tmp_path / "killed.csv")], **where)
+        wait_until(lambda done=done: len(list((tmp_path / "killed.results").glob("*.json"))) >= done)
+        grader.kill()
+        grader.wait()
+    assert not (tmp_path / "killed.csv").exists()
+    for name in ("killed.csv", "undisturbed.csv"):
+        subprocess.run([*command, str(tmp_path / name)], check=True, **where)
+    table = (tmp_path / "killed.csv").read_text(encoding="utf-8")
+    assert table == (tmp_path / "undisturbed.csv").read_text(encoding="utf-8") and table.count("student") == 8
+
+
 def test_names_of_submissions_cannot_stop_the_grading_of_the_others(tmp_path):
     folder = tmp_path / "collected"
-    for name in ("x" * 255, "new\nline", ".git", "__MACOSX", "grades.results"):
+    names = {
+        "x" * 255,
+        "new\nline",
+        "two words",
+        "=1+1",
+        "-f",
+        "a=b;c",
+        *([os.fsdecode(b"\xff")] if jail.LINUX else []),
+    }
+    for name in (*names, ".git", "__MACOSX", "grades.results"):
         (folder / name).mkdir(parents=True)
-    rows = grade_all(QUICK, folder, folder / "grades.csv", jobs=1, tell=lambda said: None)
-    assert {path.name for path in rows} == {"x" * 255, "new\nline"}
+    for _ in range(2):  # the second time there is a table in the folder
+        rows = grade_all(QUICK, folder, folder / "grades.csv", jobs=1, tell=lambda said: None)
+    assert {path.name for path in rows} == names
     assert all("found 0" in row["trouble"] for row in rows.values())
-    assert sum(1 for _ in csv.reader((folder / "grades.csv").open(encoding="utf-8"))) == 3
+    table = list(csv.reader((folder / "grades.csv").open(encoding="utf-8")))
+    assert len(table) == 1 + len(names) and {"'=1+1", "'-f", "two words"} < {row[0] for row in table}
 
 
 def test_a_file_and_a_folder_of_one_name_are_two_students(tmp_path):

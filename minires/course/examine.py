@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minires.course import imports, jail, session, submission
+from minires import course
+from minires.course import imports, jail, session
 from minires.course.assignment import task_of
 
 
@@ -44,6 +45,7 @@ class _Notes:
 def main(origin, file, limits, options, visible, hidden, given, allowed):
     """Print one line of JSON about the submission's imports, and if it may have them, one for each test that ran."""
     jail.die_with_parent()
+    jail.adopt_orphans()
     jail.limit(AS=(limits["memory_mb"] + 4096) << 20)  # whatever a submission may make this process hold
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -51,15 +53,15 @@ def main(origin, file, limits, options, visible, hidden, given, allowed):
     print(json.dumps({"imports": notes, "trouble": trouble}), file=output, flush=True)
     if trouble:
         return
-    submission.session = session.Session(origin, limits)
+    course.running = session.Session(origin, limits)
     folders = [folder for folder in (visible, hidden) if os.path.isdir(folder)]
     root = os.path.commonpath(folders)
     fixed = ["-q", "-c", os.devnull, "--rootdir", root, "-p", "no:cacheprovider"]
-    watching = _Notes(submission.session, output, Path(root), Path(hidden))
+    watching = _Notes(course.running, output, Path(root), Path(hidden))
     try:
         pytest.main([*fixed, "--import-mode=importlib", *options, *folders], plugins=[watching])
     finally:
-        submission.session.stop()
+        course.running.stop()
 
 
 if __name__ == "__main__":

@@ -53,14 +53,8 @@ def of_starter(folder, file):
 def judge(text, given, allowed):
     """Return ([name that the starter does not import, ...], "" or why the file gets no points).
 
-    Parameters
-    ----------
-    text : bytes
-        The submission.
-    given : list of str
-        What the starter imports.
-    allowed : list of str
-        What this assignment allows besides NumPy, ``Layer``, ``Parameter``, ``Buffer`` and the standard library.
+    ``text`` is the submission, ``given`` what the starter imports, ``allowed`` what this assignment allows besides the
+    standard library, NumPy, ``Layer``, ``Parameter`` and ``Buffer``.
     """
     try:
         imported, used = names(text)

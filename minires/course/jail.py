@@ -3,15 +3,17 @@
 Everywhere but Windows: limits of memory, size of a file, number of processes and of open files (setrlimit), a folder
 of its own as HOME. On Linux besides: no network, and no other process to be seen or killed (namespaces, by
 ``unshare``); no file to be read but Python's and the submission's own, none to be written but in its own folder
-(Landlock); as root, a user id of its own without any privilege.
+(Landlock); no memory that no process holds (seccomp); as root, a user id of its own without any privilege.
 """
 
 import ctypes
 import functools
 import os
+import platform
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -27,6 +29,7 @@ LINUX = sys.platform.startswith("linux")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys/devices/system")
 MOST_FILES = 5000
+PARENT_DEATH_SIGNAL, KEEP_CAPABILITIES, SECCOMP, CHILD_SUBREAPER, NO_NEW_PRIVILEGES = 1, 8, 22, 36, 38  # of prctl
 READ, READ_AND_WRITE, OF_A_FILE = 0b1101, 0x4006, 0xC007  # Landlock's rights: execute 1, write 2, read 4, list 8, ...
 
 
@@ -85,14 +88,13 @@ def enter(folder, limits):
         CORE=0,
         CPU=20 * limits["seconds"] + 60,
     )
-    if LINUX and os.getpid() == 1:  # in a namespace of its own: no memory in segments that no process holds
-        with suppress(OSError):
-            Path("/proc/sys/kernel/shmmni").write_text("0")
+    if limits.get("user"):
+        _become(limits["user"])
+    die_with_parent()  # once more: a change of user takes that back
+    _prctl(NO_NEW_PRIVILEGES, 1)
+    _forbid_system_v()
     if _landlock_version() > 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if limits.get("user"):
-            _become(libc, limits["user"])
-        _landlock(libc, folder)
+        _landlock(folder)
 
 
 def limit(**bounds):
@@ -108,9 +110,22 @@ def limit(**bounds):
 
 def die_with_parent():
     """Be killed when the process that started this one ends, in whatever way (Linux)."""
-    if LINUX:
-        parent_death_signal = 1
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL, 0, 0, 0)
+    _prctl(PARENT_DEATH_SIGNAL, 9)
+
+
+def adopt_orphans():
+    """Be the parent of every process below this one whose own parent has ended (Linux)."""
+    _prctl(CHILD_SUBREAPER, 1)
+
+
+def _prctl(option, *values):
+    if LINUX and _libc().prctl(option, *values, *[0] * (4 - len(values))):
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+@functools.cache
+def _libc():
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _processes_of_user():
@@ -121,26 +136,40 @@ def _processes_of_user():
         return 1000
 
 
-def _become(libc, user):
+def _become(user):
     """Change to a user without privileges but one: to pass folders closed to others, as Python's own may be.
 
     Which of them it reads, Landlock decides. Started programs do not inherit the privilege.
     """
-    keep_capabilities, read_search, version = 8, 1 << 2, 0x20080522
-    libc.prctl(keep_capabilities, 1, 0, 0, 0)
+    read_search, version = 1 << 2, 0x20080522
+    _prctl(KEEP_CAPABILITIES, 1)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
     wanted = (ctypes.c_uint32 * 6)(read_search, read_search, 0, 0, 0, 0)
-    if libc.capset((ctypes.c_uint32 * 2)(version, 0), wanted):
+    if _libc().capset((ctypes.c_uint32 * 2)(version, 0), wanted):
         raise OSError(ctypes.get_errno(), "capset")
+
+
+def _forbid_system_v():
+    """Refuse System V memory and messages: they outlive who made them, and /proc counts them to nobody (seccomp)."""
+    machines = {"x86_64": (0xC000003E, 29, 68), "aarch64": (0xC00000B7, 194, 186)}  # the audit's name; shmget, msgget
+    if not LINUX or platform.machine() not in machines:
+        return
+    architecture, *calls = machines[platform.machine()]
+    load, equal, give, allow, refuse = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050001  # refuse: with errno 1, EPERM
+    program = [(load, 0, 0, 4), (equal, 0, 4, architecture), (load, 0, 0, 0)]
+    program += [(equal, 2, 0, calls[0]), (equal, 1, 0, calls[1]), (give, 0, 0, allow), (give, 0, 0, refuse)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    with suppress(OSError):  # a system without seccomp
+        _prctl(SECCOMP, 2, struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
 
 
 @functools.cache
 def _landlock_version():
     if not LINUX:
         return 0
-    return max(0, ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))
+    return max(0, _libc().syscall(444, None, ctypes.c_size_t(0), 1))
 
 
 def _readable():
@@ -157,9 +186,9 @@ def exposed(folders):
     return [f"{one} can be read by submissions, as it lies in {found[0]}" for one, found in around.items() if found]
 
 
-def _landlock(libc, folder):
+def _landlock(folder):
     """Let this process and its children see only what is listed (Linux 5.13; documentation: userspace-api/landlock)."""
-    version = _landlock_version()
+    libc, version = _libc(), _landlock_version()
     handled = (1 << (13, 14, 15, 15, 16)[min(version, 5) - 1]) - 1  # all rights that this version knows
     network, scopes = (0b11 if version >= 4 else 0), (0b11 if version >= 6 else 0)
     attributes = (ctypes.c_uint64 * 3)(handled, network, scopes)
@@ -181,8 +210,7 @@ def _landlock(libc, folder):
         os.close(descriptor)
         if failed:
             raise OSError(ctypes.get_errno(), f"landlock_add_rule for {path}")
-    no_new_privileges = 38
-    if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.syscall(446, ruleset, 0):
+    if libc.syscall(446, ruleset, 0):
         raise OSError(ctypes.get_errno(), "landlock_restrict_self")
     os.close(ruleset)
 
@@ -190,41 +218,49 @@ def _landlock(libc, folder):
 # -- from outside ---------------------------------------------------------------------------------------------
 
 
-def family(pids):
-    """These processes and all that they have started, as far as those are their descendants still (Linux)."""
-    found = set(pids)
-    for pid in pids:
-        with suppress(OSError):
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                found |= family([int(child) for child in (thread / "children").read_text().split()])
+def family(root):
+    """All processes below this one; with ``adopt_orphans()`` none of them gets away (Linux)."""
+    found = set()
+    with suppress(OSError):
+        for thread in Path(f"/proc/{root}/task").iterdir():
+            for child in map(int, (thread / "children").read_text().split()):
+                found |= {child} | family(child)
     return found
 
 
-def kill(pids):
-    for pid in family(pids):
-        for end in (getattr(os, "killpg", os.kill), os.kill):
-            with suppress(OSError):
-                end(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+def kill(process, root):
+    """Kill a process, its group, and all that is below another, until there is nobody new."""
+    waiting, dead = {process.pid}, set()
+    while waiting:
+        for pid in waiting:
+            for end in (getattr(os, "killpg", os.kill), os.kill):
+                with suppress(OSError):
+                    end(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        dead |= waiting
+        waiting = family(root) - dead
 
 
 def remove(folder):
     """Remove a folder, however deep: rm needs neither recursion nor an open file for each level."""
-    if shutil.which("rm"):
-        subprocess.run(["rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+    if not shutil.which("rm"):
+        return shutil.rmtree(folder, ignore_errors=True)
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # the second for folders that are closed
+        if os.path.lexists(folder):
+            subprocess.run([*command, "--", str(folder)], stderr=subprocess.DEVNULL)
 
 
-def excess(pids, folder, limits):
-    """What the processes together use too much of, in words, or ""."""
-    sizes = {}
-    for count, entry in enumerate(entries(folder)):
-        if count > MOST_FILES:
-            return f"made more than {MOST_FILES} files"
-        with suppress(OSError):
-            sizes[entry.path] = entry.stat(follow_symlinks=False).st_size
-    memory = 0
-    for member in family(pids) if LINUX else ():
+def excess(root, folder, limits):
+    """What the folder, and the processes below ``root`` together, hold too much of, in words, or ""."""
+    sizes, memory = {}, 0
+    try:
+        for count, entry in enumerate(entries(folder)):
+            if count > MOST_FILES:
+                return f"made more than {MOST_FILES} files"
+            with suppress(OSError):
+                sizes[entry.path] = entry.stat(follow_symlinks=False).st_size
+    except OSError as error:
+        return f"made a folder that cannot be looked into ({error.strerror})"
+    for member in family(root):
         with suppress(OSError, IndexError):
             memory += int(Path(f"/proc/{member}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         sizes |= _nameless(member)
@@ -237,7 +273,7 @@ def entries(folder):
     """Everything below a folder, without recursion: a tree may be deeper than Python's stack."""
     folders = [folder]
     while folders:
-        with suppress(OSError), os.scandir(folders.pop()) as found:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folders.pop()) as found:  # gone meanwhile
             for entry in found:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
@@ -256,10 +292,10 @@ def _nameless(pid):
     return sizes
 
 
-def processor_seconds(pids):
-    """The time that these processes and their descendants have had of a processor (Linux)."""
+def processor_seconds(root):
+    """The time that all processes below this one have had of a processor (Linux)."""
     ticks = 0
-    for member in family(pids) if LINUX else ():
+    for member in family(root):
         with suppress(OSError, IndexError):
             ticks += sum(map(int, Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK") if LINUX else 0

@@ -37,26 +37,23 @@ def prove(assignment, jobs=None):
     return rows, [f"{assignment.name}: {fault}" for fault in faults]
 
 
+def _rows(result):
+    return [(number, row) for number, task in result["tasks"].items() for row in task["tests"]]
+
+
 def _faults_of_solution(result):
     faults = [result["trouble"]] if result["trouble"] else []
     faults += [f"task {number} has no test" for number, task in result["tasks"].items() if not task["tests"]]
-    return faults + [
-        f"the solution fails {row['test']}: {row['message']}"
-        for task in result["tasks"].values()
-        for row in task["tests"]
-        if not row["passed"]
-    ]
+    failed = [row for _, row in _rows(result) if not row["passed"]]
+    return faults + [f"the solution fails {row['test']}: {row['message']}" for row in failed]
 
 
 def _faults_of_starter(result):
-    faults = []
-    for number, task in result["tasks"].items():
-        for row in task["tests"]:
-            if row["passed"]:
-                faults.append(f"the starter passes {row['test']}")
-            elif f"Task {number}" not in row["message"]:
-                faults.append(f"the starter fails {row['test']} without 'Task {number}': {row['message']}")
-    return faults
+    return [
+        f"the starter {'passes' if row['passed'] else 'fails'} {row['test']} without 'Task {number}': {row['message']}"
+        for number, row in _rows(result)
+        if row["passed"] or f"Task {number}" not in row["message"]
+    ]
 
 
 def table(rows):

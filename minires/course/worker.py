@@ -6,9 +6,7 @@ import signal
 import traceback
 from pathlib import Path
 
-from minires.course import jail, wire
-from minires.course.submission import load
-from minires.layer import Layer
+from minires.course import jail, load, wire
 
 MOST_TEXT = 3000
 
@@ -22,96 +20,66 @@ def main(folder, limits):
     jail.enter(folder, limits)
     if hasattr(signal, "SIGXFSZ"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file too large is then an OSError in the student's line
-    wire.send(answers, {"ready": True})
-    Worker(Path(folder), requests, answers).serve()
-    os._exit(0)  # nothing left by atexit runs
+    worker = Worker(Path(folder), requests, answers)
+    worker.send({"result": None})  # ready
+    while True:
+        worker.answer(worker.take())
 
 
-class Worker:
+class Worker(wire.End):
     def __init__(self, folder, requests, answers):
-        self.folder, self.requests, self.answers = folder, requests, answers
-        self.mirrors = wire.Mirrors("w", keep=True)
-        self.objects, self.count = {}, 0
+        super().__init__("w", requests, answers, {})
+        self.folder = folder
 
-    def serve(self):
-        while (message := wire.receive(self.requests)) is not None:
-            self.answer(self.take(message))
-
-    def take(self, message):
+    def take(self):
+        """The next request; what comes with it is in place then."""
+        message = self.receive()
+        if message is None:
+            os._exit(0)  # nothing left by atexit runs
         header, body = message
         self.turn = header["turn"]
-        self.mirrors.release(header["released"])
-        for handle in header["dropped"]:
-            self.objects.pop(handle, None)
-        self.mirrors.apply(header["arrays"], body)
-        for handle, tree in header["trees"]:
-            self.mirrors.put_tree(self.objects[handle], tree)
-        for member in header["members"]:
-            self.mirrors.member(*member)
+        for key in header["released"]:
+            self.forget(key, id(self.things.pop(key, None)))
+        self.apply(header["things"], body)
         return header
-
-    def give(self, header):
-        trees = [[key, self.mirrors.tree(thing)] for key, thing in self.objects.items() if isinstance(thing, Layer)]
-        header |= {"turn": self.turn, "trees": trees, "members": self.mirrors.members()}
-        header["arrays"], bodies = self.mirrors.changes()
-        wire.send(self.answers, header, bodies)
 
     def answer(self, header):
         try:
-            result = self.mirrors.encode(self.perform(header), self.encode)
-            self.give({"result": result})
+            self.send({"result": self.encode(self.perform(header))})
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: they cost one call
             places = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == self.folder]
             place = [places[-1].filename, places[-1].lineno, places[-1].name] if places else None
             if isinstance(error, SyntaxError) and error.filename:
                 place = [error.filename, error.lineno, ""]
             kinds = [kind.__name__ for kind in type(error).__mro__]
-            self.give({"error": kinds, "text": _text(error), "place": place})
+            self.send({"error": kinds, "text": _text(error), "place": place})
 
     def perform(self, header):
-        do, target = header["do"], self.objects.get(header.get("target"))
+        do, target = header["do"], self.things.get(header["target"])
         if do == "import":
             return load(self.folder / header["name"])
         if do == "get":
             return getattr(target, header["name"])
         if do == "set":
-            return setattr(target, header["name"], self.mirrors.decode(header["value"], self.decode))
+            return setattr(target, header["name"], self.decode(header["value"]))
         if do == "copy":
-            return copy.deepcopy(target)
-        args = self.mirrors.decode(header["args"], self.decode)
-        kwargs = self.mirrors.decode(header["kwargs"], self.decode)
-        return (getattr(target, header["name"]) if header["name"] else target)(*args, **kwargs)
+            return copy.deepcopy(target, {id(thing): thing for thing in map(self.things.get, header["shared"])})
+        method = getattr(target, header["name"]) if header["name"] else target
+        return method(*self.decode(header["args"]), **self.decode(header["kwargs"]))
 
-    # -- objects ----------------------------------------------------------------------------------------------
+    def decode(self, form):
+        if not isinstance(form, dict) or "call" not in form:
+            return super().decode(form)
 
-    def encode(self, value):
-        """Whatever else the student's code gives stays here; the other side gets a handle."""
-        handle = next((key for key, thing in self.objects.items() if thing is value), None)
-        if handle is None:
-            self.count += 1
-            handle = self.count
-            self.objects[handle] = value
-        if isinstance(value, Layer):
-            return {"layer": [handle, self.mirrors.tree(value), value._who()[:200]]}
-        return {"object": [handle, type(value).__name__, callable(value)]}
+        def call_back(*args):
+            """A function of the tests, handed to the student's code: ask the other side for its value."""
+            self.send({"call": form["call"], "args": self.encode(args)})
+            header = self.take()
+            if "error" in header:
+                raise RuntimeError(header["error"])
+            return self.decode(header["result"])
 
-    def decode(self, kind, value):
-        if kind in ("layer", "object"):
-            return self.objects[value]
-        if kind == "call":
-            return lambda *args: self.call_back(value, args)
-        raise wire.WireError(kind)
-
-    def call_back(self, number, args):
-        """A function of the tests, handed to the student's code: ask the other side for its value."""
-        self.give({"call": number, "args": self.mirrors.encode(list(args), self.encode)})
-        message = wire.receive(self.requests)
-        if message is None:
-            os._exit(0)
-        header = self.take(message)
-        if "error" in header:
-            raise RuntimeError(header["error"])
-        return self.mirrors.decode(header["result"], self.decode)
+        return call_back
 
 
 def _text(error):
