@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minires.course import seeded, submitted
-from minires.course.submission import load
+from minires.course import load, seeded, submitted
 
 mine = submitted(__file__, "fast.py")
 PIPE = 0.02  # seconds that the arrays need on their way to the submission's process and back
