@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minires.kernels import reference
-from minires.kernels.compiled import conv, winograd
+from minires.kernels.compiled import conv, direct, winograd
 from minires.kernels.compiled.geometry import output_size
 from minires.kernels.machine import cores
 
@@ -253,9 +253,25 @@ def test_common_images_are_not_set_apart():
     x = np.maximum(rng.normal(size=(64, 16, 32, 32)), 0).astype(np.float32) * 10.0 ** rng.integers(-6, 3, (64, 1, 1, 1))
     x[:, 3:9] = 0
     weight = rng.normal(size=(16, 16, 3, 3)).astype(np.float32)
-    x, way = x.astype(np.float32), (x.shape, (1, 16, 16, 3, 3), (32, 32), ((1, 1), (1, 1)))
-    assert winograd.way_forward(*way).product(x, weight, None)[2] is None
-    assert not winograd.way_of_sums(*way).weight_gradient(x + np.float32(1e-9), x)[2]
+    geometry = (1, 1), ((1, 1), (1, 1)), (1, 1), 1
+    with patch.object(direct.Way, "product", None), patch.object(direct.Way, "weight_gradient", None):
+        conv.conv2d(x.astype(np.float32), weight, None, *geometry)
+        conv.conv2d_weight_gradient((x + 1e-9).astype(np.float32), x.astype(np.float32), weight.shape, *geometry)
+
+
+def test_only_the_four_rows_that_are_uneven_are_computed_by_the_definition():
+    arguments = problem(16, 16, 16, (32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, np.float32)
+    for name in NAMES:
+        first, *rest = arguments[name]
+        first = first.copy()
+        first[5, :, 12:16], first[9, 3, 30, 7] = 0, 1e6  # in the fourth tile of an image, and in the last of another
+        method = "weight_gradient" if name == "conv2d_weight_gradient" else "product"
+        with patch.object(direct.Way, method, autospec=True, side_effect=getattr(direct.Way, method)) as called:
+            got, wanted = (getattr(kernels, name)(first, *rest) for kernels in (conv, reference))
+        (*_, which), _ = called.call_args
+        # In the weight gradient four rows of zeros are no more uneven than four others.
+        assert list(which) == ([9 * 8 + 7] if name == "conv2d_weight_gradient" else [5 * 8 + 3, 9 * 8 + 7])
+        assert np.abs(got - wanted).max() <= 2e-5 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("stride", [10**9, (1, 10**9), (10**12, 2)])

@@ -36,9 +36,7 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
 def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     x, dy = as_compiled(x), as_compiled(dy)
     shapes = x.shape, dy.shape, weight_shape, (stride, pad, dilation, groups), num_threads()
-    dweight, doubt, apart = way_of_sums(*shapes).weight_gradient(dy, x)
-    if apart:
-        dweight, doubt, _ = way_of_sums(*shapes, fast=False).weight_gradient(dy, x)
+    dweight, doubt = way_of_sums(*shapes).weight_gradient(dy, x)
     if doubt:
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)
@@ -49,10 +47,7 @@ def product(x, weight, bias, find_way, *shapes):
     way = find_way(x.shape, *shapes, num_threads())
     if way is None:
         return None
-    y, doubt, apart = way.product(x, weight, bias)
-    if apart is not None and not doubt:
-        some = x[apart]
-        y[apart], doubt, _ = find_way(some.shape, *shapes, num_threads(), fast=False).product(some, weight, bias)
+    y, doubt = way.product(x, weight, bias)
     return None if doubt else y
 
 
@@ -60,19 +55,20 @@ def product(x, weight, bias, find_way, *shapes):
 
 
 @functools.lru_cache(maxsize=1024)
-def way_forward(x_shape, weight_shape, window, threads, fast=True):
+def way_forward(x_shape, weight_shape, window, threads):
     (N, channels, *size), (O, C, *kernel_size), (stride, pad, dilation, groups) = x_shape, weight_shape, window
     out_size = output_sizes("conv2d", size, kernel_size, stride, pad, dilation)
     if channels != groups * C:
         raise ValueError(f"conv2d: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
     shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
-    if fast and winograd.fits(shape, geometry, N, out_size):
-        return winograd.way_forward(x_shape, shape, out_size, pad)
+    if winograd.fits(shape, geometry, N, out_size):
+        uneven = direct.way_forward(x_shape, shape, out_size, geometry, winograd.ROWS)
+        return winograd.find_way(x_shape, shape, out_size, pad, uneven)
     return direct.way_forward(x_shape, shape, out_size, geometry)
 
 
 @functools.lru_cache(maxsize=1024)
-def way_back(dy_shape, weight_shape, image_shape, window, threads, fast=True):
+def way_back(dy_shape, weight_shape, image_shape, window, threads):
     """The way to dx; None where the definition is faster."""
     (N, *seen), (O, C, kh, kw), (channels, *size) = dy_shape, weight_shape, image_shape
     stride, pad, dilation, groups = window
@@ -85,15 +81,16 @@ def way_back(dy_shape, weight_shape, image_shape, window, threads, fast=True):
     shape, geometry = (groups, O // groups, C, kh, kw), (shortest(stride, out_size), pad, dilation)
     around = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip((kh, kw), pad))
     turned = groups, C, O // groups, kh, kw
-    if fast and winograd.fits(turned, (geometry[0], around, dilation), N, size):
-        return winograd.way_forward(dy_shape, turned, size, around, turned=True)
+    if winograd.fits(turned, (geometry[0], around, dilation), N, size):
+        uneven = direct.way_back(dy_shape, shape, (N, *image_shape), geometry, winograd.ROWS)
+        return winograd.find_way(dy_shape, turned, size, around, uneven, turned=True)
     if geometry[0][0] * geometry[0][1] > MOST_KINDS:
         return None
     return direct.way_back(dy_shape, shape, (N, *image_shape), geometry)
 
 
 @functools.lru_cache(maxsize=1024)
-def way_of_sums(x_shape, dy_shape, weight_shape, window, threads, fast=True):
+def way_of_sums(x_shape, dy_shape, weight_shape, window, threads):
     (N, channels, *size), (O, C, *kernel_size), (stride, pad, dilation, groups) = x_shape, weight_shape, window
     out_size = output_sizes("conv2d_weight_gradient", size, kernel_size, stride, pad, dilation)
     if dy_shape != (N, O, *out_size):
@@ -101,8 +98,9 @@ def way_of_sums(x_shape, dy_shape, weight_shape, window, threads, fast=True):
     if channels != groups * C:
         raise ValueError(f"conv2d_weight_gradient: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
     shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
-    if fast and winograd.fits(shape, geometry, N, out_size):
-        return winograd.way_of_sums(x_shape, shape, out_size, pad)
+    if winograd.fits(shape, geometry, N, out_size):
+        uneven = direct.way_of_sums(x_shape, shape, out_size, geometry, winograd.ROWS)
+        return winograd.find_way(x_shape, shape, out_size, pad, uneven, sums=True)
     return direct.way_of_sums(x_shape, shape, out_size, geometry)
 
 

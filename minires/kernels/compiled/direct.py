@@ -40,14 +40,14 @@ def source_grid(plan):
 
 @compiled
 def correlate(arrays, plan, room, part, start, stop):
-    """y = weight applied to x, for the jobs start to stop. ``arrays``: x, weight, bias, y.
+    """y = weight applied to x, for the jobs which[start:stop]. ``arrays``: x, weight, bias, y, which.
 
     ``room``: where threads compute, planes and results, and what they find, which is 0 unless y may be not finite.
 
     A step of the plan > 1 means that the pixels of y whose row and column leave the remainders a, b by it have taps of
     their own, those from cuts[step*a + b] on.
     """
-    (x, weight, bias, y), (planes, results, doubts), plan = arrays, room, Plan(*plan)
+    (x, weight, bias, y, which), (planes, results, doubts), plan = arrays, room, Plan(*plan)
     cuts, straight, length = plan.cuts, plan.straight, plan.length
     in_channels, source = x.shape[1] // weight.shape[0], source_grid(plan)
     planes = planes[part]
@@ -56,7 +56,7 @@ def correlate(arrays, plan, room, part, start, stop):
     results = results[part, : 0 if straight else (cuts.size - 1) * filters * length].reshape(-1, filters, length)
     pixels = y.reshape(y.shape[0], y.shape[1], -1)
     past = straight and y.size >= LARGE and y.ctypes.data % 64 == 0 and pixels.shape[2] % VECTOR == 0
-    for number in range(start, stop):
+    for number in which[start:stop]:
         image, row, begin, end = job_of(number, plan)
         for group in range(weight.shape[0]):
             channels = group * in_channels, (group + 1) * in_channels
@@ -81,8 +81,8 @@ def correlate(arrays, plan, room, part, start, stop):
 
 @compiled
 def correlate_transposed(arrays, plan, room, part, start, stop):
-    """weight[part] = the derivative of correlate with respect to weight, of the jobs start to stop; y is dy."""
-    (x, dweight, _, dy), (planes, results, _), plan = arrays, room, Plan(*plan)
+    """dweight[part] = the derivative of correlate with respect to weight, of the jobs which[start:stop]."""
+    (x, dweight, dy, which), (planes, results, _), plan = arrays, room, Plan(*plan)
     groups, length = dweight.shape[1], plan.length
     in_channels, source = x.shape[1] // groups, source_grid(plan)
     itself = Grid(np.zeros((1, 2), np.int64), plan.images, plan.band, plan.pitch, length, 1, 1, 0, 0)
@@ -91,7 +91,7 @@ def correlate_transposed(arrays, plan, room, part, start, stop):
     dout = results[part, : plan.sizes[1]].reshape(-1, length)
     dout[:] = 0
     pixels = dy.reshape(dy.shape[0], dy.shape[1], -1)
-    for number in range(start, stop):
+    for number in which[start:stop]:
         image, row, begin, end = job_of(number, plan)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
@@ -101,7 +101,7 @@ def correlate_transposed(arrays, plan, room, part, start, stop):
                 gather(x, planes, channels, image, row, source)
             first = group * plan.filters
             of_part = dweight[part % len(dweight), group, begin : ceil_div(end, 4) * 4]
-            if number == start or number % plan.pieces == 0:
+            if number == which[start] or number % plan.pieces == 0:
                 of_part[:] = 0
             if plan.straight:
                 seen = pixels[image, first + begin : first + end]
@@ -125,55 +125,57 @@ class Way(NamedTuple):
     result: tuple  # shape of what is returned
     order: np.ndarray | None = None  # of the taps of filters that are turned over first
 
-    def product(self, x, weight, bias):
-        """(y, whether any of it may be not finite, None)"""
+    def product(self, x, weight, bias, y=None, which=None):
+        """(y, whether any of it may be not finite); or only those jobs of y, if there is one already"""
         plan, shape = self.plan, self.filters[:2]
         filters = weight.reshape(self.filters) if self.order is None else turn(weight, self.filters, self.order)
-        y, threads = empty_images(self.result, x.dtype), num_threads()
+        y, threads = empty_images(self.result, x.dtype) if y is None else y, num_threads()
+        which = np.arange(jobs(plan)) if which is None else which
         shift = np.zeros(shape, x.dtype) if bias is None else np.ascontiguousarray(bias).reshape(shape)
         doubts = np.zeros(threads, x.dtype)
         room = *workspaces(threads, x.dtype, *plan.sizes), doubts
-        arrays = x.reshape(self.x_shape), filters, shift, y.reshape(self.y_shape)
-        over_parts(correlate, jobs(plan), arrays, tuple(plan), room)
-        return y, np.count_nonzero(doubts) > 0, None  # NaN counts
+        arrays = x.reshape(self.x_shape), filters, shift, y.reshape(self.y_shape), which
+        over_parts(correlate, which.size, arrays, tuple(plan), room)
+        return y, np.count_nonzero(doubts) > 0  # NaN counts
 
-    def weight_gradient(self, dy, x):
-        """(dweight, whether any of it is not finite, None)"""
+    def weight_gradient(self, dy, x, which=None):
+        """(dweight, whether any of it is not finite), from all jobs or from those"""
         plan, (groups, O, taps) = self.plan, self.filters
-        parts = np.empty((gradient_parts(plan), groups, ceil_div(O, 4) * 4, plan.offset.size), x.dtype)
+        which = np.arange(jobs(plan)) if which is None else which
+        parts = np.empty((min(gradient_parts(plan), which.size), groups, ceil_div(O, 4) * 4, plan.offset.size), x.dtype)
         room = *workspaces(num_threads(), x.dtype, *plan.sizes), None
-        arrays = x.reshape(self.x_shape), parts, None, dy.reshape(self.y_shape)
-        over_parts(correlate_transposed, jobs(plan), arrays, tuple(plan), room)
+        arrays = x.reshape(self.x_shape), parts, dy.reshape(self.y_shape), which
+        over_parts(correlate_transposed, which.size, arrays, tuple(plan), room)
         parts = parts[:, :, :O, :taps]
         dweight = parts.sum(axis=0) if len(parts) > 1 else parts[0]
-        return dweight.reshape(self.result), not np.isfinite(dweight).all(), None
+        return dweight.reshape(self.result), not np.isfinite(dweight).all()
 
 
-def way_forward(x_shape, shape, out_size, geometry, sums=0):
-    """The way to y; with ``sums``, the numbers of the weight, to their gradient."""
+def way_forward(x_shape, shape, out_size, geometry, band=0, sums=0):
+    """The way to y; with ``sums``, the numbers of the weight, to their gradient. ``band``: as for Task."""
     (stride, pad, dilation), (groups, O, C, *kernel_size) = geometry, shape
     y_shape = x_shape[0], groups * O, *out_size
     pixelwise = is_pixelwise(kernel_size, stride, pad, x_shape, y_shape)
     long_x, long_y = (in_long_rows(s) if pixelwise else s for s in (x_shape, y_shape))
     taps, phases = find_taps(tuple(kernel_size), stride, dilation)
     ends, source = (long_y[2:], long_x[3]), (*stride, pad[0][0], pad[1][0])
-    task = Task(x_shape[0], C, O, *ends, taps, phases, (0, len(taps)), source, pixelwise=pixelwise, sums=sums)
+    task = Task(x_shape[0], C, O, *ends, taps, phases, (0, len(taps)), source, band, pixelwise=pixelwise, sums=sums)
     return Way(make_plan(task), long_x, long_y, (groups, O, C * len(taps)), shape if sums else y_shape)
 
 
-def way_of_sums(x_shape, shape, out_size, geometry):
+def way_of_sums(x_shape, shape, out_size, geometry, band=0):
     """The way to the gradient of the weight."""
-    return way_forward(x_shape, shape, out_size, geometry, math.prod(shape))
+    return way_forward(x_shape, shape, out_size, geometry, band, math.prod(shape))
 
 
-def way_back(dy_shape, shape, x_shape, geometry):
+def way_back(dy_shape, shape, x_shape, geometry, band=0):
     """The way to dx."""
     (stride, pad, dilation), (groups, O, C, *kernel_size) = geometry, shape
     order, taps, phases, cuts, before = find_taps_back(tuple(kernel_size), stride, dilation, pad[0][0], pad[1][0])
     pixelwise = is_pixelwise(kernel_size, stride, pad, dy_shape, x_shape)
     long_dy, long_dx = (in_long_rows(s) if pixelwise else s for s in (dy_shape, x_shape))
     size = tuple(map(ceil_div, long_dx[2:], stride))
-    task = Task(dy_shape[0], O, C, size, long_dy[3], taps, phases, cuts, (1, 1, *before), stride, True, pixelwise)
+    task = Task(dy_shape[0], O, C, size, long_dy[3], taps, phases, cuts, (1, 1, *before), band, stride, True, pixelwise)
     return Way(make_plan(task), long_dy, long_dx, (groups, C, O), x_shape, np.array(order, np.int64))
 
 

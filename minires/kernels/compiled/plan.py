@@ -35,6 +35,7 @@ class Task(NamedTuple):
     phases: tuple
     cuts: tuple  # kind i of pixels is reached by the taps cuts[i] to cuts[i + 1]
     source: tuple  # step down and across in the source; rows above it and columns left of it
+    band: int = 0  # if not 0, a piece is so many rows of one image
     step: tuple = (1, 1)  # from a pixel of the result to the next of its kind
     back: bool = False  # whether offsets are ordered by tap and then by channel, not the other way round
     pixelwise: bool = False  # whether every pixel of the result is a product of the one at its place
@@ -149,18 +150,20 @@ def is_straight(task, pitch):
 
 def make_plan(task):
     """The Plan of a Task."""
-    N, channels, filters, out_size, width, taps, phases, cuts, source, step, *_ = task
+    N, channels, filters, out_size, width, taps, phases, cuts, source, _, step, *_ = task
     kinds, kept = len(cuts) - 1, min(filters, FILTERS)
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
     pitch = row_pitch(out_size[1], more_columns, width, source[3] if source[:2] == (1, 1) else 0)
     numbers = max(channels * len(phases), kinds * kept)  # of each pixel; results are kept until they are written
-    straight = is_straight(task, pitch)
+    straight = not task.band and is_straight(task, pitch)
     direct = straight and task.pixelwise
     if straight:
         whole = BLOCK // math.gcd(BLOCK, pitch)  # rows are a whole number of blocks
         band = max(whole, (WORKSPACE // (numbers * pitch) - more_rows) // whole * whole)
         images, band, shares = 1, out_size[0] if direct else min(band, out_size[0]), 1
+    elif task.band:
+        images, band, shares = 1, task.band, 1
     else:
         images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, filters)
     rows, line = band + more_rows, images * pitch

@@ -130,22 +130,34 @@ def interpolate_transposed(dy, dproducts, sizes, channels, image, tile, plan):
 
 @compiled
 def set_apart(sizes, apart, pairs, image, tile, plan, out_rows):
-    """Whether two rows in a tile of this piece are small beside its ``pairs`` of rows; the sizes are then forgotten."""
-    n, found, dtype = lanes(sizes), False, sizes.dtype.type
-    none = zeros(sizes)
-    for g in range(min(plan.images, apart.size - image)):
-        for t in range(plan.band):
+    """apart[image + g, tile + t]: whether two rows in there are small beside all its ``pairs`` of rows.
+
+    Returns how many tiles of this piece are not set apart; the sizes are forgotten.
+    """
+    n, even, dtype, none = lanes(sizes), 0, sizes.dtype.type, zeros(sizes)
+    for g in range(min(plan.images, apart.shape[0] - image)):
+        for t in range(min(plan.band, apart.shape[1] - tile)):
             at, left = (g * (2 * plan.band + 1) + 2 * t) * n, out_rows - ROWS * (tile + t)
             seen = min(pairs, (left + pairs - 1) // 2)  # those that some row of output sees, or is in
-            total = none
+            total, found = none, apart[image + g, tile + t]
             for i in range(seen):
                 total = add(total, load(sizes, at + i * n))
             for i in range(seen):
                 found |= any_larger(total, dtype(UNEVEN**2), load(sizes, at + i * n))
-    if found:
-        apart[image : image + plan.images] = True
+            apart[image + g, tile + t] = found
+            even += not found
     sizes[: plan.images * (2 * plan.band + 1) * n] = 0
-    return found
+    return even
+
+
+@compiled
+def leave_out(dproducts, apart, filters, image, tile, plan):
+    """dproducts[:, :filters, t, g] = 0 for the tiles of this piece that are set apart"""
+    for g in range(min(plan.images, apart.shape[0] - image)):
+        for t in range(min(plan.band, apart.shape[1] - tile)):
+            if apart[image + g, tile + t]:
+                place = (t * plan.images + g) * plan.pitch
+                dproducts[:, :filters, place : place + plan.pitch] = 0
 
 
 @compiled

@@ -30,13 +30,13 @@ and dx is again a convolution of dy with three-row kernels. Rounding errors are 
 (1e-6 instead of 1e-7 of the largest output in float32), since B^T takes differences of neighbouring rows.
 
 So a row can leave traces in outputs that do not see it: those of the same six rows and the same columns. An output
-whose own three rows are all 0 would not come out as 0, and one beside a much larger row would lose digits. Where images
+whose own three rows are all 0 would not come out as 0, and one beside a much larger row would lose digits. Where tiles
 are so uneven, they are left to the product of the definition (kernels/compiled/direct.py): while x is read, the squares
 of each two rows are summed, over all channels and, lane by lane, over every so many columns as a vector has lanes. An
 output sees both rows of one of the three pairs in its tile. If in any lane the root of all three sums is more than 32
-times that of one of them, the images of this piece are set apart. (For the weights dy is treated likewise.) So what
-sees only zeros comes out as zero, and an error is at most some 32 * eps times the norms of w and of what is seen in the
-same lanes. Numbers whose squares are 0, below 1e-22 in float32, count as zeros.
+times that of one of them, this tile is set apart. (For the weights dy is treated likewise.) So what sees only zeros
+comes out as zero, and an error is at most some 32 * eps times the norms of w and of what is seen in the same lanes.
+Numbers whose squares are 0, below 1e-22 in float32, count as zeros.
 
 References
 ----------
@@ -48,6 +48,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.kernels.compiled import direct
 from minires.kernels.compiled.plan import (
     filters_in_fours,
     gradient_parts,
@@ -77,6 +78,7 @@ from minires.kernels.compiled.points import (
     fill_points,
     interpolate,
     interpolate_transposed,
+    leave_out,
     set_apart,
 )
 from minires.kernels.machine.compiler import compiled
@@ -105,14 +107,14 @@ class Plan(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Where threads compute, a row for each; what is 0 unless results may be not finite; which images are set apart."""
+    """Where threads compute, a row for each; what is 0 unless results may be not finite; which tiles are set apart."""
 
     points: np.ndarray
     products: np.ndarray
     sizes: np.ndarray
     kernels: np.ndarray
     doubts: np.ndarray
-    apart: np.ndarray
+    apart: np.ndarray  # (N, tiles)
 
 
 # -- the loops over jobs ----------------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def correlate(arrays, ways, plan, room, part, start, stop):
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             evaluate(x, points, sizes, channels, image, tile, plan)
-            if set_apart(sizes, room.apart, 3, image, tile, plan, y.shape[2]):
+            if set_apart(sizes, room.apart, 3, image, tile, plan, y.shape[2]) == 0:
                 continue
             first = group * plan.filters
             for o in range(begin, end, FILTERS):
@@ -158,7 +160,8 @@ def correlate_transposed(arrays, plan, room, phase, part, start, stop):
     """dweight = the derivative of correlate with respect to weight. ``arrays``: x, dkernels, dweight, dy.
 
     In phase 0 dkernels[part] becomes that with respect to kernels, of the jobs start to stop; in phase 1 they are added
-    up and turned into dweight, of which each part has as many rows as it had jobs, in proportion.
+    up and turned into dweight, of which each part has as many rows as it had jobs, in proportion. Tiles that are set
+    apart count as zeros.
     """
     (x, dkernels, dweight, dy), plan, room = arrays, Plan(*plan), Room(*room)
     doubts = room.doubts  # a name of its own: Numba loses what is written to room.doubts[part]
@@ -178,6 +181,7 @@ def correlate_transposed(arrays, plan, room, phase, part, start, stop):
             set_apart(sizes, room.apart, 3, image, tile, plan, dy.shape[2])
             interpolate_transposed(dy, dproducts, sizes, (first + begin, first + end), image, tile, plan)
             set_apart(sizes, room.apart, 2, image, tile, plan, dy.shape[2])
+            leave_out(dproducts, room.apart, end - begin, image, tile, plan)
             for a in range(POINTS):
                 of_part = dkernels[part % len(dkernels), a, group, begin : ceil_div(end, 4) * 4]
                 if number == start or number % plan.pieces == 0:
@@ -209,12 +213,14 @@ class Way(NamedTuple):
     plan: Plan
     shape: tuple
     result: tuple  # shape of what is returned
-    turned: bool = False
+    turned: bool
+    uneven: direct.Way  # for the tiles that are set apart, each a job of it
 
     def product(self, x, weight, bias):
-        """(y, whether any of it may be not finite, which images of it are set apart, or None)"""
+        """(y, whether any of it may be not finite)"""
         plan, (groups, O, C, _, kw) = self.plan, self.shape
         y, shift, threads = np.empty(self.result, x.dtype), np.zeros((POINTS, groups, O), x.dtype), num_threads()
+        filters = weight
         if bias is not None:  # it enters all four rows of point 1 with the factor 1
             shift[1] = bias.reshape(groups, O)
         weight = weight.reshape(groups, *((C, O) if self.turned else (O, C)), 3, kw)
@@ -225,22 +231,32 @@ class Way(NamedTuple):
             kernels = np.empty((1, size), x.dtype)
             points = kernels.reshape(POINTS, groups, O, C * kw)
             over_threads(fill_points, groups * O, weight, self.turned, points, work=size)
-        doubts, apart = np.zeros(threads, x.dtype), np.zeros(len(x), np.bool_)
+        doubts, apart = np.zeros(threads, x.dtype), np.zeros((len(x), plan.out_rows), np.bool_)
         room, ways = (*spaces, kernels, doubts, apart), (own, self.turned)
         over_parts(correlate, jobs(plan), (x, weight, shift, y), ways, tuple(plan), room)
-        return y, np.count_nonzero(doubts) > 0, apart if np.count_nonzero(apart) else None  # NaN counts
+        doubt = np.count_nonzero(doubts) > 0  # NaN counts
+        if not doubt and np.count_nonzero(apart):
+            return self.uneven.product(x, filters, bias, y, np.flatnonzero(apart))
+        return y, doubt
 
     def weight_gradient(self, dy, x):
-        """(dweight, whether any of it may be not finite, whether an image is set apart)"""
+        """(dweight, whether any of it may be not finite)"""
         plan, (groups, O, *_), threads = self.plan, self.shape, num_threads()
         dkernels = np.empty((gradient_parts(plan), POINTS, groups, ceil_div(O, 4) * 4, plan.offset.size), x.dtype)
-        dweight, doubts, apart = np.empty(self.shape, x.dtype), np.zeros(threads, x.dtype), np.zeros(len(x), np.bool_)
+        dweight, doubts = np.empty(self.shape, x.dtype), np.zeros(threads, x.dtype)
+        apart = np.zeros((len(x), plan.out_rows), np.bool_)
         room = *workspaces(threads, x.dtype, *plan.sizes), None, doubts, apart
         over_phases(correlate_transposed, 2, jobs(plan), (x, dkernels, dweight, dy), tuple(plan), room)
-        return dweight, np.count_nonzero(doubts) > 0, np.count_nonzero(apart) > 0
+        doubt = np.count_nonzero(doubts) > 0
+        if not doubt and np.count_nonzero(apart):
+            if plan.shares * groups > 1:  # each has left out tiles of its own
+                return self.uneven.weight_gradient(dy, x)
+            rest, doubt = self.uneven.weight_gradient(dy, x, np.flatnonzero(apart))
+            dweight += rest
+        return dweight, doubt
 
 
-def way_forward(x_shape, shape, out_size, pad, turned=False, sums=False):
+def find_way(x_shape, shape, out_size, pad, uneven, turned=False, sums=False):
     """The way to y; with ``turned`` to dx, and with ``sums`` to the gradient of the weight."""
     (N, _, _, W), (groups, O, C, _, kw), (Ho, Wo), (top, _), (left, _) = x_shape, shape, out_size, *pad
     pitch = row_pitch(Wo, kw - 1, W, left)
@@ -257,9 +273,4 @@ def way_forward(x_shape, shape, out_size, pad, turned=False, sums=False):
     pieces = pieces_of(N, images, all_tiles, tiles)
     parts = images, tiles, all_tiles, O, pieces, shares
     plan = Plan(*parts, pitch, length, region, np.array(offset), (top, left), sizes)
-    return Way(plan, shape, shape if sums else (N, groups * O, Ho, Wo), turned)
-
-
-def way_of_sums(x_shape, shape, out_size, pad):
-    """The way to the gradient of the weight."""
-    return way_forward(x_shape, shape, out_size, pad, sums=True)
+    return Way(plan, shape, shape if sums else (N, groups * O, Ho, Wo), turned, uneven)
