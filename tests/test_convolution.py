@@ -206,6 +206,7 @@ def seen_by(mask, weight_shape, pad):
 MASKS = {
     "one pixel": [(16, 16)],
     "two pixels in rows of one tile": [(16, 3), (18, 28)],
+    "pixels 16 columns apart in all rows of one tile": [(15, 3), (17, 19), (20, 3)],
     "a corner": [(0, 0)],
     "a square": [(slice(9, 14), slice(20, 27))],
     "a pixel beside a column": [(5, 5), (slice(None), 25)],

@@ -13,6 +13,7 @@ from minires.kernels.machine.blocks import (
     add_squares,
     any_larger,
     inside,
+    least_of,
     linear_map,
     load_each,
     load_each_some,
@@ -27,7 +28,7 @@ from minires.kernels.machine.vectors import add, fetch, lanes, load, multiply_ad
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 SEEN = ROWS + 2  # rows of x that a tile sees
-UNEVEN = 32.0  # times: how much larger a tile's rows may be than two that an output sees
+UNEVEN = 128.0  # times: how much larger a tile's rows may be than two that an output sees
 
 A = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]])
 B = np.array(
@@ -57,7 +58,7 @@ def evaluate(x, points, sizes, channels, image, tile, plan):
     flat, n = x.ravel(), lanes(x)
     begin, end = max(0, -left), min(W, pitch - left)
     rows, at_points = steps(0, SEEN, W, SEEN), steps(0, POINTS, plan.region, POINTS)
-    of_tile, of_last = steps(0, 2, n, 2), steps(2, 2, n, 1)  # in sizes, a vector for each two rows
+    of_tile, of_last = steps(0, 2, plan.across, 2), steps(2, 2, plan.across, 1)  # in sizes, a row for each two rows
     for g in range(images):
         height = H if image + g < N else 0
         for c in range(channels[0], channels[1]):
@@ -67,21 +68,19 @@ def evaluate(x, points, sizes, channels, image, tile, plan):
                 for i in range(line + AHEAD, line + AHEAD + ROWS * W, n):
                     fetch(flat, i)
                 position = left + (((c - channels[0]) * tiles + t) * images + g) * pitch
-                at = (g * (2 * tiles + 1) + 2 * t) * n
-                size, more = load_each(sizes, of_tile, at), load_each(sizes, of_last, at)
+                at = (g * (2 * tiles + 1) + 2 * t) * plan.across + left
                 for q in range(begin, end, n):
                     count = end - q
                     if h >= 0 and h + SEEN <= height and count >= n:
                         seen = load_each(flat, rows, line + q)
                     else:
                         seen = load_each_some(flat, rows, line + q, inside(h, height, count, SEEN))
-                    size = add_squares(size, seen[:ROWS])  # the next tile sees the other two again
+                    size = add_squares(load_each(sizes, of_tile, at + q), seen[:ROWS])
+                    store_each(sizes, of_tile, at + q, size)  # the next tile sees the other two rows again
                     if t == tiles - 1:
-                        more = add_squares(more, seen[ROWS:])
+                        more = add_squares(load_each(sizes, of_last, at + q), seen[ROWS:])
+                        store_each(sizes, of_last, at + q, more)
                     store_each_some(points, at_points, position + q, rows_to_points(seen), count)
-                store_each(sizes, of_tile, at, size)
-                if t == tiles - 1:
-                    store_each(sizes, of_last, at, more)
 
 
 @compiled
@@ -109,7 +108,7 @@ def interpolate_transposed(dy, dproducts, sizes, channels, image, tile, plan):
     N, C, H, W = dy.shape
     flat, n, plane = dy.ravel(), lanes(dy), dproducts.shape[2]
     rows, at_points = steps(0, ROWS, W, ROWS), steps(0, POINTS, dproducts.shape[1] * plane, POINTS)
-    of_tile = steps(0, 2, n, 2)
+    of_tile = steps(0, 2, plan.across, 2)
     for g in range(images):
         height = H if image + g < N else 0
         for c in range(channels[0], channels[1]):
@@ -119,34 +118,37 @@ def interpolate_transposed(dy, dproducts, sizes, channels, image, tile, plan):
                 for i in range(line + AHEAD, line + AHEAD + ROWS * W, n):
                     fetch(flat, i)
                 position = (c - channels[0]) * plane + (t * images + g) * pitch
-                at = (g * (2 * tiles + 1) + 2 * t) * n
-                size = load_each(sizes, of_tile, at)
+                at = (g * (2 * tiles + 1) + 2 * t) * plan.across
                 for q in range(0, W, n):
                     seen = load_each_some(flat, rows, line + q, inside(h, height, W - q, ROWS))
-                    size = add_squares(size, seen)
+                    store_each(sizes, of_tile, at + q, add_squares(load_each(sizes, of_tile, at + q), seen))
                     store_each_some(dproducts, at_points, position + q, rows_to_points_transposed(seen), W - q)
-                store_each(sizes, of_tile, at, size)
 
 
 @compiled
-def set_apart(sizes, apart, pairs, image, tile, plan, out_rows):
-    """apart[image + g, tile + t]: whether two rows in there are small beside all its ``pairs`` of rows.
+def set_apart(sizes, apart, window, image, tile, plan, out_size):
+    """apart[image + g, tile + t]: whether two rows in there are small beside all that a window of pairs of rows sees.
 
-    Returns how many tiles of this piece are not set apart; the sizes are forgotten.
+    ``window``: pairs of rows, and columns. Returns how many tiles of this piece are not set apart; the sizes are
+    forgotten.
     """
-    n, even, dtype, none = lanes(sizes), 0, sizes.dtype.type, zeros(sizes)
+    n, even, dtype, none, (pairs, columns) = lanes(sizes), 0, sizes.dtype.type, zeros(sizes), window
     for g in range(min(plan.images, apart.shape[0] - image)):
         for t in range(min(plan.band, apart.shape[1] - tile)):
-            at, left = (g * (2 * plan.band + 1) + 2 * t) * n, out_rows - ROWS * (tile + t)
+            at, left = (g * (2 * plan.band + 1) + 2 * t) * plan.across, out_size[0] - ROWS * (tile + t)
             seen = min(pairs, (left + pairs - 1) // 2)  # those that some row of output sees, or is in
-            total, found = none, apart[image + g, tile + t]
-            for i in range(seen):
-                total = add(total, load(sizes, at + i * n))
-            for i in range(seen):
-                found |= any_larger(total, dtype(UNEVEN**2), load(sizes, at + i * n))
+            found = apart[image + g, tile + t]
+            for q in range(0, out_size[1], n):
+                total, least = none, none
+                for i in range(seen):
+                    pair = none
+                    for column in range(columns):
+                        pair = add(pair, load(sizes, at + i * plan.across + q + column))
+                    total, least = add(total, pair), least_of(least, pair) if i else pair
+                found |= any_larger(total, dtype(UNEVEN**2), least)
             apart[image + g, tile + t] = found
             even += not found
-    sizes[: plan.images * (2 * plan.band + 1) * n] = 0
+    sizes[: plan.images * (2 * plan.band + 1) * plan.across] = 0
     return even
 
 

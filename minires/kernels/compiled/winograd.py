@@ -32,10 +32,10 @@ and dx is again a convolution of dy with three-row kernels. Rounding errors are 
 So a row can leave traces in outputs that do not see it: those of the same six rows and the same columns. An output
 whose own three rows are all 0 would not come out as 0, and one beside a much larger row would lose digits. Where tiles
 are so uneven, they are left to the product of the definition (kernels/compiled/direct.py): while x is read, the squares
-of each two rows are summed, over all channels and, lane by lane, over every so many columns as a vector has lanes. An
-output sees both rows of one of the three pairs in its tile. If in any lane the root of all three sums is more than 32
-times that of one of them, this tile is set apart. (For the weights dy is treated likewise.) So what sees only zeros
-comes out as zero, and an error is at most some 32 * eps times the norms of w and of what is seen in the same lanes.
+of each two rows are summed over all channels, column by column. An output sees both rows of one of the three pairs in
+its tile, in as many columns as the kernel has. If for any output the root of all three sums in its columns is more than
+128 times that of one of them, this tile is set apart. (For the weights dy is treated likewise, each column alone.) So
+what sees only zeros comes out as zero, and an error is at most some 128 * eps times the norms of w and of what is seen.
 Numbers whose squares are 0, below 1e-22 in float32, count as zeros.
 
 References
@@ -101,6 +101,7 @@ class Plan(NamedTuple):
     pitch: int
     length: int  # numbers of a channel at one point
     region: int  # numbers from one point to the next
+    across: int  # numbers from the sizes of two rows to those of the next two
     offset: np.ndarray  # of each channel and column of the kernel
     pad: tuple  # rows above and columns left
     sizes: tuple  # numbers that a thread needs for x at the points, for products there, and for the sizes of rows
@@ -144,7 +145,7 @@ def correlate(arrays, ways, plan, room, part, start, stop):
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             evaluate(x, points, sizes, channels, image, tile, plan)
-            if set_apart(sizes, room.apart, 3, image, tile, plan, y.shape[2]) == 0:
+            if set_apart(sizes, room.apart, (3, weight.shape[4]), image, tile, plan, y.shape[2:]) == 0:
                 continue
             first = group * plan.filters
             for o in range(begin, end, FILTERS):
@@ -178,9 +179,9 @@ def correlate_transposed(arrays, plan, room, phase, part, start, stop):
         for group in range(groups):
             channels, first = (group * in_channels, (group + 1) * in_channels), group * plan.filters
             evaluate(x, points, sizes, channels, image, tile, plan)
-            set_apart(sizes, room.apart, 3, image, tile, plan, dy.shape[2])
+            set_apart(sizes, room.apart, (3, dweight.shape[4]), image, tile, plan, dy.shape[2:])
             interpolate_transposed(dy, dproducts, sizes, (first + begin, first + end), image, tile, plan)
-            set_apart(sizes, room.apart, 2, image, tile, plan, dy.shape[2])
+            set_apart(sizes, room.apart, (2, 1), image, tile, plan, dy.shape[2:])
             leave_out(dproducts, room.apart, end - begin, image, tile, plan)
             for a in range(POINTS):
                 of_part = dkernels[part % len(dkernels), a, group, begin : ceil_div(end, 4) * 4]
@@ -267,10 +268,11 @@ def find_way(x_shape, shape, out_size, pad, uneven, turned=False, sums=False):
     columns = range(kw)[:: -1 if turned else 1]
     offset = [c * plane + column for c in range(C) for column in columns]
     offset += offset[-1:] * (-len(offset) % WIDE)
+    across = whole_vectors(max(pitch, Wo) + kw) + VECTOR
     region = max(offset) + max(length, plane) + BLOCK
     results = filters_in_fours(O, shares) * length if sums else min(O, FILTERS) * (length + VECTOR)
-    sizes = POINTS * region, POINTS * results, images * (2 * tiles + 1) * VECTOR
+    sizes = POINTS * region, POINTS * results, (images * (2 * tiles + 1) + 1) * across
     pieces = pieces_of(N, images, all_tiles, tiles)
     parts = images, tiles, all_tiles, O, pieces, shares
-    plan = Plan(*parts, pitch, length, region, np.array(offset), (top, left), sizes)
+    plan = Plan(*parts, pitch, length, region, across, np.array(offset), (top, left), sizes)
     return Way(plan, shape, shape if sums else (N, groups * O, Ho, Wo), turned, uneven)

@@ -268,6 +268,16 @@ def add_squares(typingctx, sums, vectors):
 
 
 @intrinsic
+def least_of(typingctx, a, b):
+    """The smaller of a and b in each lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def any_larger(typingctx, a, factor, b):
     """Whether a > factor * b in any lane."""
 
