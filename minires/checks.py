@@ -5,6 +5,8 @@ import numbers
 
 import numpy as np
 
+UNLIKE_ARRAYS = (np.ma.MaskedArray, np.matrix)  # arrays of NumPy that do not compute as arrays do
+
 
 class InvalidArgument(ValueError, TypeError):
     """An argument of the wrong kind or out of range. It can be caught as either, like scikit-learn's."""
@@ -66,6 +68,14 @@ def is_real(value):
         return False
 
 
+def instance(who, name, value, kind, wanted):
+    """Raise InvalidArgument unless the value is of a class, or has all the methods that a text names."""
+    is_class = isinstance(value, type)
+    fits = all(hasattr(value, method) for method in kind.split()) if isinstance(kind, str) else isinstance(value, kind)
+    got = f"the class {value.__name__}" if is_class else shown(value)
+    require(fits and not is_class, who, f"{name}, {wanted}", got)
+
+
 def flag(who, name, value):
     """Return ``value``, True or False, as a bool."""
     require(isinstance(value, (bool, np.bool_)), who, f"{name}, True or False", shown(value))
@@ -84,6 +94,88 @@ def generator(who, rng):
     except (TypeError, ValueError):
         wanted = "rng, a numpy.random.Generator, a seed (a whole number of at least 0) or None"
         raise expected(who, wanted, shown(rng)) from None
+
+
+def sizes(who, **values):
+    """Return each of the values as an int of at least 1.
+
+    >>> sizes("Linear", in_features=np.int64(3), out_features=2)
+    [3, 2]
+    """
+    return [whole(who, name, value, least=1) for name, value in values.items()]
+
+
+def like_default(who, name, value, default):
+    """Return ``value`` checked to be of the kind of an argument's default: a flag, numbers or a number, at least 0."""
+    if isinstance(default, bool):
+        return flag(who, name, value)
+    if not isinstance(default, tuple):
+        return real(who, name, value, least=0)
+    fits = isinstance(value, (tuple, list)) and len(value) == len(default)
+    require(fits, who, f"{name}, numbers such as {default}", shown(value))
+    return tuple(real(who, name, number, least=0) for number in value)
+
+
+def floats(who, name, x):
+    """Raise InvalidArgument unless x is a plain array of finite numbers, at least one, of float32 or float64."""
+    fits = type(x) in (np.ndarray, np.memmap) and x.dtype in (np.float32, np.float64)
+    got = x.dtype if type(x) is np.ndarray else type(x).__name__
+    require(fits, who, f"{name}, an array of float32 (or float64)", got)
+    require(x.size, who, f"{name} of at least one example", f"the empty batch {x.shape}")
+    if not np.isfinite(x).all():
+        place = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+        hint = "Is there a NaN in the batch, or has training diverged? Then lower the learning rate."
+        raise expected(who, f"finite {name}", f"{x[place]} at {place}", hint)
+
+
+def numbers_of_shape(who, name, values, shape, why):
+    """Return numbers that may come as a list, as an array of this shape."""
+    array, masked = np.asarray(values), isinstance(values, np.ma.MaskedArray)
+    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape)
+    got = "a masked array" if masked else array.dtype
+    require(array.dtype.kind in "fiub" and not masked, who, f"{name}, an array of numbers", got)
+    return array
+
+
+def in_place_of(who, name, old, value, hint=""):
+    """Return ``value``, an array, as a writable one in the dtype of ``old``, of whose shape it must be."""
+    require(value.shape == old.shape, who, f"{name} of shape {old.shape}", value.shape, hint)
+    fits = np.can_cast(value.dtype, old.dtype, "same_kind")
+    require(fits, who, f"{name} of {old.dtype}", value.dtype if value.ndim else shown(value))
+    return np.require(value, old.dtype, "W")
+
+
+def loadable(who, name, old, value, least=None):
+    """Return ``value`` as an array that can take the place of ``old``: of its shape, of finite numbers in its dtype."""
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # of a tensor that wants detach(), of lists of unequal lengths
+        raise InvalidArgument(f"{who}: expected {name} as an array; np.asarray says: {error}") from None
+    plain = not isinstance(value, np.ma.MaskedArray)
+    require(plain, who, f"{name} as a plain array", "a masked one", "Use .filled(0).")
+    with np.errstate(all="ignore"):
+        array = in_place_of(who, name, old, array, "Is it the same network?")
+    finite = np.isfinite(array).all()
+    require(finite, who, f"{name} of numbers that are finite in {old.dtype}", "NaN, infinity or too large ones")
+    if least is not None and np.any(array < least):
+        raise expected(who, f"{name} of numbers of at least {least}", array.min())
+    return array
+
+
+def wrong_shape(who, x, shape):
+    """Return the error of an x that has not this shape, in which a name such as "N" is a size that is free."""
+    wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+    got, hint = x.shape, ""
+    if len(got) == len(shape) - 1:
+        hint = f"Is it one {'image' if len(shape) == 4 else 'example'}? Use x[None]."
+    elif len(shape) == 2 and len(got) > 2:
+        hint = "Is a GlobalAvgPool2d or Flatten missing before it?"
+    elif x.size == 0:
+        got = f"the empty batch {x.shape}"
+    elif len(shape) == len(got) == 4 and isinstance(shape[1], int):
+        channels = f"The layer before hands on {got[1]} channels; this one was made for {shape[1]}."
+        hint = "Is it NHWC? Use x.transpose(0, 3, 1, 2)." if got[3] == shape[1] else channels
+    return expected(who, f"x of shape {wanted}", got, hint)
 
 
 def some(names, most=5):

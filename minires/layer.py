@@ -25,24 +25,22 @@ returned. Only ``Parameter.grad``, ``Parameter.data`` (by the optimizer) and run
 
 import copy
 import random
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
-from reprlib import recursive_repr
-from typing import NamedTuple
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import numpy as np
 
-from minires.checks import InvalidArgument, expected, require, shown, some
-from minires.parameter import Array, Buffer, Member, Parameter, loadable  # noqa: F401  (Buffer: for importers)
-from minires.pytorch import no_attribute
-from minires.signature import arguments, settings
+from minires.checks import UNLIKE_ARRAYS, InvalidArgument, expected, loadable, require, shown, some, wrong_shape
+from minires.parameter import Array, Buffer, Member, Parameter  # noqa: F401  (Buffer: for importers)
+from minires.pytorch import explained
+from minires.signature import Described
 
 RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 FLOATS = (np.float32, np.float64)
 DTYPES = tuple(map(np.dtype, FLOATS))  # for comparing with the dtype of an array, ten times faster than with a type
-UNLIKE_ARRAYS = (np.ma.MaskedArray, np.matrix)
 CONTAINERS = (list, tuple, dict)
 
 # Why a layer keeps nothing for backward.
@@ -55,7 +53,8 @@ TWO_PLACES = (
 )
 
 
-class Kept(NamedTuple):
+@dataclass(slots=True)
+class Kept:
     """What forward leaves behind."""
 
     needed: tuple
@@ -74,32 +73,24 @@ class RecalledTuple(tuple):
     __array__ = __array_ufunc__ = __mul__ = __rmul__ = __add__ = __gt__ = __ge__ = __lt__ = __le__ = _refuse
 
     def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
         self._refuse(error=AttributeError)
 
 
-class _SwitchedOff(threading.local):
-    """The layers for which something is switched off, in this thread alone, and how many times."""
-
-    def __init__(self):
-        self.times = Counter()
-
-    @contextmanager
-    def within(self, net):
-        layers = [layer for _, layer in net.named_layers()]  # held here, so that no other object gets an id of theirs
-        once = Counter(map(id, layers))
-        self.times += once
-        try:
-            yield net
-        finally:
-            self.times -= once
+_OFF = ContextVar("off")  # in each thread, {(what, id of a layer): how many times it is off}
 
 
-_CACHES_OFF, _TRAINING_OFF = _SwitchedOff(), _SwitchedOff()
+@contextmanager
+def _switched_off(net, *what):
+    layers = [layer for _, layer in net.named_layers()]  # held here, so that no other object gets an id of theirs
+    once = Counter((one, id(layer)) for one in what for layer in layers)
+    _OFF.set(_OFF.get(Counter()) + once)
+    try:
+        yield net
+    finally:
+        _OFF.set(_OFF.get() - once)
 
 
-class Layer(Member):
+class Layer(Described, Member):
     """Base of all layers: finds parameters, keeps the cache, checks shapes.
 
     A subclass writes ``forward(x)`` and ``backward(dy)``; ``layer(x)`` is ``layer.forward(x)``. Parameters, Buffers and
@@ -120,6 +111,7 @@ class Layer(Member):
 
     _trains = True  # what train() and eval() set
     _cache, _why_empty = None, NO_FORWARD
+    _left_out = (Member, *RANDOM)  # of repr
 
     def forward(self, x):
         """Return y = f(x) and remember what backward needs."""
@@ -136,13 +128,7 @@ class Layer(Member):
 
     def _members(self):
         """Return [(name, Parameter | Buffer | Layer), ...] of this layer alone, in order of assignment."""
-        found = []
-        for name, value in vars(self).items():
-            if isinstance(value, Member):
-                found.append((name, value))
-            elif isinstance(value, CONTAINERS) and name != "_cache":
-                found += _search(name, value, Member)
-        return found
+        return _held(vars(self), Member)
 
     def children(self):
         """Return [(name, Layer), ...] of the layers right below this one."""
@@ -152,28 +138,29 @@ class Layer(Member):
         """Yield (path, layer) of this layer (path ``""``) and of all below it, parents first."""
         return ((path, layer) for path, layer, _ in self._walk(prefix))
 
-    def _walk(self, prefix="", above=None):
-        members, above = self._members(), above or {}
-        above[id(self)] = self
-        found = [(prefix, self, members)]
+    def _walk(self, path="", above=frozenset()):
+        """Return [(path, layer, its members), ...] in the order of ``named_layers``."""
+        members, above = self._members(), above | {id(self)}
+        found = [(path, self, members)]
         for name, member in members:
             if isinstance(member, Layer) and id(member) not in above:  # a child may know its parent
-                found += member._walk(f"{prefix}.{name}" if prefix else name, above)
-        del above[id(self)]
+                found += member._walk(dotted(path, name), above)
         return found
 
     def _named(self, kind):
-        seen, names = set(), set()
+        """Yield (path, array), each object once."""
+        found, seen = {}, set()
         for path, _, members in self._walk():
             for name, member in members:
                 if isinstance(member, kind) and id(member) not in seen:
+                    name = dotted(path, name)
+                    if name in found:
+                        raise ValueError(
+                            f"{self._who()}: two of its arrays are called {name}. Rename an attribute or key."
+                        )
+                    found[name] = member
                     seen.add(id(member))
-                    name = f"{path}.{name}" if path else name
-                    if name in names:
-                        what = f"two of its arrays are called {name}. Rename an attribute or key."
-                        raise ValueError(f"{self._who()}: {what}")
-                    names.add(name)
-                    yield name, member
+        return iter(found.items())
 
     def named_parameters(self):
         """Yield (path, Parameter), each object once."""
@@ -186,11 +173,9 @@ class Layer(Member):
     def generators(self):
         """Return [(path, generator), ...] of all that draws random numbers in the tree, NumPy's and Python's."""
         return [
-            (f"{path}.{own}" if path else own, generator)
-            for path, layer, _ in self._walk()
-            for name, value in vars(layer).items()
-            if name != "_cache"
-            for own, generator in _search(name, value, RANDOM)
+            (dotted(path, name), generator)
+            for path, layer in self.named_layers()
+            for name, generator in _held(vars(layer), RANDOM)
         ]
 
     def state_dict(self):
@@ -259,7 +244,7 @@ class Layer(Member):
 
     @property
     def training(self):
-        return self._trains and id(self) not in _TRAINING_OFF.times
+        return self._trains and ("training", id(self)) not in _OFF.get(())
 
     @training.setter
     def training(self, mode):
@@ -277,13 +262,11 @@ class Layer(Member):
 
     def without_caches(self):
         """Within the ``with``, in this thread, forward keeps nothing for backward: inference in less memory."""
-        return _CACHES_OFF.within(self)
+        return _switched_off(self, "caches")
 
-    @contextmanager
     def evaluating(self):
         """Within the ``with``, in this thread, the tree is in evaluation mode and keeps no caches."""
-        with _TRAINING_OFF.within(self), _CACHES_OFF.within(self):
-            yield self
+        return _switched_off(self, "caches", "training")
 
     # -- the cache --------------------------------------------------------------------------------------------
 
@@ -292,24 +275,26 @@ class Layer(Member):
         if not isinstance(y, np.ndarray):
             hint = "For a single number: np.reshape(y, 1)." if np.ndim(y) == 0 else ""
             raise expected(self._who(), "forward to make y, a NumPy array", shown(y), hint)
-        if id(self) not in _CACHES_OFF.times:
+        if ("caches", id(self)) not in _OFF.get(()):
             vars(self)["_cache"] = Kept(needed, y.shape, y.dtype, self._cache is not None)
         return y
 
     def _recall(self, dy):
         """First line of backward: take what forward kept, once, and check dy against the y it belongs to."""
-        if self._cache is None:
-            raise RuntimeError(f"{self._who()}: {INSIDE if id(self) in _CACHES_OFF.times else self._why_empty}")
+        kept = self._cache
+        if kept is None:
+            inside = ("caches", id(self)) in _OFF.get(())
+            raise RuntimeError(f"{self._who()}: {INSIDE if inside else self._why_empty}")
         self._check_floats("dy", dy)
-        needed, shape, dtype, overwrote = self._cache
-        if dy.shape != shape:
-            raise expected(self._who(), f"dy of shape {shape}, the shape of the y that forward returned", dy.shape)
-        if dy.dtype != dtype:
-            wanted = f"dy of {dtype}, the dtype of the y that forward returned"
-            raise expected(self._who(), wanted, dy.dtype, f"Use dy.astype(np.{dtype}).")
+        y = "the y that forward returned"
+        if dy.shape != kept.shape:
+            raise expected(self._who(), f"dy of shape {kept.shape}, the shape of {y}", dy.shape)
+        if dy.dtype != kept.dtype:
+            hint = f"Use dy.astype(np.{kept.dtype})."
+            raise expected(self._who(), f"dy of {kept.dtype}, the dtype of {y}", dy.dtype, hint)
         state = vars(self)  # not through __setattr__: every backward passes here
-        state["_cache"], state["_why_empty"] = None, TWO_PLACES if overwrote else TAKEN
-        return RecalledTuple(needed)
+        state["_cache"], state["_why_empty"] = None, TWO_PLACES if kept.overwrote else TAKEN
+        return RecalledTuple(kept.needed)
 
     # -- checks -----------------------------------------------------------------------------------------------
 
@@ -319,8 +304,7 @@ class Layer(Member):
             raise expected(self._who(), f"{name} to stay a {type(vars(self)[name]).__name__}", shown(value), hint)
         super().__setattr__(name, value)
 
-    def __getattr__(self, name):
-        raise no_attribute(self, "Layer", name)
+    __getattr__ = explained("Layer")
 
     def _check_floats(self, name, x):
         if type(x) is not np.ndarray and (not isinstance(x, np.ndarray) or isinstance(x, UNLIKE_ARRAYS)):
@@ -333,64 +317,34 @@ class Layer(Member):
         """First line of forward: x must be an array of floats of this shape, not empty.
 
         A size is a number where it is fixed and a name ("N", "H") where it is free. ``members`` are the shapes that
-        parameters and buffers must have had since the layer was made.
+        parameters and buffers must have had since the layer was made; their arrays are returned, in the dtype of x.
         """
         self._check_floats("x", x)
-        fits = x.ndim == len(shape)
+        fits = x.ndim == len(shape) and x.size > 0
         for wanted, got in zip(shape, x.shape):  # a loop: every forward passes here, and all(...) takes twice as long
             fits = fits and (wanted == got or isinstance(wanted, str))
-        if not fits or x.size == 0:
-            wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-            got, hint = (f"the empty batch {x.shape}", "") if fits else (x.shape, _likely_cause(x.shape, shape))
-            raise expected(self._who(), f"x of shape {wanted}", got, hint)
+        if not fits:
+            raise wrong_shape(self._who(), x, shape)
+        arrays = []
         for name, wanted in members.items():
             member = getattr(self, name)
             if member is not None and member.shape != wanted:
                 raise expected(self._who(), f"{name} of shape {wanted}", member.shape)
-
-    # -- text -------------------------------------------------------------------------------------------------
-
-    def arguments(self):
-        """Return {name: value} of the constructor's arguments that are kept as attributes of the same names."""
-        return arguments(self)
-
-    def _who(self):
-        """The layer in one line, as error messages call it."""
-        inside = settings(self, (Member, *RANDOM))
-        return type(self).__name__ + (f"({inside})" if inside or not self.children() else "")
-
-    @recursive_repr()
-    def __repr__(self):
-        inside = settings(self, (Member, *RANDOM))
-        children = [f"({name}): {child!r}" for name, child in self.children()]
-        if not children:
-            return self._who()
-        lines = "\n".join([inside] * bool(inside) + children).replace("\n", "\n  ")
-        return f"{type(self).__name__}(\n  {lines}\n)"
+            arrays.append(member and member.data.astype(x.dtype, copy=False))
+        return arrays
 
 
-def _search(name, value, kinds):
-    """Return [(dotted name, object), ...] of all of these kinds in a value: itself, or in lists, tuples and dicts."""
-    if isinstance(value, kinds):
-        return [(name, value)]
+def dotted(path, name):
+    """The path of what is called ``name`` in the layer at ``path``; that of the net itself is ``""``."""
+    return f"{path}.{name}" if path else name
+
+
+def _held(container, kinds, prefix=""):
+    """Return [(dotted name, object), ...] of all of these kinds in a dict, list or tuple, and in those inside it."""
     found = []
-    if isinstance(value, CONTAINERS):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(item, kinds) or isinstance(item, CONTAINERS):
-                found += _search(f"{name}.{key}", item, kinds)
+    for key, item in container.items() if isinstance(container, dict) else enumerate(container):
+        if isinstance(item, kinds):
+            found.append((f"{prefix}{key}", item))
+        elif isinstance(item, CONTAINERS):
+            found += _held(item, kinds, f"{prefix}{key}.")
     return found
-
-
-def _likely_cause(got, wanted):
-    """A guess in one sentence, or nothing."""
-    if len(wanted) == 4 and len(got) == 3:
-        return "Is it one image? Use x[None]."
-    if len(wanted) == 4 and len(got) == 4 and isinstance(wanted[1], int):
-        if got[3] == wanted[1]:
-            return "Is it NHWC? Use x.transpose(0, 3, 1, 2)."
-        return f"The layer before hands on {got[1]} channels; this one was made for {wanted[1]}."
-    if len(wanted) == 2 and len(got) > 2:
-        return "Is a GlobalAvgPool2d or Flatten missing before it?"
-    if len(wanted) == 2 and len(got) == 1:
-        return "Is it one example? Use x[None]."
-    return ""

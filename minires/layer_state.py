@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from minires.layer import Buffer, Layer, Parameter
+from minires.layer import Buffer, Layer, Parameter, dotted
 
 FIXED = (Parameter, Buffer, Layer, np.dtype, type, types.ModuleType, np.ndarray)
 
@@ -97,7 +97,7 @@ def _attributes(net):
     for path, layer in net.named_layers():
         for name, value in vars(layer).items():
             if not hasattr(Layer, name):
-                yield f"{path}.{name}" if path else name, layer, name, value
+                yield dotted(path, name), layer, name, value
 
 
 def _leaves(path, value):

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from minires.checks import expected, real, require
-from minires.pytorch import no_attribute
+from minires.checks import floats, numbers_of_shape, real, require
+from minires.pytorch import explained
 
 
 class LossAndGradient(tuple):
     """The pair (loss, gradient)."""
 
-    def __getattr__(self, name):
-        raise no_attribute(self, "loss", name)
+    __getattr__ = explained("loss")
 
 
 @np.errstate(under="ignore", over="ignore")
@@ -55,12 +54,10 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
     ----------
     .. [Szegedy2015] Szegedy et al., "Rethinking the Inception Architecture", arXiv:1512.00567, section 7.
 
-    Examples
-    --------
     >>> softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))[1]
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
-    _check_floats("softmax_cross_entropy", "logits", logits)
+    floats("softmax_cross_entropy", "logits", logits)
     labels = _check_labels(labels, logits)
     label_smoothing = real("softmax_cross_entropy", "label_smoothing", label_smoothing, least=0, most=1)
     N, K = logits.shape
@@ -99,38 +96,13 @@ def mean_squared_error(prediction, target):
     --------
     y_i stands in one term of the sum: dy_i = 2 (y_i - t_i) / M.
 
-    Examples
-    --------
     >>> mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     (2.0, array([ 0., -2.]))
     """
-    _check_floats("mean_squared_error", "prediction", prediction)
-    target = _numbers("mean_squared_error", "target", target, prediction.shape, "as prediction")
+    floats("mean_squared_error", "prediction", prediction)
+    target = numbers_of_shape("mean_squared_error", "target", target, prediction.shape, "as prediction")
     difference = prediction - target.astype(prediction.dtype, copy=False)
     return LossAndGradient((float(np.mean(difference**2)), 2 * difference / difference.size))
-
-
-# -- checks -----------------------------------------------------------------------------------------------------------
-
-
-def _check_floats(who, name, x):
-    is_floats = type(x) in (np.ndarray, np.memmap) and x.dtype in (np.float32, np.float64)
-    got = x.dtype if type(x) is np.ndarray else type(x).__name__
-    require(is_floats, who, f"{name}, an array of float32 (or float64)", got)
-    require(x.size, who, f"{name} of at least one example", f"the empty batch {x.shape}")
-    if not np.isfinite(x).all():
-        place = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
-        hint = "Is there a NaN in the batch, or has training diverged? Then lower the learning rate."
-        raise expected(who, f"finite {name}", f"{x[place]} at {place}", hint)
-
-
-def _numbers(who, name, values, shape, why):
-    """Return numbers that may come as a list, as an array of this shape."""
-    array, masked = np.asarray(values), isinstance(values, np.ma.MaskedArray)
-    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape)
-    got = "a masked array" if masked else array.dtype
-    require(array.dtype.kind in "fiub" and not masked, who, f"{name}, an array of numbers", got)
-    return array
 
 
 def _check_labels(labels, logits):
@@ -142,8 +114,7 @@ def _check_labels(labels, logits):
     one_hot = "Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""
     require(labels.shape == (N,), who, f"labels of shape ({N},), one per row of logits", labels.shape, one_hot)
     require(labels.dtype.kind in "iu", who, "labels, numbers of classes, as ints", labels.dtype, "Use .astype(int).")
-    least = labels.min()
-    worst = least if least < 0 else labels.max()
+    worst = labels.min() if labels.min() < 0 else labels.max()
     hint = "Do the labels start at 1, or has the net too few outputs?"
     require(0 <= worst < K, who, f"labels from 0 to {K - 1}, as logits have {K} classes", worst, hint)
     return labels
@@ -151,8 +122,8 @@ def _check_labels(labels, logits):
 
 def _check_class_weights(weight, labels, K):
     who = "softmax_cross_entropy"
-    weight = _numbers(who, "weight", weight, (K,), "one per class")
-    fine = np.isfinite(weight).all() and (weight >= 0).all()
-    require(fine, who, "a finite weight of at least 0 for each class", "others")
+    weight = numbers_of_shape(who, "weight", weight, (K,), "one per class")
+    fits = np.all((weight >= 0) & np.isfinite(weight))
+    require(fits, who, "a finite weight of at least 0 for each class", "others")
     require(weight[labels].sum() > 0, who, "a weight above 0 for some label of the batch", "none")
     return weight

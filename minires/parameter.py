@@ -1,13 +1,21 @@
 """What a layer holds: the arrays that training changes, and those that it only keeps."""
 
+from operator import attrgetter
+
 import numpy as np
 
-from minires.checks import InvalidArgument, expected, require, shown
-from minires.pytorch import no_attribute
+from minires.checks import UNLIKE_ARRAYS, in_place_of, require, shown
+from minires.pytorch import explained
 
 
 class Member:
     """What a Layer finds among its attributes: Parameter, Buffer, Layer."""
+
+
+def _checked(name):
+    """The array ``name`` as a property that is checked where it is assigned."""
+    stored = attrgetter(f"_{name}")
+    return property(stored, lambda self, value: setattr(self, f"_{name}", self._assigned(name, stored(self), value)))
 
 
 class Array(Member):
@@ -20,45 +28,34 @@ class Array(Member):
 
     def __init__(self, data):
         data = np.array(data, order="C")
-        if data.dtype.kind not in self.kinds or data.dtype.char in "eg":  # float16, longdouble
-            name = type(self).__name__
-            raise InvalidArgument(f"{name}: expected an array of {self.wanted}, got {data.dtype}. Use np.float32(...).")
+        fits = data.dtype.kind in self.kinds and data.dtype.char not in "eg"  # float16, longdouble
+        require(fits, type(self).__name__, f"an array of {self.wanted}", data.dtype, "Use np.float32(...).")
         self._data = data.astype(data.dtype.newbyteorder("="), copy=False)
 
-    @property
-    def data(self):
-        return self._data
-
-    @data.setter
-    def data(self, value):
-        self._data = self._assigned("data", self._data, value)
+    data = _checked("data")
+    shape, dtype, ndim, size, T = (
+        property(attrgetter(f"_data.{name}")) for name in ("shape", "dtype", "ndim", "size", "T")
+    )
 
     def _assigned(self, name, old, value):
         if value is old:
             return old
-        expected = f"{type(self).__name__}.{name}: expected an array"
-        if isinstance(value, (np.ma.MaskedArray, np.matrix)) or not isinstance(value, (np.ndarray, np.generic)):
-            hint = " zero_grad() sets it to 0." if name == "grad" and value is None else ""
-            raise InvalidArgument(f"{expected} of NumPy, got {shown(value)}.{hint}")
-        if value.dtype.char in "eg":
-            raise InvalidArgument(f"{expected} of {old.dtype}, got {value.dtype}. Use .astype(np.{old.dtype}).")
-        return _like(old, value, expected)
+        who = f"{type(self).__name__}.{name}"
+        plain = isinstance(value, (np.ndarray, np.generic)) and not isinstance(value, UNLIKE_ARRAYS)
+        hint = "zero_grad() sets it to 0." if name == "grad" and value is None else ""
+        require(plain, who, "an array of NumPy", shown(value), hint)
+        fits, hint = value.dtype.char not in "eg", f"Use .astype(np.{old.dtype})."
+        require(fits, who, f"an array of {old.dtype}", value.dtype, hint)
+        return in_place_of(who, "an array", old, value)
 
     def astype(self, dtype):
         self._data = self._data.astype(dtype)
         return self
 
-    shape = property(lambda self: self._data.shape)
-    dtype = property(lambda self: self._data.dtype)
-    ndim = property(lambda self: self._data.ndim)
-    size = property(lambda self: self._data.size)
-    T = property(lambda self: self._data.T)
-
     def __array__(self, dtype=None, copy=None):
         return np.array(self._data, dtype, copy=copy)
 
-    def __getattr__(self, name):
-        raise no_attribute(self, "Parameter", name)
+    __getattr__ = explained("Parameter")
 
     def __repr__(self):
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
@@ -80,18 +77,11 @@ class Parameter(Array):
     """
 
     kinds, wanted = "f", "floats"
+    grad = _checked("grad")
 
     def __init__(self, data):
         super().__init__(data)
         self._grad = np.zeros_like(self._data)
-
-    @property
-    def grad(self):
-        return self._grad
-
-    @grad.setter
-    def grad(self, value):
-        self._grad = self._assigned("grad", self._grad, value)
 
     def astype(self, dtype):
         self._grad = self._grad.astype(dtype)
@@ -111,29 +101,3 @@ class Buffer(Array):
     def __init__(self, data, least=None):
         super().__init__(data)
         self.least = least
-
-
-def _like(old, value, expected, hint=""):
-    """Return ``value`` as a writable array in the dtype of ``old``, of whose shape it must be."""
-    if value.shape != old.shape:
-        raise InvalidArgument(f"{expected} of shape {old.shape}, got {value.shape}.{hint}")
-    if not np.can_cast(value.dtype, old.dtype, "same_kind"):
-        raise InvalidArgument(f"{expected} of {old.dtype}, got {shown(value) if value.ndim == 0 else value.dtype}.")
-    return np.require(value, old.dtype, "W")
-
-
-def loadable(who, name, old, value, least=None):
-    """Return ``value`` as an array that can take the place of ``old``: of its shape, of finite numbers in its dtype."""
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # of a tensor that wants detach(), of lists of unequal lengths
-        raise InvalidArgument(f"{who}: expected {name} as an array; np.asarray says: {error}") from None
-    plain = not isinstance(value, np.ma.MaskedArray)
-    require(plain, who, f"{name} as a plain array", "a masked one", "Use .filled(0).")
-    with np.errstate(all="ignore"):
-        array = _like(old, array, f"{who}: expected {name}", " Is it the same network?")
-    finite = np.isfinite(array).all()
-    require(finite, who, f"{name} of numbers that are finite in {old.dtype}", "NaN, infinity or too large ones")
-    if least is not None and np.any(array < least):
-        raise expected(who, f"{name} of numbers of at least {least}", array.min())
-    return array

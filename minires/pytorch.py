@@ -80,3 +80,12 @@ def no_attribute(owner, kind, name):
     has = f"module {owner.__name__!r}" if kind == "minires" else f"{type(owner).__name__!r} object"
     hint = INSTEAD[kind].get(name)
     return AttributeError(f"{has} has no attribute {name!r}" + (f": {hint}." if hint else ""), name=name, obj=owner)
+
+
+def explained(kind):
+    """Return a ``__getattr__`` for a class of this kind, which raises that error."""
+
+    def __getattr__(owner, name):
+        raise no_attribute(owner, kind, name)
+
+    return __getattr__

@@ -19,8 +19,6 @@ def unfound(layer):
     Looked at are the attributes of each layer of the tree and of its class, and what their functions close over or
     take from their module.
 
-    Examples
-    --------
     >>> from minires import Linear, Parameter
     >>> class Shift(Layer):
     ...     weight = Parameter(np.zeros(1, np.float32))
@@ -32,8 +30,7 @@ def unfound(layer):
     for path, inner in layer.named_layers():
         name = f"{path}: " if path else ""
         for attribute, value in vars(inner).items():
-            if attribute != "_cache":
-                search.look(value, f"{name}in the attribute {attribute}")
+            search.look(value, f"{name}in the attribute {attribute}")
         for kind in type(inner).__mro__[: type(inner).__mro__.index(Layer)] if isinstance(inner, Layer) else ():
             for attribute, value in vars(kind).items():
                 where = f"{name}{kind.__name__}.{attribute}"

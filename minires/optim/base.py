@@ -4,10 +4,12 @@ import inspect
 
 import numpy as np
 
-from minires.checks import flag, real, require, shown, some, whole
+from minires.checks import like_default, loadable, real, require, shown, some, whole
 from minires.optim.schedules import Schedule
-from minires.parameter import Parameter, loadable
-from minires.pytorch import no_attribute
+from minires.parameter import Parameter
+from minires.pytorch import explained
+
+HINT = "Use net.parameters()."
 
 
 class Optimizer:
@@ -48,15 +50,22 @@ class Optimizer:
     note = ""  # what run.json says of the rule
 
     def __init__(self, parameters, lr, **settings):
-        self.lr = lr
-        self.steps = 0
-        self.groups = [self._group(group, settings) for group in self._as_groups(parameters)]
+        self.lr, self.steps = lr, 0
+        given = [parameters] if isinstance(parameters, (Parameter, dict)) else parameters
+        require(hasattr(given, "__iter__"), self._who, "a list of Parameters", type(given).__name__, HINT)
+        given = list(given)  # once: it may be a generator
+        if not given or not all(isinstance(item, dict) for item in given):
+            given = [{"parameters": given}]
+        self.groups = [self._group(group, settings) for group in given]
         parameters = self.parameters()
-        self._memory = [{} for _ in parameters]  # arrays by name; by position, so that a copy or a pickle keeps them
-        hint = "Each step would move it twice."
         require(
-            len({*map(id, parameters)}) == len(parameters), self._who, "each parameter once", "one given twice", hint
+            len({*map(id, parameters)}) == len(parameters),
+            self._who,
+            "each parameter once",
+            "one given twice",
+            "Each step would move it twice.",
         )
+        self._memory = [{} for _ in parameters]  # arrays by name; by position, so that a copy or a pickle keeps them
 
     def move(self, p, g, lr, memory, settings):
         """Change the array p in place, given its gradient g; ``memory`` holds arrays of p's shape from step to step."""
@@ -75,55 +84,31 @@ class Optimizer:
         hint = "A schedule goes to train(..., schedule=...)." if isinstance(lr, Schedule) else ""
         self._lr = real(self._who, "lr", lr, least=0, hint=hint)
 
-    @property
-    def _who(self):
-        return type(self).__name__
-
-    def _as_groups(self, parameters):
-        who, hint = self._who, "Use net.parameters()."
-        if isinstance(parameters, (Parameter, dict)):
-            parameters = [parameters]
-        got = type(parameters).__name__
-        require(hasattr(parameters, "__iter__"), who, "a list of Parameters", got, hint)
-        given = list(parameters)  # once: it may be a generator
-        if not given or not all(isinstance(item, dict) for item in given):
-            given = [{"parameters": given}]
-        for group in given:
-            is_list = hasattr(group.get("parameters"), "__iter__")
-            require(is_list, who, 'a group to have a list under the key "parameters"', f"the keys {sorted(group)}")
-        groups = [{**group, "parameters": list(group["parameters"])} for group in given]
-        for group in groups:
-            require(
-                group["parameters"], who, "Parameters", "an empty list of parameters", "Was a generator used up before?"
-            )
-            for item in group["parameters"]:
-                require(isinstance(item, Parameter), who, "Parameters", type(item).__name__, hint)
-        return groups
+    _who = property(lambda self: type(self).__name__)
 
     def _group(self, group, common):
+        """A group as it was given, checked, with all settings."""
+        who, parameters = self._who, group.get("parameters")
+        wanted = 'a group to have a list under the key "parameters"'
+        require(hasattr(parameters, "__iter__"), who, wanted, f"the keys {sorted(group)}")
+        parameters = list(parameters)
+        require(parameters, who, "Parameters", "an empty list of parameters", "Was a generator used up before?")
+        for item in parameters:
+            require(isinstance(item, Parameter), who, "Parameters", type(item).__name__, HINT)
         unknown, known = sorted(group.keys() - common.keys() - {"parameters", "lr"}), ", ".join(["lr", *common])
-        got = f"the unknown setting {some(map(repr, unknown))}"
-        require(not unknown, self._who, f"a group with settings among {known}", got)
+        require(
+            not unknown, who, f"a group with settings among {known}", f"the unknown setting {some(map(repr, unknown))}"
+        )
         hint = "The lr of a group is kept in proportion to it."
-        require("lr" not in group or self.lr > 0, self._who, "a common lr above 0", self.lr, hint)
-        factor = real(self._who, "lr", group["lr"], least=0) / self.lr if "lr" in group else 1.0
+        require("lr" not in group or self.lr > 0, who, "a common lr above 0", self.lr, hint)
+        factor = real(who, "lr", group["lr"], least=0) / self.lr if "lr" in group else 1.0
         own = {name: group.get(name, value) for name, value in common.items()}
-        return {"parameters": group["parameters"], **self._settings({"lr_factor": factor, **own})}
+        return {"parameters": parameters, **self._settings({"lr_factor": factor, **own})}
 
     def _settings(self, settings):
         """The settings of a group, checked. What kind of value each is, its default says."""
-        who, checked = self._who, {}
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        for name, value in settings.items():
-            default = defaults.get(name)
-            if isinstance(default, bool):
-                checked[name] = flag(who, name, value)
-            elif isinstance(default, tuple):
-                fits = isinstance(value, (tuple, list)) and len(value) == len(default)
-                require(fits, who, f"{name}, numbers such as {default}", shown(value))
-                checked[name] = tuple(real(who, name, number, least=0) for number in value)
-            else:
-                checked[name] = real(who, name, value, least=0)
+        defaults = {name: argument.default for name, argument in inspect.signature(type(self)).parameters.items()}
+        checked = {n: like_default(self._who, n, value, defaults.get(n)) for n, value in settings.items()}
         self.check(checked)
         return checked
 
@@ -180,26 +165,23 @@ class Optimizer:
             require(isinstance(state[name], (list, tuple)), who, f"{name}, a list", type(state[name]).__name__)
         for name in self.remembers:
             wanted, got = (len(self.groups), len(parameters)), (len(state["groups"]), len(state[name]))
-            state_of = "the state of {} groups with {} parameters".format(*wanted)
-            require(
-                got == wanted, who, state_of, "{} with {}".format(*got), "Is it the same network, split the same way?"
-            )
+            what, hint = "the state of {} groups with {} parameters", "Is it the same network, split the same way?"
+            require(got == wanted, who, what.format(*wanted), "{} with {}".format(*got), hint)
         groups = []
         for own, settings in zip(self.groups, state["groups"]):
             wanted = own.keys() - {"parameters"}
             fits = isinstance(settings, dict) and settings.keys() == wanted
             require(fits, who, f"the settings {', '.join(sorted(wanted))} of a group", shown(settings))
             groups.append(self._settings(settings))
-        memory = [
-            self._remembered(i, {name: state[name][i] for name in self.remembers}) for i in range(len(parameters))
-        ]
+        memory = [self._remembered(i, parameter.data, state) for i, parameter in enumerate(parameters)]
         return lr, steps, groups, memory
 
-    def _remembered(self, i, arrays):
-        """Copies of the arrays that are remembered of parameter i, checked."""
-        old, kept = self.parameters()[i].data, {name: array for name, array in arrays.items() if array is not None}
+    def _remembered(self, i, old, state):
+        """Copies of the arrays that a state remembers of parameter i, checked."""
+        kept = {name: state[name][i] for name in self.remembers if state[name][i] is not None}
         alone = f"of parameter {i} there is {', '.join(kept)} alone"
-        require(len(kept) in (0, len(arrays)), self._who, f"all of {', '.join(arrays)}", alone, "Is it damaged?")
+        fits = len(kept) in (0, len(self.remembers))
+        require(fits, self._who, f"all of {', '.join(self.remembers)}", alone, "Is it damaged?")
         for name, array in kept.items():
             which, got = f"the {name} of parameter {i}", getattr(array, "dtype", type(array).__name__)
             floats = isinstance(array, np.ndarray) and array.dtype.kind == "f"
@@ -207,11 +189,8 @@ class Optimizer:
             kept[name] = loadable(self._who, which, old, array, self.least.get(name)).copy()
         return kept
 
-    def __getattr__(self, name):
-        raise no_attribute(self, "optimizer", name)
+    __getattr__ = explained("optimizer")
 
     def __repr__(self):
-        def text(group):
-            return ", ".join(f"{k}={v}" for k, v in group.items() if k not in ("parameters", "lr_factor"))
-
-        return f"{self._who}(lr={self.lr}, {'; '.join(text(group) for group in self.groups)})"
+        texts = [[f"{k}={v}" for k, v in g.items() if k not in ("parameters", "lr_factor")] for g in self.groups]
+        return f"{self._who}(lr={self.lr}, {'; '.join(map(', '.join, texts))})"

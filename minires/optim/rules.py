@@ -42,8 +42,6 @@ class SGD(Optimizer):
     .. [Sutskever2013] Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
        (There lr multiplies the gradient before it enters v; here, as in PyTorch, it multiplies v.)
 
-    Examples
-    --------
     >>> from minires import Parameter
     >>> p = Parameter([1.0])
     >>> p.grad[:] = 2.0
@@ -170,23 +168,15 @@ def clip_gradients(parameters, max_norm):
     """
     max_norm = real("clip_gradients", "max_norm", max_norm, above=0)
     grads = [parameter.grad for parameter in parameters]
-    largest = 1.0  # the numbers are divided by it, so that no square overflows
-    squares = [_square(g) for g in grads]
-    if not math.isfinite(sum(squares)):
-        for index, g in enumerate(grads):
-            if not np.isfinite(g).all():
-                raise FloatingPointError(
-                    f"clip_gradients: the gradient of parameter {index} of {len(grads)}, of shape {g.shape}, is not "
-                    "finite. Lower the learning rate, or look where it begins with minires.probe."
-                )
-        largest = max(float(np.abs(g).max()) for g in grads if g.size)
-        squares = [_square(g / largest) for g in grads]
-    norm = largest * math.sqrt(sum(squares))
+    for index, g in enumerate(grads):
+        if not np.isfinite(g).all():
+            raise FloatingPointError(
+                f"clip_gradients: the gradient of parameter {index} of {len(grads)}, of shape {g.shape}, is not "
+                "finite. Lower the learning rate, or look where it begins with minires.probe."
+            )
+    largest = max((float(np.abs(g).max()) for g in grads if g.size), default=0) or 1.0  # so that no square overflows
+    norm = largest * math.sqrt(sum(float(np.square(g / largest, dtype=np.float64).sum()) for g in grads))
     if norm + 1e-6 > max_norm:
         for g in grads:
             g *= max_norm / (norm + 1e-6)
     return norm
-
-
-def _square(g):
-    return float(np.einsum("i,i->", g.ravel(), g.ravel(), dtype=np.float64))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minires.checks import InvalidArgument, real, whole
+from minires.checks import flag, real, require, shown, whole
 
 
 class Schedule:
@@ -34,8 +34,8 @@ class Schedule:
         """Take over what ``state_dict`` returned."""
 
     def __repr__(self):
-        settings = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
-        return f"{type(self).__name__}({settings})"
+        settings = [f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_")]
+        return f"{type(self).__name__}({', '.join(settings)})"
 
 
 class MultiStep(Schedule):
@@ -48,12 +48,13 @@ class MultiStep(Schedule):
 
     def __init__(self, base, milestones, factor=0.1):
         super().__init__(base)
-        if not np.iterable(milestones) or isinstance(milestones, str):
-            raise InvalidArgument(f"MultiStep: expected milestones, a list of iterations, got {milestones!r}.")
+        fits = np.iterable(milestones) and not isinstance(milestones, str)
+        require(fits, "MultiStep", "milestones, a list of iterations", shown(milestones))
         self.milestones = [whole("MultiStep", "each of the milestones", milestone) for milestone in milestones]
         self.factor = real("MultiStep", "factor", factor, least=0)
-        if self.milestones != sorted(self.milestones):
-            raise InvalidArgument(f"MultiStep: expected milestones in ascending order, got {self.milestones}.")
+        require(
+            self.milestones == sorted(self.milestones), "MultiStep", "milestones in ascending order", self.milestones
+        )
 
     def lr(self, iteration):
         return self.base * self.factor ** sum(iteration >= milestone for milestone in self.milestones)
@@ -135,13 +136,10 @@ class WarmUpUntil(Schedule):
         return {"running": self._running, "done": self._done}
 
     def load_state_dict(self, state):
-        running, done = real("WarmUpUntil", "running", state["running"], least=0, most=1), state["done"]
-        if not isinstance(done, bool):
-            raise InvalidArgument(f"WarmUpUntil: expected done, True or False, got {done!r}.")
-        self._running, self._done = running, done
+        running = real("WarmUpUntil", "running", state["running"], least=0, most=1)
+        self._running, self._done = running, flag("WarmUpUntil", "done", state["done"])
 
 
 def _schedule(who, then):
-    if not isinstance(then, Schedule):
-        raise InvalidArgument(f"{who}: expected a Schedule to follow, such as Schedule(0.1), got {then!r}.")
+    require(isinstance(then, Schedule), who, "a Schedule to follow, such as Schedule(0.1)", shown(then))
     return then
