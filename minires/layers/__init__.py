@@ -1,16 +1,13 @@
 """The layers, one topic per file."""
 
-from minires.layers.activation import ReLU, Sigmoid
-from minires.layers.compose import Identity, Residual, Sequential, add
-from minires.layers.concat import Concat
+from minires.layers.activation import ReLU, Scale, Sigmoid
+from minires.layers.compose import Concat, Gated, Identity, Product, Residual, Sequential, add
 from minires.layers.conv import Conv2d
-from minires.layers.dropout import Dropout
-from minires.layers.gate import Gated, Product, Scale
+from minires.layers.dropout import Dropout, StochasticResidual
 from minires.layers.linear import Flatten, Linear
 from minires.layers.norm import BatchNorm2d
 from minires.layers.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.layers.shortcut import SubsampleShortcut
-from minires.layers.stochastic import StochasticResidual
 
 __all__ = [
     "AvgPool2d",

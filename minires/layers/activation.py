@@ -1,8 +1,9 @@
-"""Nonlinearities: functions of each number by itself."""
+"""Functions of each number by itself: nonlinearities, and a constant factor."""
 
 import numpy as np
 
 from minires import kernels
+from minires.checks import real
 from minires.layer import Layer
 
 
@@ -22,8 +23,6 @@ class ReLU(Layer):
     ----------
     .. [Glorot2011] Glorot, Bordes and Bengio, "Deep Sparse Rectifier Neural Networks", AISTATS 2011, section 3.
 
-    Examples
-    --------
     >>> ReLU().forward(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
@@ -56,8 +55,6 @@ class Sigmoid(Layer):
     ----------
     .. [Srivastava2015] Srivastava, Greff and Schmidhuber, "Highway Networks", arXiv:1505.00387, section 2: the gate.
 
-    Examples
-    --------
     >>> Sigmoid().forward(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
@@ -73,3 +70,35 @@ class Sigmoid(Layer):
     def backward(self, dy):
         (y,) = self._recall(dy)
         return dy * y * (1 - y)
+
+
+class Scale(Layer):
+    """Multiply by a constant: y = factor x.
+
+    Shapes
+    ------
+    x, y, dx, dy : any, all the same
+
+    Backward
+    --------
+    y changes by factor times the change of x, so dx = factor dy. Through L of them in a row dx = factor^L dy: that is
+    what a factor on the shortcuts does to a deep net ([He2016], equation 8).
+
+    References
+    ----------
+    .. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, section 3.
+
+    >>> Scale(0.5).forward(np.array([1.0, -2.0]))
+    array([ 0.5, -1. ])
+    """
+
+    def __init__(self, factor):
+        self.factor = real("Scale", "factor", factor)
+
+    def forward(self, x):
+        self._check_floats("x", x)
+        return self._remember(self.factor * x)
+
+    def backward(self, dy):
+        self._recall(dy)
+        return self.factor * dy

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.checks import flag, generator, require, whole
+from minires.checks import flag, generator, require, sizes
 from minires.kernels.compiled.geometry import output_sizes, pair, sides
 from minires.layer import Layer, Parameter
 
@@ -57,8 +57,6 @@ class Conv2d(Layer):
     .. [He2015] He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", arXiv:1502.01852, section 2.2.
     .. [Dumoulin2016] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285.
 
-    Examples
-    --------
     >>> conv = Conv2d(3, 16, kernel_size=3, stride=2, padding=1, rng=0)
     >>> conv.forward(np.zeros((8, 3, 32, 32), np.float32)).shape
     (8, 16, 16, 16)
@@ -67,11 +65,9 @@ class Conv2d(Layer):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, rng=None
     ):
-        self.in_channels = in_channels = whole("Conv2d", "in_channels", in_channels, least=1)
-        self.out_channels = out_channels = whole("Conv2d", "out_channels", out_channels, least=1)
-        self.groups = groups = whole("Conv2d", "groups", groups, least=1)
-        fits = in_channels % groups == 0 == out_channels % groups
-        got = f"groups={groups} for {in_channels} and {out_channels}"
+        O, C, groups = sizes("Conv2d", out_channels=out_channels, in_channels=in_channels, groups=groups)
+        self.in_channels, self.out_channels, self.groups = C, O, groups
+        fits, got = C % groups == 0 == O % groups, f"groups={groups} for {C} and {O}"
         require(fits, "Conv2d", "groups to divide in_channels and out_channels", got)
         self.kernel_size = pair("Conv2d kernel_size", kernel_size)
         self.stride = pair("Conv2d stride", stride)
@@ -79,17 +75,17 @@ class Conv2d(Layer):
         self.padding = padding
         self.pad = sides("Conv2d", padding, self.kernel_size, self.stride, self.dilation)
 
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        shape = (O, C // groups, *self.kernel_size)
         sigma = np.sqrt(2 / np.prod(shape[1:]))
         self.weight = Parameter(generator("Conv2d", rng).normal(0, sigma, shape).astype(np.float32))
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if flag("Conv2d", "bias", bias) else None
+        self.bias = Parameter(np.zeros(O, np.float32)) if flag("Conv2d", "bias", bias) else None
 
     def forward(self, x):
         O, C = self.out_channels, self.in_channels
-        self._check_input(x, "N", C, "H", "W", weight=(O, C // self.groups, *self.kernel_size), bias=(O,))
+        weight, bias = self._check_input(
+            x, "N", C, "H", "W", weight=(O, C // self.groups, *self.kernel_size), bias=(O,)
+        )
         output_sizes(self, x.shape[2:], self.kernel_size, self.stride, self.pad, self.dilation)
-        weight = self.weight.data.astype(x.dtype, copy=False)
-        bias = self.bias.data.astype(x.dtype, copy=False) if self.bias else None
         y = kernels.conv2d(x, weight, bias, self.stride, self.pad, self.dilation, self.groups)
         return self._remember(y, x, weight)
 

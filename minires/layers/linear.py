@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.checks import flag, generator, whole
+from minires.checks import flag, generator, sizes
 from minires.layer import Layer, Parameter
 
 
@@ -41,24 +41,19 @@ class Linear(Layer):
     ----------
     .. [He2015] He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", arXiv:1502.01852, section 2.2.
 
-    Examples
-    --------
     >>> Linear(64, 10, rng=0).forward(np.zeros((2, 64), np.float32)).shape
     (2, 10)
     """
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
-        self.in_features = in_features = whole("Linear", "in_features", in_features, least=1)
-        self.out_features = out_features = whole("Linear", "out_features", out_features, least=1)
-        weight = generator("Linear", rng).normal(0, np.sqrt(2 / in_features), (out_features, in_features))
+        self.in_features, self.out_features = D, K = sizes("Linear", in_features=in_features, out_features=out_features)
+        weight = generator("Linear", rng).normal(0, np.sqrt(2 / D), (K, D))
         self.weight = Parameter(weight.astype(np.float32))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if flag("Linear", "bias", bias) else None
+        self.bias = Parameter(np.zeros(K, np.float32)) if flag("Linear", "bias", bias) else None
 
     def forward(self, x):
         K, D = self.out_features, self.in_features
-        self._check_input(x, "N", D, weight=(K, D), bias=(K,))
-        weight = self.weight.data.astype(x.dtype, copy=False)
-        bias = self.bias.data.astype(x.dtype, copy=False) if self.bias else None
+        weight, bias = self._check_input(x, "N", D, weight=(K, D), bias=(K,))
         return self._remember(kernels.linear(x, weight, bias), x, weight)
 
     def backward(self, dy):
@@ -80,8 +75,6 @@ class Flatten(Layer):
     --------
     No number changes, each only gets another index; so does its gradient: dx is dy in the shape of x.
 
-    Examples
-    --------
     >>> Flatten().forward(np.zeros((8, 3, 4, 4), np.float32)).shape
     (8, 48)
     """

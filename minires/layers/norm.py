@@ -55,8 +55,6 @@ class BatchNorm2d(Layer):
     ----------
     .. [Ioffe2015] Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167.
 
-    Examples
-    --------
     >>> y = BatchNorm2d(3).forward(np.random.default_rng(0).normal(5, 2, (8, 3, 4, 4)))
     >>> bool(np.allclose(y.mean(axis=(0, 2, 3)), 0)), bool(np.allclose(y.std(axis=(0, 2, 3)), 1, atol=1e-4))
     (True, True)
@@ -72,15 +70,12 @@ class BatchNorm2d(Layer):
         self.running_var = Buffer(np.ones(num_features, np.float32), least=0)
 
     def forward(self, x):
-        each = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (self.num_features,))
-        self._check_input(x, "N", self.num_features, "H", "W", **each)
+        sizes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (self.num_features,))
+        gamma, beta, mean, var = self._check_input(x, "N", self.num_features, "H", "W", **sizes)
         if self.training:
             mean, var = kernels.batchnorm_statistics(x)
             self._move_running_statistics(mean, var, x)
-        else:
-            mean, var = (running.data.astype(x.dtype) for running in (self.running_mean, self.running_var))
         invstd = 1 / np.sqrt(var + self.eps)
-        gamma, beta = (p.data.astype(x.dtype, copy=False) for p in (self.weight, self.bias))
         y = kernels.batchnorm_normalise(x, mean, invstd, gamma, beta)
         return self._remember(y, x, mean, invstd, gamma, self.training)
 

@@ -8,7 +8,25 @@ from minires.kernels.compiled.geometry import half_at_most, output_sizes, pair
 from minires.layer import Layer
 
 
-class MaxPool2d(Layer):
+class _Pool2d(Layer):
+    """What pooling with a window shares: where the window may stand."""
+
+    dilation = (1, 1)
+
+    def __init__(self, kernel_size, stride, padding, ceil_mode):
+        who = type(self).__name__
+        self.kernel_size = pair(f"{who} kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(f"{who} stride", stride)
+        self.padding, self.ceil_mode = padding, flag(who, "ceil_mode", ceil_mode)
+        self.pad = half_at_most(who, padding, self.kernel_size)
+
+    def _out_size(self, x):
+        self._check_input(x, "N", "C", "H", "W")
+        window = self.kernel_size, self.stride, self.pad, self.dilation
+        return output_sizes(self, x.shape[2:], *window, self.ceil_mode)
+
+
+class MaxPool2d(_Pool2d):
     r"""The largest pixel of each window.
 
     .. math::
@@ -41,27 +59,20 @@ class MaxPool2d(Layer):
     ----------
     .. [Dumoulin2016] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, 3.
 
-    Examples
-    --------
     >>> MaxPool2d(2).forward(np.arange(16.0).reshape(1, 1, 4, 4))
     array([[[[ 5.,  7.],
              [13., 15.]]]])
     """
 
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
-        self.kernel_size = pair("MaxPool2d kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else pair("MaxPool2d stride", stride)
+        super().__init__(kernel_size, stride, padding, ceil_mode)
         self.dilation = pair("MaxPool2d dilation", dilation)
-        self.padding, self.ceil_mode = padding, flag("MaxPool2d", "ceil_mode", ceil_mode)
-        self.pad = half_at_most("MaxPool2d", padding, self.kernel_size)
 
     def forward(self, x):
-        self._check_input(x, "N", "C", "H", "W")
+        out_size = self._out_size(x)
         if any(before and d > size for (before, _), d, size in zip(self.pad, self.dilation, x.shape[2:])):
             raise ValueError(f"{self!r}: a window steps over the whole image of {x.shape[2:]}. Use a smaller dilation.")
-        window = self.kernel_size, self.stride, self.pad, self.dilation
-        out_size = output_sizes(self, x.shape[2:], *window, self.ceil_mode)
-        y, argmax = kernels.maxpool2d(x, *window, out_size)
+        y, argmax = kernels.maxpool2d(x, self.kernel_size, self.stride, self.pad, self.dilation, out_size)
         return self._remember(y, argmax, x.shape)
 
     def backward(self, dy):
@@ -69,7 +80,7 @@ class MaxPool2d(Layer):
         return kernels.maxpool2d_backward(dy, argmax, x_shape)
 
 
-class AvgPool2d(Layer):
+class AvgPool2d(_Pool2d):
     r"""The mean of each window.
 
     .. math::
@@ -99,32 +110,23 @@ class AvgPool2d(Layer):
     ----------
     .. [Dumoulin2016] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, 3.
 
-    Examples
-    --------
     >>> AvgPool2d(2).forward(np.arange(16.0).reshape(1, 1, 4, 4))
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]])
     """
 
-    dilation = (1, 1)
-
     def __init__(
         self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
     ):
-        self.kernel_size = pair("AvgPool2d kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else pair("AvgPool2d stride", stride)
-        self.padding, self.ceil_mode = padding, flag("AvgPool2d", "ceil_mode", ceil_mode)
-        self.pad = half_at_most("AvgPool2d", padding, self.kernel_size)
+        super().__init__(kernel_size, stride, padding, ceil_mode)
         self.count_include_pad = flag("AvgPool2d", "count_include_pad", count_include_pad)
         if divisor_override is not None:
             divisor_override = whole("AvgPool2d", "divisor_override", divisor_override, least=1)
         self.divisor_override = divisor_override
 
     def forward(self, x):
-        self._check_input(x, "N", "C", "H", "W")
-        window = self.kernel_size, self.stride, self.pad
-        out_size = output_sizes(self, x.shape[2:], *window, self.dilation, self.ceil_mode)
-        y = kernels.avgpool2d(x, *window, out_size, self.count_include_pad, self.divisor_override)
+        window = self.kernel_size, self.stride, self.pad, self._out_size(x)
+        y = kernels.avgpool2d(x, *window, self.count_include_pad, self.divisor_override)
         return self._remember(y, x.shape)
 
     def backward(self, dy):
@@ -151,8 +153,6 @@ class GlobalAvgPool2d(Layer):
     ----------
     .. [Lin2013] Lin, Chen and Yan, "Network In Network", arXiv:1312.4400, section 3.2.
 
-    Examples
-    --------
     >>> GlobalAvgPool2d().forward(np.arange(8.0).reshape(1, 2, 2, 2))
     array([[1.5, 5.5]])
     """

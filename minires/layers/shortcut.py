@@ -34,8 +34,6 @@ class SubsampleShortcut(Layer):
     ----------
     .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 3.3.
 
-    Examples
-    --------
     >>> SubsampleShortcut(1, 3).forward(np.arange(16.0).reshape(1, 1, 4, 4))[0, :, 0]     # the first row
     array([[0., 0.],
            [0., 2.],
