@@ -44,9 +44,9 @@ from minires.networks import (
     vgg16,
 )
 from minires.networks.blocks import ORDERS
+from minires.networks.cifar import linear_decay
 from minires.networks.highway import bias_by_depth
 from minires.networks.relatives import conv_relu
-from minires.networks.stochastic_depth import linear_decay
 from minires.optim import SGD
 from minires.probe import gradient_flow
 from minires.walk import summary

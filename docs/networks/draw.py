@@ -14,7 +14,7 @@ from minires.networks import (
     variant_block,
     vgg16,
 )
-from minires.networks.stochastic_depth import cifar_stochastic_depth
+from minires.networks.cifar import cifar_stochastic_depth
 
 VARIANTS = ["original", "bn-after-addition", "relu-before-addition", "relu-only-preactivation"]
 VARIANTS += ["scaling-0.5-0.5", "shortcut-gating-6", "conv-shortcut", "dropout-shortcut"]

@@ -23,9 +23,20 @@ References
 """
 
 import math
+from functools import partial
 
-from minires.checks import generator, is_one_of, real, require, shown
-from minires.layers import BatchNorm2d, Conv2d, Dropout, Identity, ReLU, Residual, Sequential, SubsampleShortcut
+from minires.checks import generator, is_one_of, real, require, shown, whole
+from minires.layers import (
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Identity,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SubsampleShortcut,
+)
 
 ORDERS = {  # [He2016], Fig. 4: before each convolution, after each, and how many of the last ones follow the sum
     "original": ("", "bn relu", 1),
@@ -46,23 +57,29 @@ def conv1x1(in_channels, out_channels, stride=1, rng=None):
     return Conv2d(in_channels, out_channels, 1, stride=stride, bias=False, rng=rng)
 
 
-def option_a(in_channels, out_channels, stride, rng):
-    """No parameters: every stride-th pixel, with channels of zeros added."""
-    return SubsampleShortcut(in_channels, out_channels, stride)
-
-
-def option_b(in_channels, out_channels, stride, rng):
-    """A 1x1 convolution and batch norm."""
-    return Sequential(conv1x1(in_channels, out_channels, stride, rng), BatchNorm2d(out_channels))
-
-
-def option_2x2(in_channels, out_channels, stride, rng):
-    """A 2x2 convolution with stride 2, which looks at every pixel, and batch norm; with stride 1 it is 1x1."""
-    conv = Conv2d(in_channels, out_channels, stride, stride=stride, bias=False, rng=rng)
+def projection(in_channels, out_channels, kernel_size, stride, rng):
+    """Return a convolution and batch norm, for the shortcut."""
+    conv = Conv2d(in_channels, out_channels, kernel_size, stride=stride, bias=False, rng=rng)
     return Sequential(conv, BatchNorm2d(out_channels))
 
 
-SHORTCUTS = {"A": option_a, "B": option_b, "C": option_b, "conv": conv1x1, "2x2": option_2x2}
+SHORTCUTS = {  # functions of (in_channels, out_channels, stride, rng)
+    # No parameters: every stride-th pixel, with channels of zeros added.
+    "A": lambda C, O, stride, rng: SubsampleShortcut(C, O, stride),
+    # A 1x1 convolution and batch norm; with C in every block.
+    "B": lambda C, O, stride, rng: projection(C, O, 1, stride, rng),
+    "C": lambda C, O, stride, rng: projection(C, O, 1, stride, rng),
+    # A 1x1 convolution alone.
+    "conv": conv1x1,
+    # A 2x2 convolution with stride 2, which looks at every pixel, and batch norm; with stride 1 it is 1x1.
+    "2x2": lambda C, O, stride, rng: projection(C, O, stride, stride, rng),
+}
+
+
+def gate(name, layer, bias):
+    """Return a gate between 0 and 1: a layer, called ``name``, whose bias starts at ``bias``, and Sigmoid."""
+    layer.bias.data.fill(real("gate", "bias", bias))
+    return Sequential(**{name: layer}, sigmoid=Sigmoid())
 
 
 def shortcut_path(name, in_channels, out_channels, stride, rng):
@@ -128,27 +145,54 @@ def _named(kinds, i, channels):
 
 
 def basic_block(in_channels, out_channels, stride=1, shortcut="A", order="original", rng=None, **options):
-    """Return a block of two 3x3 convolutions, plain or residual.
+    """Return a block of two 3x3 convolutions, plain with ``shortcut=None``, else residual; see ``residual_block``.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of x and of y.
-    stride : int, default 1
-        Of the first convolution and of the shortcut: 2 halves the image.
-    shortcut, order, **options
-        As for ``residual_block``. shortcut=None is the plain block.
-    rng : numpy.random.Generator or int, optional
+    ``in_channels, out_channels`` are the channels of x and of y. A ``stride`` of 2, of the first convolution and of the
+    shortcut, halves the image: x (N, in_channels, H, W), y (N, out_channels, ceil(H / stride), ceil(W / stride)).
 
-    Shapes
-    ------
-    x : (N, in_channels, H, W);  y : (N, out_channels, ceil(H / stride), ceil(W / stride))
-
-    Examples
-    --------
     >>> [path for path, _ in basic_block(16, 16, rng=0).named_layers() if path.count(".") < 2]
     ['', 'residual', 'residual.branch', 'residual.shortcut', 'relu']
     """
     rng = generator("basic_block", rng)
     convolutions = [conv3x3(in_channels, out_channels, stride, rng), conv3x3(out_channels, out_channels, 1, rng)]
     return residual_block(convolutions, shortcut, order, rng=rng, **options)
+
+
+def bottleneck_block(
+    in_channels,
+    out_channels,
+    stride=1,
+    shortcut="B",
+    order="original",
+    stride_on="3x3",
+    width=None,
+    rng=None,
+    **options,
+):
+    """Return a block of three convolutions, the 3x3 on few channels ([He2015], section 4.1, Fig. 5)::
+
+        x ---+--- conv1 1x1, 256 -> 64  -> bn1 -> relu1
+             |    conv2 3x3,  64 -> 64  -> bn2 -> relu2
+             |    conv3 1x1,  64 -> 256 -> bn3 ----(+)---> relu ---> y
+             '-------------------------------------'
+
+    It has 256*64 + 9*64*64 + 64*256 = 69,632 weights, about as many as two 3x3 convolutions of 64 channels, 73,728, and
+    four times the channels on its shortcut. Arguments as for ``basic_block``; ``stride_on`` says which convolution
+    takes the stride, the "3x3" as in torchvision or the first "1x1" as in the paper, and ``width`` how many channels
+    the 3x3 convolution has, by default out_channels // 4.
+    """
+    fits = is_one_of(stride_on, ("3x3", "1x1"))
+    require(fits, "stride_on", "'3x3' (torchvision) or '1x1' (the paper)", shown(stride_on))
+    rng, out_channels = generator("bottleneck_block", rng), whole("bottleneck_block", "out_channels", out_channels, 1)
+    width = out_channels // 4 if width is None else whole("bottleneck_block", "width", width, 1)
+    first, second = (1, stride) if stride_on == "3x3" else (stride, 1)
+    convolutions = [
+        conv1x1(in_channels, width, first, rng),
+        conv3x3(width, width, second, rng),
+        conv1x1(width, out_channels, 1, rng),
+    ]
+    return residual_block(convolutions, shortcut, order, rng=rng, **options)
+
+
+preact_block = partial(basic_block, shortcut="conv", order="full pre-activation")
+preact_bottleneck = partial(bottleneck_block, shortcut="conv", order="full pre-activation")

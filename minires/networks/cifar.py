@@ -1,4 +1,4 @@
-"""The networks of [He2015], section 4.2, for 32x32 images: one table row per stage, depth 6n + 2.
+"""The residual networks for 32x32 images, and their plain twins: three stages of blocks.
 
 ====== ===================== ============ ==========
 layer  built of              maps         channels
@@ -11,22 +11,47 @@ pool   mean over the image   1 x 1        64
 linear                                    classes
 ====== ===================== ============ ==========
 
-Two convolutions per block, 3 * n blocks, the first convolution and the linear layer: 6n + 2 layers with weights.
+Two convolutions per block, 3 * n blocks, the first convolution and the linear layer: 6n + 2 layers with weights
+([He2015], section 4.2). Bottlenecks have three convolutions per block, 9n + 2 layers, and four times the channels.
+
+Pre-activation puts batch norm and ReLU in front of each convolution, so that nothing is left behind the sum::
+
+    x -----------------------------------------------------.
+    |                                                       |
+    bn1 -> relu1 -> conv1 -> bn2 -> relu2 -> conv2 -> (+) <-'
+                                                       |
+                                                  y = x + F(x)
+
+From block l to block L, x_L = x_l + F_l + ... + F_(L-1), a sum in which x_l is one term ([He2016], equation 4); and so
+dx_l = dx_L + what came through the branches. What the wiring needs at its ends and where the shape changes:
+
+- conv1 of the network stands alone; the first block's batch norm and ReLU follow it. (In the paper that block's two
+  paths always share them, here only where its shape changes, as with bottlenecks.)
+- Where the shape changes, branch and shortcut share one batch norm and ReLU, and the shortcut is a bare 1x1
+  convolution ("conv" in ``minires.networks.blocks.SHORTCUTS``).
+- Behind the last block the sum has to be normalised: bn, relu.
+
+Every network takes the number of ``classes`` (default 10), ``rng``, a numpy.random.Generator or a seed (the same seed
+gives the convolutions of a plain and a residual network the same weights), and the ``in_channels`` of the images, 1
+for grey ones. x is (N, in_channels, 32, 32), or any even H and W; y is (N, classes), the logits.
 
 References
 ----------
 .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
+.. [Huang2016] Huang, Sun, Liu, Sedra and Weinberger, "Deep Networks with Stochastic Depth", arXiv:1603.09382.
+.. [Zagoruyko2016] Zagoruyko and Komodakis, "Wide Residual Networks", arXiv:1605.07146.
 """
 
 from functools import partial
 
-from minires.checks import generator, is_whole, require, whole
+from minires.checks import flag, generator, is_whole, real, require, whole
 from minires.foreign import in_own_names
-from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential
-from minires.networks.blocks import basic_block, conv3x3
+from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential, StochasticResidual
+from minires.networks.blocks import basic_block, bottleneck_block, conv3x3, preact_block, preact_bottleneck
 
-DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
-WIDTHS = (16, 32, 64)  # channels of the three stages
+DEPTHS, BOTTLENECK_DEPTHS = (20, 32, 44, 56, 110, 1202), (164, 1001)  # of the papers
+WIDTHS, BOTTLENECK_WIDTHS = (16, 32, 64), (64, 128, 256)  # channels of the three stages
 
 
 class Network(Sequential):
@@ -37,24 +62,8 @@ class Network(Sequential):
 
 
 def cifar_plain(depth, classes=10, rng=None, in_channels=3):
-    """Return the plain network of ``depth`` = 6n + 2 layers: the one that degrades.
+    """Return the plain network of ``depth`` = 6n + 2 layers, 8, 14, 20, ...: the one that degrades.
 
-    Parameters
-    ----------
-    depth : int
-        8, 14, 20, 26, ...; the paper's are 20, 32, 44, 56 (and 110).
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
-        The same seed gives the convolutions of ``cifar_resnet`` the same weights.
-    in_channels : int, default 3
-        Channels of the images: 1 for grey ones.
-
-    Shapes
-    ------
-    x : (N, in_channels, 32, 32), any even H and W will do;  y : (N, classes), the logits
-
-    Examples
-    --------
     >>> sum(p.data.size for p in cifar_plain(20, rng=0).parameters())
     269722
     """
@@ -63,19 +72,10 @@ def cifar_plain(depth, classes=10, rng=None, in_channels=3):
 
 
 def cifar_resnet(depth, shortcut="A", classes=10, rng=None, in_channels=3):
-    """Return the residual network of ``depth`` = 6n + 2 layers.
+    """Return the residual network of ``depth`` = 6n + 2 layers; the paper's are 20, 32, 44, 56, 110 and 1202.
 
-    Parameters
-    ----------
-    depth : int
-        8, 14, 20, 26, ...; the paper's are 20, 32, 44, 56, 110 and 1202.
-    shortcut : "A", "B" or "C", default "A"
-        How x passes a block that changes its shape; A adds no parameters. See ``basic_block``.
-    classes, rng, in_channels
-        As for ``cifar_plain``, and the shapes too.
+    ``shortcut`` is how x passes a block that changes its shape, see ``residual_block``; A adds no parameters.
 
-    Examples
-    --------
     >>> sum(p.data.size for p in cifar_resnet(20, shortcut="B", rng=0).parameters())
     272474
     """
@@ -83,6 +83,84 @@ def cifar_resnet(depth, shortcut="A", classes=10, rng=None, in_channels=3):
     require(shortcut is not None, "cifar_resnet", "a shortcut", "shortcut=None, which is the plain network", hint)
     block = partial(basic_block, shortcut=shortcut)
     return cifar_network(blocks_per_stage(depth, 6), block, WIDTHS, classes, rng, in_channels)
+
+
+def cifar_bottleneck(depth, shortcut="B", classes=10, rng=None, in_channels=3):
+    """Return the residual network of ``depth`` = 9n + 2 layers, three per block, its stages 64, 128, 256 wide.
+
+    It is what [He2016] held the pre-activation against, at 164 and 1001 layers.
+    """
+    block = partial(bottleneck_block, shortcut=shortcut, stride_on="1x1")
+    return network_by_depth(depth, True, None, block, classes, rng, in_channels)
+
+
+def preact_resnet(depth, bottleneck=None, shortcut="conv", classes=10, rng=None, in_channels=3):
+    """Return the pre-activation network of ``depth`` layers [He2016].
+
+    That is 6n + 2 with basic blocks, such as 110, and 9n + 2 with bottlenecks, such as 164 and 1001; ``bottleneck``
+    says which, by default bottlenecks from depth 164 on, as in the paper.
+
+    >>> sum(p.data.size for p in preact_resnet(164, rng=0).parameters())
+    1703258
+    """
+    basic = partial(preact_block, shortcut=shortcut)
+    deep = partial(preact_bottleneck, shortcut=shortcut, stride_on="1x1")
+    return network_by_depth(depth, bottleneck, basic, deep, classes, rng, in_channels, preactivation=True)
+
+
+def wide_resnet(depth, k, dropout=0.0, classes=10, rng=None, in_channels=3):
+    """Return WRN-depth-k [Zagoruyko2016]: pre-activation blocks with k times the channels, 16k, 32k and 64k.
+
+    ``depth`` is 6n + 4, such as 16, 28 and 40; it counts the projections and not the linear layer. ``dropout`` is the
+    probability of a Dropout between the two convolutions of a block; 0.3 in the paper.
+
+    >>> sum(p.data.size for p in wide_resnet(16, 4, rng=0).parameters())
+    2748890
+    """
+    k = whole("wide_resnet", "k", k, least=1, hint="WRN-28-10 has k = 10.")
+    blocks = blocks_per_stage(depth, 6, rest=4, examples=(16, 22, 28, 40))
+    block = partial(preact_block, dropout=dropout)
+    return cifar_network(blocks, block, [k * width for width in WIDTHS], classes, rng, in_channels, preactivation=True)
+
+
+def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=None, in_channels=3):
+    """Return ``cifar_resnet(depth, shortcut)`` whose blocks are left out at random in training [Huang2016].
+
+    Block l of L is kept with the probability p_l of ``linear_decay``, where p_L is ``survival``, above 0 and at most 1:
+    of L = 54 blocks with p_L = 0.5 are 40.25 there on average, (3L - 1)/4. For evaluation all are, branches times p_l.
+
+    >>> net = cifar_stochastic_depth(20, rng=0)
+    >>> net.stage3[2].residual.survival
+    0.5
+    """
+    blocks, rng = blocks_per_stage(depth, 6), generator("cifar_stochastic_depth", rng)
+    survivals = iter(linear_decay(3 * blocks, survival))
+    coins = iter(rng.spawn(3 * blocks))
+
+    def block(*shape, rng):
+        join = partial(StochasticResidual, survival=next(survivals), rng=next(coins))
+        return basic_block(*shape, shortcut, join=join, rng=rng)
+
+    return cifar_network(blocks, block, WIDTHS, classes, rng, in_channels)
+
+
+def linear_decay(blocks, last=0.5):
+    """Return p_l = 1 - l/L (1 - p_L) for each block: the first, on which all others build, survive most often.
+
+    >>> linear_decay(4)
+    [0.875, 0.75, 0.625, 0.5]
+    """
+    last = real("stochastic depth", "survival", last, above=0, most=1)
+    return [1 - block / blocks * (1 - last) for block in range(1, blocks + 1)]
+
+
+def network_by_depth(depth, bottleneck, basic, deep, *arguments, **options):
+    """Return the ``cifar_network`` of ``basic`` blocks or, by default from 164 layers on, of ``deep`` ones."""
+    by_default = is_whole(depth) and depth >= 164
+    if flag("network", "bottleneck", by_default if bottleneck is None else bottleneck):
+        blocks = blocks_per_stage(depth, 9, examples=BOTTLENECK_DEPTHS)
+        return cifar_network(blocks, deep, BOTTLENECK_WIDTHS, *arguments, **options)
+    return cifar_network(blocks_per_stage(depth, 6), basic, WIDTHS, *arguments, **options)
 
 
 def cifar_network(blocks, block, widths, classes=10, rng=None, in_channels=3, preactivation=False):
@@ -109,11 +187,9 @@ def stages(counts, widths, channels, block, rng):
 
 def residual_network(conv1, body, channels, classes, rng, preactivation):
     """Put the parts together, batch norm and ReLU behind conv1 or, with ``preactivation``, behind the last block."""
-    if preactivation:
-        parts = dict(conv1=conv1, **body, bn=BatchNorm2d(channels), relu=ReLU())
-    else:
-        parts = dict(conv1=conv1, bn1=BatchNorm2d(conv1.out_channels), relu=ReLU(), **body)
-    return Network(**parts, **classifier(channels, classes, rng))
+    start = {} if preactivation else dict(bn1=BatchNorm2d(conv1.out_channels), relu=ReLU())
+    end = dict(bn=BatchNorm2d(channels), relu=ReLU()) if preactivation else {}
+    return Network(conv1=conv1, **start, **body, **end, **classifier(channels, classes, rng))
 
 
 def classifier(channels, classes, rng):

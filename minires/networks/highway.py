@@ -16,33 +16,23 @@ from functools import partial
 
 import numpy as np
 
-from minires.checks import generator, is_one_of, real, require, shown, whole
-from minires.layers import Conv2d, Flatten, Gated, Identity, Linear, Product, ReLU, Residual, Sequential, Sigmoid
+from minires.checks import generator, is_one_of, require, shown, sizes, whole
+from minires.layers import Conv2d, Flatten, Gated, Identity, Linear, Product, ReLU, Residual, Sequential
+from minires.networks.blocks import gate
 from minires.networks.cifar import WIDTHS, blocks_per_stage, classifier, stages
 
 
 def highway(build, bias=-1.0, carry="1 - T"):
     """Return a highway layer around ``build()``, a layer with weights and a bias that keeps the shape of x.
 
-    Parameters
-    ----------
-    build : function of nothing
-        Called once for H, once for T, and once for C if that is free.
-    bias : float, default -1
-        Where b_T starts.
-    carry : "1 - T" or "free", default "1 - T"
-        "free": y = T(x) H(x) + C(x) x with a gate C of its own, which starts open by as much as T is closed.
+    ``build`` is called for H, for T and, where that is free, for C. ``bias`` is where b_T starts. With ``carry="free"``
+    y = T(x) H(x) + C(x) x, with a gate C of its own, which starts open by as much as T is closed.
     """
     require(is_one_of(carry, ("1 - T", "free")), "carry", "'1 - T' or 'free'", shown(carry))
-    branch, transform = Sequential(layer=build(), relu=ReLU()), _gate(build(), bias)
+    branch, transform = Sequential(layer=build(), relu=ReLU()), gate("layer", build(), bias)
     if carry == "1 - T":
         return Gated(branch, transform)
-    return Residual(Product(transform, branch), Product(_gate(build(), -bias), Identity()))
-
-
-def _gate(layer, bias):
-    layer.bias.data.fill(real("highway", "bias", bias))
-    return Sequential(layer=layer, sigmoid=Sigmoid())
+    return Residual(Product(transform, branch), Product(gate("layer", build(), -bias), Identity()))
 
 
 def bias_by_depth(depth):
@@ -52,32 +42,19 @@ def bias_by_depth(depth):
 
 def highway_block(in_channels, out_channels, stride=1, bias=-1.0, carry="1 - T", rng=None):
     """Return a highway layer of 3x3 convolutions; where the shape changes, a plain one: convolution, ReLU."""
-    rng, in_channels = generator("highway_block", rng), whole("highway_block", "in_channels", in_channels, 1)
-    out_channels = whole("highway_block", "out_channels", out_channels, 1)
-    conv = partial(Conv2d, in_channels, out_channels, 3, stride=stride, padding=1, rng=rng)
-    if (in_channels, stride) != (out_channels, 1):
+    C, O = sizes("highway_block", in_channels=in_channels, out_channels=out_channels)
+    conv = partial(Conv2d, C, O, 3, stride=stride, padding=1, rng=generator("highway_block", rng))
+    if (C, stride) != (O, 1):
         return Sequential(layer=conv(), relu=ReLU())
     return highway(conv, bias, carry)
 
 
 def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rng=None, in_channels=3):
-    """Return the convolutional highway network of ``depth`` = 3n + 2 layers for 32x32 images.
+    """Return the convolutional highway network of ``depth`` = 3n + 2 layers, such as 11, 20 and 32.
 
-    Parameters
-    ----------
-    depth : int
-        Such as 11, 20 and 32.
-    carry : "1 - T" or "free", default "1 - T"
-        See ``highway``.
-    bias : float, optional
-        Where b_T starts; default -1, -2 or -3 by depth.
-    widths : three ints
-        Channels of the stages.
-    classes, rng, in_channels
-        As for ``cifar_plain``.
+    ``carry`` as for ``highway``; ``bias`` is where b_T starts, by default -1, -2 or -3 by depth; ``widths`` are the
+    channels of the three stages. ``classes, rng, in_channels`` as for ``cifar_plain``.
 
-    Examples
-    --------
     >>> net = cifar_highway(32, rng=0)
     >>> net.stage1[0].gate.layer.bias.data[0]
     np.float32(-3.0)
@@ -93,18 +70,9 @@ def cifar_highway(depth, carry="1 - T", bias=None, widths=WIDTHS, classes=10, rn
 def highway_mlp(depth, width=50, in_features=3 * 32 * 32, carry="1 - T", bias=None, classes=10, rng=None):
     """Return the fully connected highway network: a plain layer, ``depth`` - 1 highway layers, a linear layer.
 
-    Parameters
-    ----------
-    depth : int
-        The paper's are 10, 20, 50 and 100, with 50 numbers per layer.
-    width : int, default 50
-    in_features : int, default 3072
-        Numbers of an image; 784 for MNIST.
-    carry, bias, classes, rng
-        As for ``cifar_highway``.
+    The paper's have a ``depth`` of 10, 20, 50 and 100, and a ``width`` of 50 numbers per layer. ``in_features`` are the
+    numbers of an image, 784 for MNIST; the others as for ``cifar_highway``.
 
-    Examples
-    --------
     >>> highway_mlp(10, rng=0).forward(np.zeros((2, 3, 32, 32))).shape
     (2, 10)
     """

@@ -24,10 +24,8 @@ from functools import partial
 
 from minires.checks import generator, is_whole, require
 from minires.layers import Conv2d, MaxPool2d
-from minires.networks.blocks import basic_block
-from minires.networks.bottleneck import bottleneck_block
+from minires.networks.blocks import basic_block, bottleneck_block, preact_bottleneck
 from minires.networks.cifar import residual_network, stages
-from minires.networks.preactivation import preact_bottleneck
 
 WIDTHS = (64, 128, 256, 512)
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # depth: blocks of the four stages
@@ -36,57 +34,43 @@ BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3,
 
 def imagenet_plain(depth, classes=1000, rng=None):
     """Return plain-18 or plain-34, which have no shortcuts."""
-    _known("imagenet_plain", depth, BASIC)
-    return imagenet_network(BASIC[depth], partial(basic_block, shortcut=None), 1, classes, rng)
+    blocks = _blocks("imagenet_plain", depth, BASIC)
+    return imagenet_network(blocks, partial(basic_block, shortcut=None), 1, classes, rng)
 
 
 def imagenet_resnet(depth, shortcut="B", stride_on="3x3", classes=1000, rng=None):
     """Return ResNet-18 or 34, of basic blocks, or ResNet-50, 101 or 152, of bottlenecks.
 
-    Parameters
-    ----------
-    depth : 18, 34, 50, 101 or 152
-    shortcut : "A", "B", "C" or "2x2", default "B"
-        "2x2" is a 2x2 convolution with stride 2 where the image is halved; the paper has B. See ``residual_block``.
-    stride_on : "3x3" or "1x1", default "3x3"
-        Which convolution of a bottleneck takes the stride: the 3x3 as in torchvision, or the first 1x1 as in the paper.
-    classes : int, default 1000
-    rng : numpy.random.Generator or int, optional
+    ``shortcut`` is "A", "B", "C" or "2x2", a 2x2 convolution with stride 2 where the image is halved; the paper has B.
+    See ``residual_block``, and ``bottleneck_block`` for ``stride_on``. ``rng`` is a numpy.random.Generator or a seed.
+    x is (N, 3, 224, 224), any multiple of 32 will do; y is (N, classes), the logits.
 
-    Shapes
-    ------
-    x : (N, 3, 224, 224), any multiple of 32 will do;  y : (N, classes), the logits
-
-    Examples
-    --------
     >>> sum(p.data.size for p in imagenet_resnet(18, rng=0).parameters())
     11689512
     """
-    _known("imagenet_resnet", depth, [*BASIC, 50, 101, 152])
+    blocks = _blocks("imagenet_resnet", depth, [*BASIC, 50, 101, 152])
     hint = "Use imagenet_plain(depth), of 18 or 34."
     require(shortcut is not None, "imagenet_resnet", "a shortcut", "shortcut=None, which is the plain network", hint)
-    if depth in BASIC:
-        return imagenet_network(BASIC[depth], partial(basic_block, shortcut=shortcut), 1, classes, rng)
-    block = partial(bottleneck_block, shortcut=shortcut, stride_on=stride_on)
-    return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng)
+    basic = partial(basic_block, shortcut=shortcut), 1
+    deep = partial(bottleneck_block, shortcut=shortcut, stride_on=stride_on), 4
+    return imagenet_network(blocks, *(basic if depth in BASIC else deep), classes, rng)
 
 
 def imagenet_preact(depth=200, stride_on="3x3", classes=1000, rng=None):
     """Return the pre-activation network of 50, 101, 152 or 200 layers, all of bottlenecks."""
-    _known("imagenet_preact", depth, BOTTLENECK)
-    block = partial(preact_bottleneck, stride_on=stride_on)
-    return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng, preactivation=True)
+    blocks, block = _blocks("imagenet_preact", depth, BOTTLENECK), partial(preact_bottleneck, stride_on=stride_on)
+    return imagenet_network(blocks, block, 4, classes, rng, preactivation=True)
 
 
 def imagenet_wide(depth=50, k=2, shortcut="B", stride_on="3x3", classes=1000, rng=None):
     """Return WRN-depth-k: ResNet-50, 101 or 152 with k times the channels in the 3x3 convolutions."""
-    _known("imagenet_wide", depth, [50, 101, 152])
+    blocks = _blocks("imagenet_wide", depth, [50, 101, 152])
 
     def block(in_channels, out_channels, stride, rng):
         width = k * out_channels // 4
         return bottleneck_block(in_channels, out_channels, stride, shortcut, stride_on=stride_on, width=width, rng=rng)
 
-    return imagenet_network(BOTTLENECK[depth], block, 4, classes, rng)
+    return imagenet_network(blocks, block, 4, classes, rng)
 
 
 def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactivation=False):
@@ -102,6 +86,8 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
     return residual_network(conv1, body, widths[-1], classes, rng, preactivation)
 
 
-def _known(who, depth, depths):
+def _blocks(who, depth, depths):
+    """Return how many blocks the four stages have, if the depth is among these."""
     fits = is_whole(depth) and depth in depths
     require(fits, who, f"depth {', '.join(map(str, depths))}", repr(depth))
+    return {**BASIC, **BOTTLENECK}[depth]

@@ -3,20 +3,22 @@
 import re
 from difflib import get_close_matches
 
-from minires.networks.bottleneck import BOTTLENECK_DEPTHS, cifar_bottleneck
-from minires.networks.cifar import DEPTHS, cifar_plain, cifar_resnet
+from minires.networks.cifar import (
+    BOTTLENECK_DEPTHS,
+    DEPTHS,
+    cifar_bottleneck,
+    cifar_plain,
+    cifar_resnet,
+    cifar_stochastic_depth,
+    preact_resnet,
+    wide_resnet,
+)
 from minires.networks.highway import cifar_highway, highway_mlp
 from minires.networks.imagenet import BASIC, imagenet_plain, imagenet_preact, imagenet_resnet, imagenet_wide
-from minires.networks.preactivation import preact_resnet, wide_resnet
 from minires.networks.relatives import vgg16
-from minires.networks.stochastic_depth import cifar_stochastic_depth
 from minires.networks.variants import VARIANTS, cifar_one_layer, cifar_variant
 
 IMAGENET = (18, 34, 50, 101, 152)  # these depths are ImageNet's, also those that are 6n + 2
-
-
-def _plain(depth, **options):
-    return (imagenet_plain if depth in BASIC else cifar_plain)(depth, **options)
 
 
 def _resnet(depth, shortcut, variant, **options):
@@ -29,10 +31,6 @@ def _resnet(depth, shortcut, variant, **options):
     return (imagenet_resnet if depth in IMAGENET else cifar_resnet)(depth, **options)
 
 
-def _preact(depth, **options):
-    return (imagenet_preact if depth == 200 else preact_resnet)(depth, **options)
-
-
 def _wide(depth, k, dropout, **options):
     if (depth, k) in [(50, 2), (101, 2)]:
         return imagenet_wide(depth, k, **options)
@@ -40,10 +38,12 @@ def _wide(depth, k, dropout, **options):
 
 
 NAMES = {  # pattern of the name: what builds the network from the groups of the pattern
-    r"plain-?(\d+)": _plain,
+    r"plain-?(\d+)": lambda d, **more: (imagenet_plain if d in BASIC else cifar_plain)(d, **more),
     rf"resnet-?(\d+)(?:-?([ABC]|(?<=-)2x2)|-({'|'.join(map(re.escape, VARIANTS))}))?": _resnet,
     r"bottleneck-?(\d+)": cifar_bottleneck,
-    r"preact(?:-?resnet)?-?(\d+)": _preact,
+    r"preact(?:-?resnet)?-?(\d+)": lambda depth, **options: (imagenet_preact if depth == 200 else preact_resnet)(
+        depth, **options
+    ),
     r"(?:wrn|wide-?resnet)-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?": _wide,
     r"highway-?(\d+)": cifar_highway,
     r"highway-mlp-?(\d+)": highway_mlp,
@@ -73,23 +73,13 @@ RULE = (
 
 
 def network(name, classes=None, rng=None, in_channels=None):
-    """Return the network of this name.
+    """Return the network of this name: ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``wrn-DEPTH-K``, ..., see ``FORMS``.
 
-    Parameters
-    ----------
-    name : str
-        ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``resnet-DEPTH-VARIANT`` (``VARIANTS``), ``wrn-DEPTH-K``, ... as
-        listed in ``FORMS``; the hyphen before the depth may be left out, and ``_`` stand for it.
-        Depths 18, 34, 50, 101 and 152 are the ImageNet networks, 164 and 1001 the bottleneck networks of [He2016],
-        others the CIFAR networks of 6n + 2 layers. So ``resnet50`` is ImageNet's; the CIFAR network of 50 layers is
-        ``cifar_resnet(50)``.
-    classes : int, optional
-        Default: 1000 for the ImageNet networks, 10 for the others.
-    in_channels : int, optional
-        Channels of the images, for the networks for 32x32 images; default 3.
+    The hyphen before the depth may be left out, and ``_`` stand for it. Depths 18, 34, 50, 101 and 152 are the ImageNet
+    networks, 164 and 1001 the bottleneck networks of [He2016], others the CIFAR networks of 6n + 2 layers. So
+    ``resnet50`` is ImageNet's; the CIFAR network of 50 layers is ``cifar_resnet(50)``. ``classes`` is by default 1000
+    for the ImageNet networks, 10 for the others; ``in_channels``, for the others alone, 3.
 
-    Examples
-    --------
     >>> len(network("resnet20-B", rng=0).parameters())
     65
     """

@@ -19,8 +19,6 @@ def vgg16(classes=10, table=VGG16, rng=None, in_channels=3):
 
     The linear layers of 4096 numbers that give the original its 16 are left out, as usual for small images.
 
-    Examples
-    --------
     >>> sum(p.data.size for p in vgg16(rng=0).parameters())
     14724042
     """
@@ -52,8 +50,6 @@ def inception_block(in_channels, n1x1, reduce3x3, n3x3, reduce5x5, n5x5, project
     ------
     x : (N, in_channels, H, W);  y : (N, n1x1 + n3x3 + n5x5 + projected, H, W)
 
-    Examples
-    --------
     >>> import numpy as np
     >>> inception_3a = inception_block(192, 64, 96, 128, 16, 32, 32, rng=0)
     >>> inception_3a.forward(np.zeros((1, 192, 4, 4))).shape

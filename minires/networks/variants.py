@@ -15,11 +15,9 @@ from math import inf
 from typing import NamedTuple
 
 from minires.checks import flag, generator, is_one_of, require, shown
-from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Sequential, Sigmoid
-from minires.networks.blocks import basic_block, conv3x3, residual_block
-from minires.networks.bottleneck import BOTTLENECK_DEPTHS, BOTTLENECK_WIDTHS, bottleneck_block
-from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network
-from minires.networks.preactivation import bottleneck_by_depth
+from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Sequential
+from minires.networks.blocks import basic_block, bottleneck_block, conv3x3, gate, residual_block
+from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network, network_by_depth
 
 # How the two paths of a block become one: functions of (branch, shortcut, gate, rng), where gate(b) builds a gate.
 
@@ -91,49 +89,34 @@ def variant_block(in_channels, out_channels, stride=1, variant="original", bottl
     """Return a block wired as ``VARIANTS[variant]`` says."""
     require(is_one_of(variant, VARIANTS), "variant", f"one of {', '.join(VARIANTS)}", shown(variant))
     row, rng = VARIANTS[variant], generator("variant_block", rng)
-    gate = partial(_gate, in_channels, out_channels, stride, rng)
     bottleneck = flag("variant_block", "bottleneck", bottleneck)
     build = partial(bottleneck_block, stride_on="1x1") if bottleneck else basic_block
     shortcut = row.shortcut or ("B" if bottleneck else "A")
 
+    def new_gate(bias):
+        return gate("conv", Conv2d(in_channels, out_channels, 1, stride=stride, rng=rng.spawn(1)[0]), bias)
+
     def join(branch, past):
-        return row.join(branch, past, gate, rng)
+        return row.join(branch, past, new_gate, rng)
 
     return build(in_channels, out_channels, stride, shortcut, row.order, join=join, rng=rng)
-
-
-def _gate(in_channels, out_channels, stride, rng, bias):
-    conv = Conv2d(in_channels, out_channels, 1, stride=stride, rng=rng.spawn(1)[0])
-    conv.bias.data.fill(bias)
-    return Sequential(conv=conv, sigmoid=Sigmoid())
 
 
 def cifar_variant(depth, variant="original", bottleneck=None, classes=10, rng=None, in_channels=3):
     """Return the network for 32x32 images whose blocks are wired as ``VARIANTS[variant]`` says.
 
-    Parameters
-    ----------
-    depth : int
-        6n + 2 with basic blocks, such as 110; 9n + 2 with bottlenecks, such as 164.
-    variant : str
-        A name in ``VARIANTS``.
-    bottleneck : bool, optional
-        Default: from depth 164 on, as in the paper.
-    classes, rng, in_channels
-        As for ``cifar_plain``.
+    ``depth`` is 6n + 2 with basic blocks, such as 110, and 9n + 2 with bottlenecks, such as 164; ``bottleneck`` says
+    which, by default bottlenecks from 164 layers on, as in the paper. ``classes, rng, in_channels`` as for
+    ``cifar_plain``.
 
-    Examples
-    --------
     >>> net = cifar_variant(20, "exclusive-gating-6", rng=0)
     >>> type(net.stage1[0].residual).__name__, VARIANTS["exclusive-gating-6"].error_110
     ('Gated', 8.7)
     """
-    bottleneck = bottleneck_by_depth(depth, bottleneck)
-    blocks = blocks_per_stage(depth, 9, examples=BOTTLENECK_DEPTHS) if bottleneck else blocks_per_stage(depth, 6)
-    block = partial(variant_block, variant=variant, bottleneck=bottleneck)
+    block = partial(variant_block, variant=variant)
+    deep = partial(block, bottleneck=True)
     preactivation = is_one_of(variant, VARIANTS) and VARIANTS[variant].order.endswith("pre-activation")
-    widths = BOTTLENECK_WIDTHS if bottleneck else WIDTHS
-    return cifar_network(blocks, block, widths, classes, rng, in_channels, preactivation)
+    return network_by_depth(depth, bottleneck, block, deep, classes, rng, in_channels, preactivation)
 
 
 def one_layer_block(in_channels, out_channels, stride=1, shortcut="A", rng=None):
