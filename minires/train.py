@@ -8,21 +8,21 @@ A step is what a learner writes in a notebook::
     net.backward(dlogits)
     optimizer.step()
 
-``steps`` (minires/step.py) is this loop, over any batches and with any loss. ``train`` puts around it what a run of an
-hour needs: a progress bar, a log, tests, and checkpoints to go on from.
+``steps`` is this loop, over any batches and with any loss. ``train`` puts around it what a run of an hour needs: a
+progress bar, a log, tests, and checkpoints to go on from.
 """
 
 import inspect
 import time
-import zlib
 from dataclasses import KW_ONLY, dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
-from minires.checks import generator, require, shown, whole
+from minires.checks import InvalidArgument, generator, instance, some, whole
 from minires.data.batches import batches, normalisation
-from minires.data.dataset import Dataset
+from minires.data.dataset import Dataset, fingerprint
 from minires.diverged import Diverged, first_not_finite, not_finite_explained, require_finite
 from minires.kernels.machine.memory import keep_freed_memory
 from minires.layer import Layer
@@ -31,9 +31,87 @@ from minires.optim import Optimizer, Schedule
 from minires.position import Position
 from minires.progress import Progress
 from minires.run import Unrecorded
-from minires.step import require_own_parameters, steps
 
-__all__ = ["Diverged", "Interrupted", "Training", "evaluate", "fingerprint", "first_not_finite", "steps", "train"]
+__all__ = ["Diverged", "Interrupted", "Training", "evaluate", "first_not_finite", "steps", "train"]
+
+
+class Step(NamedTuple):
+    """One step of training, as ``steps`` yields it."""
+
+    number: int  # steps taken, this one included
+    x: np.ndarray
+    target: np.ndarray  # labels, for a loss of labels
+    y: np.ndarray  # what the net made of x, before the step
+    loss: float
+
+    @property
+    def wrong(self):
+        """How many images the net took for another class than their label."""
+        return int(np.count_nonzero(self.y.argmax(axis=1) != self.target))
+
+
+def steps(net, optimizer, batches, *, loss=softmax_cross_entropy, schedule=None, first=0):
+    """Train a net one step on each batch, and yield a ``Step`` after it.
+
+    Parameters
+    ----------
+    net : Layer
+        In the mode it is in; ``net.train()`` is for the caller.
+    optimizer : Optimizer
+        Of parameters of the net; a part of them, if the others are to stay as they are.
+    batches : iterable of (x, target)
+    loss : function of (y, target) that returns (loss, dL/dy)
+    schedule : Schedule, optional
+        Sets the learning rate before each step, and observes the error after it where targets are labels.
+    first : int
+        Number of steps taken before, for the schedule and the messages.
+
+    Raises
+    ------
+    InvalidArgument
+        When the optimizer moves parameters that are not the net's.
+    Diverged
+        When loss, gradients or parameters are not finite; no parameter is changed by that step.
+
+    Examples
+    --------
+    >>> from minires import Linear, SGD, mean_squared_error
+    >>> net, x = Linear(2, 1, rng=0), np.eye(2)
+    >>> data = [(x, x.sum(axis=1, keepdims=True))] * 200
+    >>> for step in steps(net, SGD(net.parameters(), lr=0.5), data, loss=mean_squared_error):
+    ...     pass
+    >>> round(step.loss, 6)
+    0.0
+    """
+    require_own_parameters(net, optimizer)
+    for number, (x, target) in enumerate(batches, first + 1):
+        if schedule is not None:
+            optimizer.lr = schedule.lr(number - 1)
+        when = f"Step {number}, learning rate {optimizer.lr:g}"
+        with np.errstate(all="ignore"), not_finite_explained(net, x, target, when, loss):
+            y = net.forward(x)
+            value, dy = loss(y, target)
+            optimizer.zero_grad()
+            net.backward(dy)
+            require_finite([value, *(parameter.grad for parameter in optimizer.parameters())])
+            optimizer.step()
+        step = Step(number, x, target, y, value)
+        if schedule is not None and np.asarray(target).dtype.kind in "iu":
+            schedule.observe(step.wrong / len(target))
+        yield step
+
+
+def require_own_parameters(net, optimizer):
+    """Raise InvalidArgument, naming them, when an optimizer moves parameters that are not the net's."""
+    own, moved = dict(net.named_parameters()), optimizer.parameters()
+    known = {id(parameter) for parameter in own.values()}
+    strays = [f"parameter {i} {p.shape}" for i, p in enumerate(moved) if id(p) not in known]
+    if strays:
+        left = [name for name, parameter in own.items() if parameter not in moved]
+        raise InvalidArgument(
+            f"train: the optimizer moves {some(strays)}, which the net does not have, and not its {some(left)}. Was it "
+            "made for another net, or before a layer was replaced? Make it anew from net.parameters()."
+        )
 
 
 class Interrupted(KeyboardInterrupt):
@@ -60,24 +138,21 @@ def train(net, optimizer, train_set, test_set=None, **options):
     train_set, test_set : Dataset
     steps : int
         Iterations in all, those before a resumption included.
-    batch_size : int, default 128
-    schedule : Schedule, optional
-        Default: the rate of the optimizer throughout.
-    rng : numpy.random.Generator or int, default 0
+    batch_size : int
+    schedule : Schedule, default the rate of the optimizer throughout
+    rng : numpy.random.Generator or int
         Draws the order of the images and their augmentation.
     augment, normalise
         As for ``batches``: random crops and flips, the mean image subtracted.
-    test_every : int, optional
-        Steps between tests; there is always one after the last step. Default: once an epoch.
-    log_every : int, default 20
+    test_every : int, default once an epoch
+        Steps between tests; there is always one after the last step.
+    log_every : int
         Steps between lines of the log.
     run : Run, optional
         Folder for the log and checkpoints. A run found there goes on where it stopped, bit for bit; with a constant
         learning rate also for more steps than it was begun with.
-    title : str
-        What the bar says.
-    bar : bool, default True
-        Show one on a terminal; elsewhere, write a line now and then.
+    title, bar : str, bool
+        What the bar says; whether to show one on a terminal and, elsewhere, to write a line now and then.
 
     Returns
     -------
@@ -119,47 +194,49 @@ class Training:
     bar: bool = True
 
     def __post_init__(self):
-        _expect("net", self.net, Layer, "a Layer")
-        _expect("optimizer", self.optimizer, Optimizer, "an optimizer such as SGD(net.parameters(), lr=0.1)")
-        _expect("train_set", self.train_set, Dataset, "a Dataset, as in  train_set, test_set = synthetic()")
-        if self.test_set is not None:
-            _expect("test_set", self.test_set, Dataset, "a Dataset, as in  train_set, test_set = synthetic()")
+        instance("train", "net", self.net, Layer, "a Layer")
+        instance("train", "optimizer", self.optimizer, Optimizer, "an optimizer such as SGD(net.parameters(), lr=0.1)")
+        a_dataset = "a Dataset, as in  train_set, test_set = synthetic()"
+        instance("train", "train_set", self.train_set, Dataset, a_dataset)
+        instance("train", "test_set", self.test_set, (Dataset, type(None)), a_dataset)
         require_own_parameters(self.net, self.optimizer)
         hint = f"Use int({self.steps!r})." if isinstance(self.steps, float) else ""
         self.steps = whole("train", "steps", self.steps, hint=hint)
         self.batch_size = whole("train", "batch_size", self.batch_size, least=1)
         self.log_every = whole("train", "log_every", self.log_every, least=1)
-        once_an_epoch = -(-len(self.train_set) // self.batch_size)
-        test_every = once_an_epoch if self.test_every is None else self.test_every
+        test_every = -(-len(self.train_set) // self.batch_size) if self.test_every is None else self.test_every
         self.test_every = whole("train", "test_every", test_every, least=1)
         self.rng = generator("train", self.rng)
         self.schedule = Schedule(self.optimizer.lr) if self.schedule is None else self.schedule
-        methods = "lr", "observe", "state_dict", "load_state_dict"
-        _expect("schedule", self.schedule, methods, "a Schedule such as Schedule(0.1) or Cosine(0.1, total=1000)")
+        what = "a Schedule such as Schedule(0.1) or Cosine(0.1, total=1000)"
+        instance("train", "schedule", self.schedule, "lr observe state_dict load_state_dict", what)
         self.run = Unrecorded() if self.run is None else self.run
-        _expect("run", self.run, ("open", "restore", "begin", "log", "save"), 'a Run such as Run("runs/mine")')
-        self.inputs = {
-            "normalisation": normalisation(self.train_set, self.normalise),
-            "classes": self.train_set.classes,
-        }
+        instance("train", "run", self.run, "open restore begin log save", 'a Run such as Run("runs/mine")')
+        numbers = normalisation(self.train_set, self.normalise)
+        self.inputs = {"normalisation": numbers, "classes": self.train_set.classes}
 
     def config(self):
         """What must be the same for a run to go on."""
-        config = {name: getattr(self, name) for name in ("steps", "batch_size", "augment", "normalise")}
-        config |= {"test_every": self.test_every, "log_every": self.log_every, "schedule": repr(self.schedule)}
-        config |= {"rule": type(self.optimizer).__name__, "optimizer": self.optimizer.state_dict()["groups"]}
-        config |= {"train_set": fingerprint(self.train_set), "test_set": fingerprint(self.test_set)}
         layers = list(self.net.named_layers())
         frozen = [path for path, layer in layers if not layer.training]
-        return config | ({"frozen": frozen} if 0 < len(frozen) < len(layers) else {})
+        names = "steps", "batch_size", "augment", "normalise", "test_every", "log_every"
+        return {
+            **{name: getattr(self, name) for name in names},
+            "schedule": repr(self.schedule),
+            "rule": type(self.optimizer).__name__,
+            "optimizer": self.optimizer.state_dict()["groups"],
+            "train_set": fingerprint(self.train_set),
+            "test_set": fingerprint(self.test_set),
+            **({"frozen": frozen} if 0 < len(frozen) < len(layers) else {}),
+        }
 
     def all_steps(self):
         """Train from where the run stands to the last step; return the log."""
         net, run, rng = self.net, self.run, self.rng
-        notes = [self.optimizer.note] if self.optimizer.note else []
-        notes.append(f"{self.normalise} of {self.train_set.train or self.train_set!r}")
-        may_grow = ["steps"] if type(self.schedule) is Schedule else []
-        opened = run.open(self.config(), notes=notes, may_grow=may_grow)
+        notes = self.optimizer.note, f"{self.normalise} of {self.train_set.train or self.train_set!r}"
+        opened = run.open(
+            self.config(), notes=[*filter(None, notes)], may_grow=["steps"] if type(self.schedule) is Schedule else []
+        )
         with opened, keep_freed_memory(), np.errstate(all="ignore"):
             at = self.at = Position(**run.restore(**self._parts(), rng=rng, check=Position.check))
             if at.step >= self.steps:
@@ -170,8 +247,8 @@ class Training:
             with Progress(self.steps, self.title, at.step, self.bar) as show:
                 while at.step < self.steps:
                     epoch_start = rng.bit_generator.state  # this and at.batch say where in the data we are
-                    options = {"augment": self.augment, "normalise": self.normalise, "start": at.batch}
-                    epoch = batches(self.train_set, self.batch_size, rng, **options)
+                    how = {"augment": self.augment, "normalise": self.normalise, "start": at.batch}
+                    epoch = batches(self.train_set, self.batch_size, rng, **how)
                     self._epoch(islice(epoch, self.steps - at.step), epoch_start, show)
                     at.batch = 0
         if run.stop_asked:
@@ -207,14 +284,6 @@ class Training:
 train.__signature__ = inspect.signature(Training)  # for help(train)
 
 
-def _expect(name, value, kind, wanted):
-    """Raise InvalidArgument unless the value is of a class, or has all methods of a tuple."""
-    is_class = isinstance(value, type)
-    fits = all(hasattr(value, method) for method in kind) if isinstance(kind, tuple) else isinstance(value, kind)
-    got = f"the class {value.__name__}" if is_class else shown(value)
-    require(fits and not is_class, "train", f"{name}, {wanted}", got)
-
-
 def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
     """Return (error, loss) of a net on a whole dataset, without augmentation and in evaluation mode.
 
@@ -229,10 +298,3 @@ def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
             wrong += int(np.count_nonzero(logits.argmax(axis=1) != labels))
             total += loss * len(labels)
     return wrong / len(dataset), total / len(dataset)
-
-
-def fingerprint(dataset):
-    """What tells one dataset from another, for the configuration of a run."""
-    if dataset is None:
-        return None
-    return f"{len(dataset)} images, checksum {zlib.crc32(dataset.labels, zlib.crc32(dataset.images)):08x}"

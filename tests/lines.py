@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # What a newcomer has to read, all of it; places in minires.
 CORE = ["parameter.py", "layer.py", "layers", "losses.py", "networks", "kernels/reference.py"]
-CORE += ["optim", "step.py", "train.py"]
+CORE += ["optim", "train.py"]
 
 
 def files_in(place):

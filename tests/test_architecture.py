@@ -17,7 +17,6 @@ FLOORS = [
     ["layers", "unfound", "losses", "optim", "data", "page", "figures", "layer_state", "machine"],
     ["networks", "probe", "gradcheck", "checkpoint"],
     ["diverged", "position", "run", "weights", "walk", "trace"],
-    ["step"],
     ["train"],
     ["pretrained"],
     ["bench"],
@@ -31,7 +30,7 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DAILY = {"__init__", "__main__"}  # the top of the package gathers names from everywhere; nobody imports them from there
 # bench/pytorch.py is a script which minires bench --against torch runs in a process of its own
 ONLY_IMPORTER = {"numba": "kernels", "llvmlite": "kernels", "torch": "bench"}
-LIMIT = 1760  # lines of code, as tests/lines.py counts them: about 1,710, and room for one more layer
+LIMIT = 1530  # lines of code, as tests/lines.py counts them: 1,500, and room for one more layer
 
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 

@@ -14,7 +14,7 @@ from minires.bench.engine import UPDATE, Work, random_batch, seconds, serve
 from minires.kernels.machine.memory import keep_freed_memory
 from minires.losses import softmax_cross_entropy
 from minires.optim import SGD
-from minires.step import steps
+from minires.train import steps
 
 
 class MiniresWork(Work):

@@ -17,7 +17,7 @@ from minires.layers import Conv2d
 from minires.machine import installed, machine
 from minires.networks import cifar_resnet
 from minires.optim import SGD
-from minires.step import steps
+from minires.train import steps
 from minires.version import VERSION
 
 

@@ -1,5 +1,6 @@
 """A set of labelled images, checked once when it is made."""
 
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -102,6 +103,13 @@ class Dataset:
 
     def __repr__(self):
         return f"Dataset({self.name!r}: {len(self)} images of {_size(self.images)}, {len(self.classes)} classes)"
+
+
+def fingerprint(dataset):
+    """What tells one dataset from another, for the configuration of a run."""
+    if dataset is None:
+        return None
+    return f"{len(dataset)} images, checksum {zlib.crc32(dataset.labels, zlib.crc32(dataset.images)):08x}"
 
 
 def _size(images):

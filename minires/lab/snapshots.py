@@ -8,7 +8,7 @@ from tqdm import tqdm
 from minires.data import endless
 from minires.optim import SGD, warm_up_then_cosine
 from minires.progress import BAR
-from minires.step import steps
+from minires.train import steps
 
 
 class Snapshot(NamedTuple):

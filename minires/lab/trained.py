@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from minires.checkpoint import load_checkpoint, load_inputs
 from minires.data import batches, find_cifar10, load_cifar10, synthetic
+from minires.data.dataset import fingerprint
 from minires.lab.responses.measure import layer_responses
 from minires.networks import cifar_plain, cifar_resnet, network
 from minires.probe import gradient_flow
-from minires.train import fingerprint
 
 
 class Measured(NamedTuple):

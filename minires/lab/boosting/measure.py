@@ -51,7 +51,7 @@ from minires.losses import softmax_cross_entropy
 from minires.optim import SGD, warm_up_then_cosine
 from minires.probe import Probe
 from minires.progress import BAR
-from minires.step import steps as taken
+from minires.train import steps as taken
 
 STEM = "stem"  # the name of what comes before the first block: the first weak learner
 

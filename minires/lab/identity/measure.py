@@ -30,7 +30,7 @@ from minires.losses import mean_squared_error
 from minires.networks.blocks import basic_block, conv3x3
 from minires.optim import SGD, warm_up_then_cosine
 from minires.progress import BAR
-from minires.step import steps
+from minires.train import steps
 
 # -- the identity ---------------------------------------------------------------------------------------------
 
