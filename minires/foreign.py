@@ -30,29 +30,14 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """Which name is which; what ``load_weights`` did. ``print`` shows it.
+    """Which name is which; what ``load_weights`` did. ``print`` shows it."""
 
-    Attributes
-    ----------
-    source : str
-        Whose names the arrays have, a key of ``NAMES``.
-    loaded : dict
-        For each of our names the name in the file.
-    missing : dict
-        Of the names that the file lacks, likewise; empty if ``strict``.
-    reshaped : dict
-        Of the names whose array in the file has another shape, so that it was not loaded; empty if ``strict``. For each
-        of ours the two shapes, in the file and here.
-    unexpected, ignored : lists of str
-        Names in the file for which the net has no place, and those of counters that nothing here needs
-        (``num_batches_tracked``).
-    """
-
-    source: str
-    loaded: dict
-    missing: dict
-    unexpected: list
-    ignored: list
+    source: str  # whose names the arrays have, a key of NAMES
+    loaded: dict  # for each of our names the name in the file
+    missing: dict  # of the names that the file lacks, likewise; empty if strict
+    unexpected: list  # names in the file for which the net has no place
+    ignored: list  # names of counters that nothing here needs (num_batches_tracked)
+    # Of the names whose array in the file has another shape, so that it was not loaded: both, in the file and here.
     reshaped: dict = field(default_factory=dict)
 
     def __str__(self):
@@ -67,13 +52,11 @@ class Loaded:
         """What a strict load has to say: one line, or nothing if every name has its counterpart."""
         if not (self.missing or self.unexpected):
             return ""
-        past = re.compile(r"\.(downsample|shortcut)\.").search
+        hint, past = "", re.compile(r"\.(downsample|shortcut)\.").search
         if not self.missing and all(map(past, self.unexpected)):
             hint = " The file has projections on its shortcuts, as with option B (or C)."
         elif not self.unexpected and all(map(past, self.missing)):
             hint = " The file has no projections on its shortcuts, as with option A."
-        else:
-            hint = ""
         return (
             f"does not fit the net. Going by the names of {self.source}, missing {_pairs(self.missing)}; unexpected "
             f"{some(self.unexpected)}. Is it the same kind of network, with the same depth and shortcut?{hint}"
@@ -99,10 +82,8 @@ def without_wrapper(name):
 def match_names(own, theirs):
     """Find the project whose names fit best; return the Loaded that loading would give.
 
-    Parameters
-    ----------
-    own, theirs : iterables of str
-        Names in the net and in the file. All of theirs may begin with ``module.``, ``model.``, ``_orig_mod.``.
+    ``own`` and ``theirs`` are the names in the net and in the file. All of theirs may begin with ``module.``,
+    ``model.``, ``_orig_mod.``.
     """
     theirs = dict.fromkeys(theirs)
     ignored = [name for name in theirs if name.rpartition(".")[2] == "num_batches_tracked"]
@@ -119,10 +100,7 @@ def match_names(own, theirs):
 
 
 def in_own_names(own, state, strict):
-    """Return the arrays of a state dict by our names; KeyError if they are another project's and do not all fit.
-
-    ``Network.load_state_dict`` calls it, and so understands those names.
-    """
+    """Return the arrays of a state dict by our names; KeyError if they are another project's and do not all fit."""
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         return state  # the complaint is not about names
     match = match_names(own, state)

@@ -62,13 +62,13 @@ class Probe:
         require(fits, "Probe", "reduce, a function of an array such as np.std", shown(reduce))
         self.net, self.reduce = net, reduce
         every = [path for path, _ in net.named_layers()]
-        patterns = every if paths is None else [paths] if isinstance(paths, str) else paths
-        fits = all(isinstance(pattern, str) for pattern in (patterns if np.iterable(patterns) else [None]))
+        patterns = ["*"] if paths is None else [paths] if isinstance(paths, str) else paths
+        fits = np.iterable(patterns) and all(isinstance(pattern, str) for pattern in patterns)
         require(fits, "Probe", "paths, a str or a list of str", shown(paths))
-        for pattern in patterns if paths is not None else []:
+        for pattern in patterns:
             if not any(fnmatchcase(path, pattern) for path in every):
                 raise KeyError(f"Probe: no layer matches {pattern!r}.{_near(pattern, every)}")
-        self.paths = every if paths is None else [p for p in every if any(fnmatchcase(p, q) for q in patterns)]
+        self.paths = [path for path in every if any(fnmatchcase(path, pattern) for pattern in patterns)]
         self.x, self.y, self.dy, self.dx = (_Record(name, every) for name in ("x", "y", "dy", "dx"))
         self._replaced = []
 
@@ -166,25 +166,12 @@ def gradient_flow(net, x, labels, blocks=None):
     .. math:: dx = \text{branch}'(x)^T dy + \text{shortcut}'(x)^T dy
 
     The pass runs on a copy, in the mode (train or eval) the net is in: the net, its gradients and its running
-    statistics stay as they are.
+    statistics stay as they are. The loss of the batch (x, labels) is the mean softmax cross-entropy. ``blocks`` are the
+    paths of the blocks, by default the layers called ``stage1.0``, ``stage1.1``, ..., as in ``minires.networks``.
 
-    Parameters
-    ----------
-    net : Layer
-    x : (N, ...) array, labels : (N,) array of int
-        One batch; the loss is the mean softmax cross-entropy.
-    blocks : list of str, optional
-        Paths of the blocks. Default: the layers called ``stage1.0``, ``stage1.1``, ..., as in ``minires.networks``.
+    The ``GradientFlow`` is a list of one ``BlockFlow`` per block, from input to output; norms are Euclidean over the
+    batch. Without a shortcut all of dx comes through the branch: ``shortcut`` is 0 and ``cosine`` is nan.
 
-    Returns
-    -------
-    GradientFlow
-        A list of one ``BlockFlow`` per block, from input to output: ``path, entering, shortcut, branch, cosine,
-        activation_std, weight_ratio``. Norms are Euclidean over the batch. Without a shortcut all of dx comes
-        through the branch: ``shortcut`` is 0 and ``cosine`` is nan.
-
-    Examples
-    --------
     >>> from minires.networks import cifar_resnet
     >>> flow = gradient_flow(cifar_resnet(8, rng=0), np.ones((2, 3, 8, 8), np.float32), np.array([0, 1]))
     >>> [row.path for row in flow]

@@ -14,17 +14,7 @@ FIRST, LONGEST = 10.0, 600.0  # seconds before the first line and between two; i
 class Progress:
     """A bar on a terminal; elsewhere, as in a notebook or in the file of a nohup, a line now and then.
 
-    Parameters
-    ----------
-    total : int
-        Steps in all.
-    title : str
-    done : int, default 0
-        Steps done before.
-    shown : bool, default True
-        False: say nothing.
-    leave : bool, default True
-        Whether the bar stays on the screen at the end.
+    Of ``total`` steps ``done`` were done before. ``shown=False`` says nothing; with ``leave`` the bar stays at the end.
     """
 
     def __init__(self, total, title, done=0, shown=True, leave=True):
@@ -76,23 +66,21 @@ class _Loose:
         self.stream = stream if stream is not None else open(os.devnull, "w")
 
     def write(self, text):
-        try:
-            return self.stream.write(text)
-        except (BrokenPipeError, ValueError) as error:  # ValueError: closed
-            self._drop(error)
-            return len(text)
+        self._try(self.stream.write, text)
+        return len(text)
 
     def flush(self):
-        try:
-            self.stream.flush()
-        except (BrokenPipeError, ValueError) as error:
-            self._drop(error)
+        self._try(self.stream.flush)
 
-    def _drop(self, error):
-        if isinstance(error, UnicodeError):
-            raise error
-        if isinstance(error, BrokenPipeError):  # also what Python itself would still write at its end
+    def _try(self, method, *arguments):
+        try:
+            method(*arguments)
+        except UnicodeError:
+            raise
+        except BrokenPipeError:  # drop also what Python itself would still write at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        except ValueError:
+            pass  # closed
 
     def __getattr__(self, name):
         return getattr(self.stream, name)

@@ -62,19 +62,11 @@ class Summary(Rows):
 
 
 def summary(net, input_shape=(3, 32, 32)):
-    """Return a ``Summary``: a ``Row`` for each layer of ``net``, in the order of its parts, for one image.
-
-    Parameters
-    ----------
-    net : Layer
-    input_shape : tuple of int, default (3, 32, 32)
-        Of one image, (C, H, W).
+    """Return a ``Summary``: a ``Row`` for each layer of ``net``, in the order of its parts, for one image of (C, H, W).
 
     A multiply-add is one weight times one number, added up; convolutions and linear layers do nearly all. The papers
     call them FLOPs, though each is two floating-point operations.
 
-    Examples
-    --------
     >>> from minires.networks import cifar_resnet
     >>> walk = summary(cifar_resnet(20, rng=0))
     >>> walk.parameters, walk.multiply_adds

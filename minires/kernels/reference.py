@@ -275,8 +275,7 @@ def avgpool2d_backward(dy, x_shape, kernel_size, stride, pad, count_include_pad,
     out_size = dy.shape[2:]
     area = divisor or window_areas((H, W), kernel_size, stride, pad, out_size, count_include_pad)
     share = (dy / area).astype(dy.dtype, copy=False)
-    padded = np.zeros(x_shape, dy.dtype)
-    padded = pad_for_windows(padded, kernel_size, stride, pad, (1, 1), out_size, 0)
+    padded = pad_for_windows(np.zeros(x_shape, dy.dtype), kernel_size, stride, pad, (1, 1), out_size, 0)
     for _, _, rows, columns in taps(kernel_size, stride, (1, 1), out_size):
         padded[:, :, rows, columns] += share
     top, left = pad[0][0], pad[1][0]
