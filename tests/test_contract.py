@@ -345,6 +345,14 @@ def test_every_fixed_size_is_looked_at():
         norm.forward(np.ones((2, 6, 3, 3), np.float32))
 
 
+def test_the_check_of_x_hands_over_the_weights_in_its_dtype():
+    conv = Conv2d(2, 3, 1, bias=False, rng=0)
+    shapes = {"weight": (3, 2, 1, 1), "bias": (3,)}
+    weight, bias = conv._check_input(np.ones((1, 2, 4, 4)), "N", 2, "H", "W", **shapes)
+    assert weight.dtype == np.float64 and np.array_equal(weight, conv.weight.data) and bias is None
+    assert conv._check_input(np.ones((1, 2, 4, 4), np.float32), "N", 2, "H", "W", **shapes)[0] is conv.weight.data
+
+
 # -- loading ------------------------------------------------------------------------------------------------------
 
 
