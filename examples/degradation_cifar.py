@@ -19,7 +19,7 @@ import numpy as np
 from minires.checkpoint import CheckpointError
 from minires.lab.degradation.figure import degradation_figure
 from minires.lab.degradation.measure import PUBLISHED, final_errors, percent, verdict
-from minires.lab.experiment import count, for_images, writable
+from minires.lab.experiment import Table, count, each_once, for_images, writable
 from minires.lab.recipe import deviations, fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
 from minires.machine import machine
 from minires.networks import cifar_plain, cifar_resnet
@@ -66,7 +66,7 @@ def read_options(arguments):
         except ValueError as error:
             parser.error(f"--depths: {error}")
     for plural in ("nets", "depths", "seeds"):
-        setattr(options, plural, list(dict.fromkeys(getattr(options, plural))))  # each once
+        setattr(options, plural, each_once(getattr(options, plural)))
     return options
 
 
@@ -99,23 +99,22 @@ def draw(data, options):
         "batches as they were trained on; test error: evaluation mode."
     )
     if deviations(data[0], options):
-        note += (
-            " Not the paper's setting (CIFAR-10, 64,000 steps of 128 images): a short budget ends far above its errors."
-        )
+        papers = "CIFAR-10, 64,000 steps of 128 images"
+        note += f" Not the paper's setting ({papers}): a short budget ends far above its errors."
     degradation_figure(read_logs(options), note).savefig(options.out / "degradation.png")
 
 
 def report(options):
     """Print the table and what it says."""
     results = {key: [final_errors(log) for log in logs] for key, logs in read_logs(options).items()}
-    print(f"\n{'':22}  {' this run ':-^30}  He et al. 2015 (another setting)")
-    print(f"{'network':10}  {'parameters':>10}  {'training error':>14}  {'test error':>14}  test error, %")
+    print()
+    columns = "parameters:,", "training error", "test error", "He et al. 2015 (another setting)"
+    table = Table("network", *columns, first=12)
     for (name, depth), seeds in sorted(results.items()):
         parameters = sum(parameter.data.size for parameter in NETS[name](depth, rng=0).parameters())
         train_error, _, test_error = zip(*seeds)
-        row = f"{f'{name}-{depth}':10}  {parameters:>10,}  {percent(train_error):>14}  {percent(test_error):>14}"
-        published = PUBLISHED.get((name, depth))
-        print(f"{row}  {published.words if published else 'none'}")
+        published = PUBLISHED[name, depth].words if (name, depth) in PUBLISHED else "none"
+        table.row(f"{name}-{depth}", parameters, percent(train_error), percent(test_error), published)
     print(f"\n{verdict(results)}\n\nFigure: {options.out / 'degradation.png'}")
 
 

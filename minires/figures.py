@@ -33,15 +33,29 @@ TRAINING, TEST = {"lw": 1.1, "ls": DASHED}, {"lw": 2.4, "solid_capstyle": "round
 
 def sheet(width, height, note=""):
     """Return a white figure, in inches, with a note at its foot; the layout leaves room for all that is written."""
+    return noted(Figure((width, height), dpi=160, facecolor="white", layout="constrained"), note)
+
+
+def noted(figure, note):
+    """Write at the foot of a figure what was run, broken into lines, by which the figure grows; return it."""
+    width, height = figure.get_size_inches()
     lines = textwrap.wrap(note, int(15.5 * width))
-    figure = Figure((width, height + 0.16 * len(lines)), dpi=160, facecolor="white", layout="constrained")
     if lines:
+        figure.set_size_inches(width, height + 0.16 * len(lines))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color=FAINT, linespacing=1.35)
     return figure
 
 
-def panel(axis, title="", x="", y="", log=""):
-    """Give a panel its title and labels, quiet lines and exact numbers; ``log`` is "", "x", "y" or "xy"."""
+def panel(axis, title="", x="", y="", log="", whole=False):
+    """Give a panel its title and labels, quiet lines and exact numbers; ``log`` is "", "x", "y" or "xy".
+
+    ``whole``: the x-axis counts blocks or layers.
+    Where panels beside each other share their y-axis only the first is labelled, where panels above each other share
+    their x-axis only the last.
+    """
+    place = axis.get_subplotspec()
+    y = y if place.is_first_col() or not axis.get_shared_y_axes().get_siblings(axis)[1:] else ""
+    x = x if place.is_last_row() or not axis.get_shared_x_axes().get_siblings(axis)[1:] else ""
     axis.grid(axis="y", color=PALE, lw=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -55,6 +69,8 @@ def panel(axis, title="", x="", y="", log=""):
             logarithmic(side)
         else:
             side.set_major_formatter(FuncFormatter(in_words))
+    if whole:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return axis
 
 
@@ -108,11 +124,6 @@ def whole_decades(axis, numbers):
         axis.set_ylim(10 ** np.floor(exponents.min()), 10 ** (np.floor(exponents.max()) + 1))
 
 
-def whole_numbers(axis):
-    """Let the x-axis count blocks or layers."""
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
 def with_seeds(axis, x, values, middle=np.mean, **look):
     """Draw the middle of the seeds as a line, each seed as a dot; ``values`` (points, seeds). Return the line."""
     values = np.asarray(values, np.float64)
@@ -125,8 +136,12 @@ def legend(axis, **options):
     return axis.legend(**{"frameon": False, "fontsize": 8.5, "labelcolor": "linecolor"} | options)
 
 
-def no_shortcut(axis):
-    axis.text(0.5, 0.62, "no shortcut", color=FAINT, fontsize=9, ha="center", transform=axis.transAxes)
+def along_net(axis, nets, title, y, log=""):
+    """Draw {name: [a number for each block]} over the way from the input to the loss, however many blocks there are."""
+    for (name, numbers), look in zip(nets.items(), looks(nets).values()):
+        axis.plot((np.arange(len(numbers)) + 0.5) / len(numbers), numbers, label=name, **look)
+    panel(axis, title, "input  →  loss", y, log)
+    axis.set(xticks=[], xlim=(0, 1))
 
 
 # -- colours ------------------------------------------------------------------------------------------------------
@@ -152,19 +167,20 @@ def colours(nets, by="depth"):
     return found
 
 
+def by_depth(panels):
+    """Return {net: colour} for the nets of several panels; a depth has one colour in all of them."""
+    return {name: colour for names in panels for name, colour in colours(names).items()}
+
+
 def looks(nets):
     """Return {net: {"color", "ls", "lw"}}: the colour says the depth, the dashes say the kind; no two look alike."""
-    kinds = list(dict.fromkeys(kind_and_depth(net)[0] for net in nets))
-    other = iter([DOTTED, (0, (5, 1.5, 1, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2))] * len(kinds))
-    dashes = {kind: {"plain": DASHED, "resnet": "-"}.get(kind) or next(other) for kind in kinds}
-    found = {}
-    for net in nets:
-        kind, depth = kind_and_depth(net)
-        taken = {look["color"] for name, look in found.items() if kind_and_depth(name)[0] == kind}
-        usual = DEPTHS.get(depth, OTHERS[depth % len(OTHERS)])
-        colour = next((one for one in [usual, *OTHERS] if one not in taken), usual)
-        found[net] = {"color": colour, "ls": dashes[kind], "lw": 1.3 if kind == "plain" else 1.8}
-    return found
+    kind = {net: kind_and_depth(net)[0] for net in nets}
+    others = iter([DOTTED, (0, (5, 1.5, 1, 1.5)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2))] * len(kind))
+    dashes = {one: {"plain": DASHED, "resnet": "-"}.get(one) or next(others) for one in dict.fromkeys(kind.values())}
+    colour = by_depth([net for net in nets if kind[net] == one] for one in dashes)
+    return {
+        net: {"color": colour[net], "ls": dashes[kind[net]], "lw": 1.3 if kind[net] == "plain" else 1.8} for net in nets
+    }
 
 
 def shade(i, count):
@@ -193,15 +209,16 @@ def plot_log(log, note=""):
         raise ValueError("plot_log: expected a log with at least one line, got none. Has the run started?")
     figure = sheet(9, 3.6, note)
     for axis, of in zip(figure.subplots(1, 2), UNITS):
-        learning_curves([axis], [{name: [lines] for name, lines in logs.items()}], colours(logs), of, "upper right")
+        learning_curves([axis], [{name: [lines] for name, lines in logs.items()}], of=of, place="upper right")
     return figure
 
 
-def learning_curves(axes, panels, colour, of="error", place="lower left"):
+def learning_curves(axes, panels, colour=None, of="error", place="lower left"):
     """Draw training and test error, or loss, over the iterations: on each axis a panel {name: [log of each seed]}.
 
     Several seeds are drawn as their mean, with a band from the lowest to the highest.
     """
+    colour = colour or by_depth(panels)
     last = max(lines[-1]["step"] for seeds_of in panels for seeds in seeds_of.values() for lines in seeds)
     names = []
     for axis, logs in zip(axes, panels):

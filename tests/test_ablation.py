@@ -210,7 +210,7 @@ def test_a_strand_joins_the_two_places_of_a_network_and_the_bars_are_its_errors(
         Row("fair", 12.0, [0.2, 0.2], [0.3, 0.3]),
         Row("lost", inf, [nan, nan], [nan, nan]),
     ]
-    left, middle, right = ablation_figure([(TABLES["shortcuts"], three)], "what was run").axes
+    left, middle, right = ablation_figure([(TABLES["shortcuts"], three)]).axes
     assert [(line.get_ydata()[0], line.get_ydata()[-1]) for line in middle.lines] == [(0, 1), (1, 0), (2, 2)]
     assert [bar.get_width() for bar in left.patches[:2]] == [6.0, 12.0]
     assert [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in right.patches] == [

@@ -140,7 +140,7 @@ def test_boosting_trains_every_block_and_leaves_the_earlier_ones_alone(images, m
         states.append(net.state_dict())
 
     monkeypatch.setattr(boosting, "_fit", watched)
-    classifiers = boost(net, images, steps=2, batch_size=10, rng=0, bar=False)
+    classifiers = boost(net, images, steps=2, batch_size=10, rng=0)
     assert [c.in_features for c in classifiers] == [16, 16, 32, 64] and len(states) == 4
     changed = [{name for name in start if np.any(a[name] != b[name])} for a, b in zip([start, *states], states)]
     own = ["conv1.", "stage1.", "stage2.", "stage3."]
@@ -152,7 +152,7 @@ def test_boosting_trains_every_block_and_leaves_the_earlier_ones_alone(images, m
 
 def test_the_last_classifier_is_that_of_the_net(images):
     net = cifar_resnet(8, rng=0)
-    classifiers = boost(net, images, steps=3, batch_size=10, rng=0, bar=False)
+    classifiers = boost(net, images, steps=3, batch_size=10, rng=0)
     rows = edges(net, classifiers, images, images[:20])
     assert [row.name for row in rows] == ["stem", "stage1.0", "stage2.0", "stage3.0"]
     assert rows[-1].train_error == pytest.approx(evaluate(net, images)[0])
@@ -165,7 +165,7 @@ def test_boosting_learns_and_its_error_stays_below_the_bound():
     colours = np.array([[int(bit) for bit in f"{label:03b}"] for label in labels]) * 90 + 60  # a colour for each class
     pictures = (colours[:, :, None, None] + rng.integers(0, 60, (200, 3, 8, 8))).astype(np.uint8)
     train_set, net = Dataset(pictures, labels, [*"abcdefgh"]), cifar_resnet(8, classes=8, rng=0)
-    rows = edges(net, boost(net, train_set, steps=15, batch_size=32, rng=0, bar=False), train_set, train_set)
+    rows = edges(net, boost(net, train_set, steps=15, batch_size=32, rng=0), train_set, train_set)
     assert rows[-1].edge > rows[0].edge and rows[-1].train_error < 0.1
     bounds = gammas([row.edge for row in rows], 8).bound
     assert all(row.train_error <= bound for row, bound in zip(rows, bounds))
@@ -174,7 +174,7 @@ def test_boosting_learns_and_its_error_stays_below_the_bound():
 def test_classifiers_are_fitted_to_a_net_that_stays_as_it_is(images):
     net = moved(cifar_resnet(8, rng=0))
     before = net.state_dict()
-    heads = fit_classifiers(net, images, steps=30, batch_size=20, rng=0, bar=False)
+    heads = fit_classifiers(net, images, steps=30, batch_size=20, rng=0)
     assert all(np.array_equal(before[name], array) for name, array in net.state_dict().items()) and net.training
     untrained = fit_classifiers(net, images, steps=0, rng=0)
     better = zip(edges(net, heads, images, images), edges(net, untrained, images, images))
@@ -191,7 +191,7 @@ def test_pooled_features_are_those_of_the_layers(images):
 
 
 def test_a_plain_net_can_be_boosted_but_a_net_of_another_form_is_refused(images):
-    assert len(boost(cifar_plain(8, rng=0), images, steps=1, batch_size=10, bar=False)) == 4
+    assert len(boost(cifar_plain(8, rng=0), images, steps=1, batch_size=10)) == 4
     net = cifar_resnet(8, rng=0)
     net.extra = cifar_resnet(8, rng=0).bn1
     with pytest.raises(ValueError, match="followed by GlobalAvgPool2d and Linear alone"):

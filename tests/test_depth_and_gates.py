@@ -145,7 +145,7 @@ def test_one_seed_gives_all_networks_the_same_batches_and_the_nets_looked_at(lab
         assert 2 == lab.run(f"preactivation {SMALL} --depths 8 --nets {net} --seeds 3")
     (state, conv), (same_state, same_conv) = seen
     assert state == same_state
-    fresh = experiment.by_name("resnet", 8, rng=start_of(3))
+    fresh = cifar_resnet(8, rng=start_of(3))
     np.testing.assert_array_equal(conv, fresh.conv1.weight.data)
     np.testing.assert_array_equal(conv, same_conv)
 
@@ -235,7 +235,7 @@ def test_with_one_seed_the_words_on_pre_activation_say_so():
         (width_figure, ({(10, 8): [[{"step": 1}]]}, {})),
         (overfitting_figure, ({"resnet-8": []},)),
         (gates_figure, ({"highway-8": {}},)),
-        (inside_figure, ([],)),
+        (inside_figure, ([], [])),
     ],
 )
 def test_figures_of_nothing_are_refused(draw, given):
@@ -245,7 +245,7 @@ def test_figures_of_nothing_are_refused(draw, given):
 
 def test_rows_of_the_inside_are_layers_and_short_ones_end_in_blanks(x):
     gates = transform_gates(cifar_highway(11, rng=0), x)  # stages of 16, 32 and 64 channels
-    figure = inside_figure(gates)
+    figure = inside_figure(gates, gates)
     image = figure.axes[1].images[0].get_array()
     assert image.shape == (7, 64)
     np.testing.assert_array_equal(np.ma.count(np.ma.masked_invalid(image), axis=1), [16] * 3 + [32] * 2 + [64] * 2)

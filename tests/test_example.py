@@ -69,7 +69,7 @@ def test_plain_and_residual_nets_of_one_seed_start_alike_and_see_the_same_batche
     def look(net, optimizer, train_set, test_set, *, rng, **_):
         seen.append((net.stage2, net.conv1.weight.data, rng.bit_generator.state))
 
-    monkeypatch.setattr(recipe, "train", look)
+    monkeypatch.setattr(experiment, "train", look)
     options = options_of("--data synthetic --out runs")
     for name in ("plain", "resnet"):
         example.train_one(name, 8, 5, few_images(), options)

@@ -43,24 +43,22 @@ def test_a_residual_stack_without_branches_is_the_identity_and_a_plain_one_is_no
 
 
 def test_a_shallow_residual_stack_learns_the_identity_and_a_plain_one_lags_behind():
-    plain, residual, zero = fit_stacks(
-        [1], kinds=["plain", "residual", "residual, from zero"], steps=60, lrs=[0.3], bar=False
-    )
+    plain, residual, zero = fit_stacks([1], kinds=["plain", "residual", "residual, from zero"], steps=60, lrs=[0.3])
     assert residual.final < 0.1 * plain.final and zero.final == 0
     assert plain.curve[-1] < plain.curve[0]
 
 
 def test_the_perturbation_is_measured_against_handing_x_on():
-    (fit,) = fit_stacks([2], 0.1, kinds=["residual, from zero"], steps=40, lrs=[0.001, 0.1], bar=False)
+    (fit,) = fit_stacks([2], 0.1, kinds=["residual, from zero"], steps=40, lrs=[0.001, 0.1])
     assert fit.curve[0] == pytest.approx(1) and fit.final < 0.95 and fit.lr == 0.1
 
 
 def test_one_seed_gives_one_result_and_the_same_data_to_all():
-    a, b = (fit_stacks([1], kinds=["plain"], steps=3, lrs=[0.1], bar=False)[0] for _ in range(2))
+    a, b = (fit_stacks([1], kinds=["plain"], steps=3, lrs=[0.1])[0] for _ in range(2))
     assert np.array_equal(a.curve, b.curve)
     with pytest.raises(ValueError, match="at least one block"):
         fit_stacks([0, 2])
-    assert [fit.kind for fit in fit_stacks(1, kinds="plain", steps=1, lrs=[0.1], bar=False)] == ["plain"]
+    assert [fit.kind for fit in fit_stacks(1, kinds="plain", steps=1, lrs=[0.1])] == ["plain"]
     with pytest.raises(ValueError, match="expected one of 'plain', 'residual'"):
         stack("plian", 2)
 

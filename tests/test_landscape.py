@@ -12,10 +12,10 @@ from minires.lab.landscape.measure import (
     Landscape,
     PathPlane,
     Slice,
+    Surface,
     direction_between,
     filter_normalised,
     local_minima,
-    loss_and_error,
     path_plane,
     random_direction,
     weights_of,
@@ -46,6 +46,11 @@ def batch():
 
 
 TICKS = np.linspace(-1, 1, 5)
+
+
+def loss_and_error(net, x, labels, statistics="batch"):
+    """Of a net as it stands: the centre of its slices."""
+    return Surface(Slice(net, (), (), statistics), x, labels)()
 
 
 def plane(net, seed=0, ticks=TICKS, **options):
@@ -117,14 +122,14 @@ def test_the_slice_does_not_see_the_scale_of_filters_before_batch_norm(batch):
     x, labels = batch[0].astype(np.float64), batch[1]
     net = small_net(eps=0, dtype=np.float64)
     slices = {name: plane(each) for name, each in (("as it is", net), ("scaled", scaled(net)))}
-    found = landscapes(slices, x, labels, bar=False)
+    found = landscapes(slices, x, labels)
     np.testing.assert_allclose(found["scaled"].loss, found["as it is"].loss, rtol=1e-9)
     assert np.ptp(found["scaled"].loss) > 0.1
     # Without normalisation it does: the same step is large for a small filter.
     rng = np.random.default_rng(0)
     raw = {name: rng.standard_normal(w.shape) for name, w in weights_of(net).items()}
     slices = {name: Slice(each, (raw,), (TICKS,)) for name, each in (("as it is", net), ("scaled", scaled(net)))}
-    found = landscapes(slices, x, labels, bar=False)
+    found = landscapes(slices, x, labels)
     assert np.abs(found["scaled"].loss - found["as it is"].loss).max() > 1e-3
 
 
@@ -133,7 +138,7 @@ def test_a_line_between_two_sets_of_weights_begins_at_one_and_ends_at_the_other(
     for p in end.parameters():
         p.data += 0.3
     way = direction_between(weights_of(start), weights_of(end))
-    found = landscapes({"way": Slice(start, (way,), (np.array([0.0, 0.5, 1.0]),))}, *batch, bar=False)["way"]
+    found = landscapes({"way": Slice(start, (way,), (np.array([0.0, 0.5, 1.0]),))}, *batch)["way"]
     assert (found.loss[0], found.error[0]) == loss_and_error(start, *batch)
     assert found.loss[2] == pytest.approx(loss_and_error(end, *batch)[0], rel=1e-5)
     assert found.loss[0] != found.loss[1] != found.loss[2]
@@ -250,7 +255,7 @@ def test_running_statistics_and_dropout_are_as_in_evaluation(batch):
 def test_the_net_is_left_alone_whatever_happens(batch, monkeypatch):
     net = small_net().train()
     before = {name: array.tobytes() for name, array in net.state_dict().items()}
-    landscapes({"plane": plane(net), "running": plane(net, statistics="running")}, *batch, bar=False)
+    landscapes({"plane": plane(net), "running": plane(net, statistics="running")}, *batch)
     for failure in (KeyboardInterrupt, ZeroDivisionError):
         forward, calls = Linear.forward, []
 
@@ -262,7 +267,7 @@ def test_the_net_is_left_alone_whatever_happens(batch, monkeypatch):
 
         monkeypatch.setattr(Linear, "forward", fails_later)
         with pytest.raises((Interrupted, ZeroDivisionError)):
-            landscapes({"plane": plane(net)}, *batch, bar=False)
+            landscapes({"plane": plane(net)}, *batch)
         monkeypatch.setattr(Linear, "forward", forward)
         assert len(calls) == 4
     assert {name: array.tobytes() for name, array in net.state_dict().items()} == before
@@ -271,7 +276,7 @@ def test_the_net_is_left_alone_whatever_happens(batch, monkeypatch):
 
 def test_the_middle_of_a_slice_is_the_net_itself(batch):
     net = small_net()
-    found = landscapes({"plane": plane(net)}, *batch, bar=False)["plane"]
+    found = landscapes({"plane": plane(net)}, *batch)["plane"]
     assert (found.loss[2, 2], found.error[2, 2]) == loss_and_error(net, *batch)
     assert found.loss.shape == found.error.shape == (5, 5) and len(np.unique(found.loss)) == 25
 
@@ -279,8 +284,8 @@ def test_the_middle_of_a_slice_is_the_net_itself(batch):
 def test_alpha_is_the_first_axis(batch):
     net = small_net()
     both = plane(net, ticks=np.array([0.0, 1.0]))
-    found = landscapes({"plane": both}, *batch, bar=False)["plane"]
-    first = landscapes({"line": Slice(net, both.directions[:1], both.ticks[:1])}, *batch, bar=False)["line"]
+    found = landscapes({"plane": both}, *batch)["plane"]
+    first = landscapes({"line": Slice(net, both.directions[:1], both.ticks[:1])}, *batch)["line"]
     assert (found.loss[:, 0] == first.loss).all() and found.loss[0, 1] != first.loss[1]
 
 
@@ -289,10 +294,10 @@ def test_losses_that_are_not_finite_are_nan_and_the_rest_is_there(batch, tmp_pat
     delta = random_direction(net, 0)
     ticks = np.array([0.0, 1.0, 1e38, 1e200])
     slices = {"far": Slice(net, (delta,), (ticks,), "running")}
-    found = landscapes(slices, *batch, folder=tmp_path, bar=False)
+    found = landscapes(slices, *batch, folder=tmp_path)
     assert np.isfinite(found["far"].loss).tolist() == [True, True, False, False]
     assert np.isnan(found["far"].error[2:]).all() and np.isnan(found["far"].loss[2:]).all()
-    assert same(landscapes(slices, *batch, folder=tmp_path, bar=False), found)  # as read from the disk
+    assert same(landscapes(slices, *batch, folder=tmp_path), found)  # as read from the disk
 
 
 # -- what is drawn ----------------------------------------------------------------------------------------------

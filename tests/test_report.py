@@ -215,9 +215,9 @@ def test_nothing_in_a_folder_becomes_html(tmp_path):
         ("log.jsonl", '{"kind": "train"\n{}\n{}\n', "log.jsonl, line 1: not JSON"),
         ("log.jsonl", '{"kind": "train", "step": 1, "error": 0.5}\n', "log.jsonl, line 1: expected kind, step, error"),
         ("log.jsonl", '{"kind": "train", "step": "a", "error": 0.5, "images": 3}\n', "line 1: expected kind"),
-        ("log.jsonl", "[]\n", "log.jsonl, line 1: expected"),
+        ("log.jsonl", "[]\n", "log.jsonl, line 1: not JSON"),
         ("log.jsonl", '{"kind": "test", "step": 1, "error": 0.5}\n', "no training error of the last tenth"),
-        ("log.jsonl", b"\xff\xfe\n", "log.jsonl: not a text file"),
+        ("log.jsonl", b"\xff\xfe\n", "log.jsonl, line 1: not JSON"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_named_in_one_line(four, capsys, file, content, message):

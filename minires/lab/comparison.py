@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.lab.experiment import Table, number
+from minires.lab.experiment import Table, for_images
 from minires.lab.snapshots import snapshots
 from minires.train import evaluate
 
@@ -18,40 +18,31 @@ class Trained(NamedTuple):
     test: float
 
 
-def compare(lab, nets, look=lambda net: {}, during=None):
+def compare(lab, nets, look=lambda net: {}, during=lambda net, part: None):
     """Train every net from every seed; return {name: [Trained of each seed]} and print a row for each.
 
-    Parameters
-    ----------
-    lab : Experiment
-        Its options are those of ``training_options``.
-    nets : dict
-        ``{name: function of (classes, rng)}``, which returns the net. Of one seed all get the same stream of weights,
-        and see the same batches.
-    look : function of net, optional
-        Returns {name: number} of the net before training.
-    during : function of (name, net, part), optional
-        Called before each step; ``part`` of the steps are done.
+    ``nets`` are ``{name: function of (classes, ..., rng)}``, which returns the net; of one seed all get the same stream
+    of weights, and see the same batches. ``look(net)`` returns {name: number} of a net before training; ``during(net,
+    part)`` is called before each step, when this part of the steps is done.
     """
     options, found, table = lab.options, {}, None
     for name, build in nets.items():
         found[name] = []
         for seed in options.seeds:
             net_rng, data_rng = np.random.default_rng(seed).spawn(2)
-            net, errors, test = build(len(lab.train_set.classes), net_rng), [], float("nan")
-            before = look(net)
+            net, errors = build(**for_images(lab.train_set), rng=net_rng), []
+            before, training, test = look(net), float("nan"), float("nan")
             at = {"batch_size": options.batch_size, "lr": options.lr, "rng": data_rng, "title": f"{name}, seed {seed}"}
             if options.steps:
                 for snapshot in snapshots(net, lab.train_set, range(options.steps + 1), **at):
                     errors += [snapshot.error] * (snapshot.step > 0)
-                    if during:
-                        during(name, net, snapshot.step / options.steps)
+                    during(net, snapshot.step / options.steps)
+                training = float(np.mean(errors[2 * len(errors) // 3 :]))
                 test = evaluate(net, lab.test_set[: options.images])[0]
-            last = errors[2 * len(errors) // 3 :]
-            found[name].append(Trained(before, errors, float(np.mean(last)) if last else float("nan"), test))
-            table = table or Table("network", "seed", *before, "training error", "test error")
-            *numbers, training, tested = [*before.values(), found[name][-1].training, test]
-            table.row(name, seed, *map(number, numbers), number(training, ".1%"), number(tested, ".1%"))
+            found[name].append(Trained(before, errors, training, test))
+            columns = *(f"{of}:.3g" for of in before), "training error:.1%", "test error:.1%"
+            table = table or Table("network", "seed", *columns)
+            table.row(name, seed, *before.values(), training, test)
     return found
 
 
@@ -60,3 +51,8 @@ def column(found, name):
     if name in Trained._fields:
         return [[100 * getattr(one, name) for one in seeds] for seeds in found.values()]
     return [[one.before[name] for one in seeds] for seeds in found.values()]
+
+
+def as_numbers(found):
+    """Return what ``compare`` found as dicts, to be kept."""
+    return {name: [one._asdict() for one in seeds] for name, seeds in found.items()}

@@ -2,7 +2,6 @@
 
 import copy
 
-from minires.layer import Layer
 from minires.layers import BatchNorm2d, Conv2d, Identity
 
 
@@ -33,8 +32,9 @@ def scaled_weights(net, factor):
     layers (LeCun's; Glorot's, where a layer has as many inputs as outputs) and halves the variance at every ReLU.
     """
     net = copy.deepcopy(net)
-    for layer in _all(net, Conv2d):
-        layer.weight.data *= factor
+    for _, layer in net.named_layers():
+        if isinstance(layer, Conv2d):
+            layer.weight.data *= factor
     return net
 
 
@@ -45,7 +45,7 @@ def settled(net, x):
     would be 0 and 1, whatever the activations are.
     """
     net = copy.deepcopy(net).train()
-    norms = _all(net, BatchNorm2d)
+    norms = [layer for _, layer in net.named_layers() if isinstance(layer, BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
@@ -54,7 +54,3 @@ def settled(net, x):
     for norm, momentum in zip(norms, before):
         norm.momentum = momentum
     return net.eval()
-
-
-def _all(net, kind: type[Layer]):
-    return [layer for _, layer in net.named_layers() if isinstance(layer, kind)]

@@ -5,23 +5,25 @@ The command of a room is two functions::
     def add_options(parser):
         lab_options(parser, nets=["plain", "resnet"], depths=[20, 56], steps=300)
 
-    def run(options):
-        lab = Experiment(options)  # looks for the images, and for a folder to write to, before anything is trained
+    def run(lab):  # an Experiment: it has found its images and its folder before anything is trained
+        lab.say(lab.setting())
         for subject in lab.subjects():
             ...
-        lab.keep({"name of a figure": figure}, numbers)
+        return {"name of a figure": figure}, numbers
 """
 
 import argparse
 import json
 import os
 import shlex
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from minires.data import SOURCES, batches, find_cifar10, load, synthetic
+from minires.lab.degradation.measure import final_errors
 from minires.lab.subjects import Subject, runs_found, shipped
 from minires.machine import machine
 from minires.networks import network
@@ -44,6 +46,12 @@ def whole(text):
     return 0 if text == "0" else positive(text)
 
 
+def several(parser, name, kind, usual, words="", **more):
+    """Add an option of one value or several; its help ends with the usual ones."""
+    usual_words = f"{words} (default: {' '.join(map(str, usual))})".strip()
+    parser.add_argument(name, nargs="+", type=kind, default=usual, help=usual_words, **more)
+
+
 def data_options(parser):
     """Add the options that say on which images."""
     add = parser.add_argument
@@ -54,24 +62,26 @@ def data_options(parser):
     add("--data-note", default="", metavar="TEXT", help="what to say of the images on the figure: re-encoded, ...")
 
 
+def step_options(parser, steps, least=positive, several_seeds=True):
+    """Add the options that say from which seeds, how long and how fast."""
+    if several_seeds:
+        several(parser, "--seeds", int, [0], metavar="SEED")
+    else:
+        parser.add_argument("--seed", nargs=1, type=int, dest="seeds", default=[0], metavar="SEED", help="(default: 0)")
+    add = parser.add_argument
+    add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
+    add("--batch-size", type=positive, default=32, metavar="N", help="images in a step (default: %(default)s)")
+    add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate (default: %(default)s)")
+
+
 def training_options(parser, nets, depths, steps, least=positive, several_seeds=True):
     """Add the options of experiments that train. ``nets=None``: the experiment builds its own networks."""
     data_options(parser)
-    add = parser.add_argument
     if nets is not None:
-        known = f"plain, resnet, preact, ... (default: {' '.join(nets)})"
-        add("--nets", nargs="+", default=nets, metavar="NET", help=known)
-    shown = f"layers (default: {' '.join(map(str, depths))})"
-    add("--depths", nargs="+", type=int, default=depths, metavar="DEPTH", help=shown)
-    if several_seeds:
-        add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(default: 0)")
-    else:
-        add("--seed", nargs=1, type=int, dest="seeds", default=[0], metavar="SEED", help="(default: 0)")
-    add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
-    add("--batch-size", type=positive, default=32, metavar="N", help="images in a step")
-    add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate")
-    add("--images", type=positive, default=2000, metavar="N", help="measure on the first N images")
-    add("--out", type=Path, metavar="DIR", help="folder of figures and numbers (default: one under runs/)")
+        several(parser, "--nets", str, nets, "plain, resnet, preact, ...", metavar="NET")
+    several(parser, "--depths", int, depths, "layers", metavar="DEPTH")
+    step_options(parser, steps, least, several_seeds)
+    parser.add_argument("--images", type=positive, default=2000, metavar="N", help="measure on the first N images")
     parser.set_defaults(runs=None, pretrained=False)
 
 
@@ -116,26 +126,19 @@ def images_named(train_set, options):
 # -- an experiment ------------------------------------------------------------------------------------------------
 
 # Options that do not change what a folder holds, or that name the networks in it, each in a folder of its own.
-NOT_IN_THE_NAME = {"data", "data_dir", "data_file", "data_note", "out", "nets", "names", "depths", "seeds", "workers"}
+NOT_IN_THE_NAME = {"data", "data_dir", "data_file", "data_note", "out", "nets", "names", "depths", "seeds"}
 
 
 class Experiment:
     """One run of a room: its options, images and networks, and the folder of its results.
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-        What ``minires lab`` read: those of the room, ``room`` (its name), ``changed`` (what differs from the defaults)
-        and ``command`` (what was typed).
-
-    Raises
-    ------
-    ValueError, OSError
-        When there are no such images, or the folder cannot be written to: before anything is trained.
+    ``options`` are what ``minires lab`` read: those of the room, ``room`` (its name), ``changed`` (what differs from
+    the defaults) and ``command`` (what was typed). Where there are no such images, or the folder cannot be written to,
+    ValueError or OSError is raised, before anything is trained.
     """
 
     def __init__(self, options):
-        self.options = options
+        self.options, self.note = options, ""
         if "data" in options:
             self.train_set, self.test_set = load_data(options)
         self.out = writable(options.out or Path("runs", self._folder()))
@@ -150,18 +153,10 @@ class Experiment:
                 words += [name.replace("_", "-"), *(map(str, several) if value is not True else [])]
         return "-".join(words).replace("/", "-").replace(" ", "-")
 
-    def one_seed(self):
-        """Refuse runs of several seeds, for experiments that draw single networks."""
-        if self.options.seeds[1:]:
-            raise ValueError(f"expected one seed, {self.options.runs} has {self.options.seeds}. Choose with --seed.")
+    # -- networks
 
-    def check_networks(self):
-        """Refuse a network that does not exist before the others are trained."""
-        for net, depth in product(self.options.nets, self.options.depths):
-            by_name(net, depth, rng=0)
-
-    def subjects(self):
-        """Return the networks asked for, each a ``Subject``."""
+    def subjects(self, one_seed=False):
+        """Return the networks asked for, each a ``Subject``; ``one_seed``: refuse runs of several seeds."""
         options = self.options
         fresh = options.runs is None and not options.pretrained
         for choice in ("nets", "depths", "seeds"):
@@ -177,7 +172,37 @@ class Experiment:
             net = network(f"{kind}-{depth}", **for_images(self.train_set), rng=net_rng)
             found.append(Subject(kind, depth, seed, net, data_rng, run, options.pretrained))
         options.seeds = sorted({subject.seed for subject in found})
+        if one_seed and options.seeds[1:]:
+            raise ValueError(f"expected one seed, {options.runs} has {options.seeds}. Choose with --seed.")
         return found
+
+    def check_networks(self):
+        """Refuse a network that does not exist before the others are trained."""
+        for net, depth in product(self.options.nets, self.options.depths):
+            network(f"{net}-{depth}", rng=0)
+
+    def train(self, kind, depth, seed, data, build=None, augment=True, tests=8):
+        """Train a net in a folder of its own, or go on with it, or find it finished: (net, log).
+
+        ``build(**options)`` returns it; without, it is that of the name. Of one seed every net begins with the same
+        stream of weights and sees the same batches.
+        """
+        options, name = self.options, f"{kind}-{depth}"
+        net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
+        net = (build or partial(network, name))(**for_images(data[0]), rng=net_rng)
+        config = {"net": kind, "depth": depth, "seed": seed, "data": data[0].name}
+        run, schedule = Run(self.out / f"{name}-seed{seed}", config), warm_up_then_cosine(options.lr, options.steps)
+        how = {"steps": options.steps, "batch_size": options.batch_size, "test_every": max(1, options.steps // tests)}
+        how |= {"rng": data_rng, "augment": augment, "title": f"{name}, seed {seed}"}
+        return net, train_in_folder(net, data, run, options.lr, schedule=schedule, **how)
+
+    def train_seeds(self, kind, depth, data, **how):
+        """``train`` from every seed: (the first net, [log of each], their training errors, their test errors)."""
+        nets, logs = zip(*(self.train(kind, depth, seed, data, **how) for seed in self.options.seeds))
+        training, _, test = zip(*map(final_errors, logs))
+        return nets[0], list(logs), training, test
+
+    # -- images, words and what is kept
 
     def batch(self, images=None):
         """Return (x, labels): the first training images, as they are."""
@@ -186,64 +211,44 @@ class Experiment:
     def setting(self, measured="training", **other):
         """Say what is measured, in a few words, for the foot of a figure; ``other`` takes the place of options."""
         options = argparse.Namespace(**vars(self.options) | other)
+        how = "at initialisation"
         if options.runs is not None:
             how = "networks from runs of examples/degradation_cifar.py"
         elif options.pretrained:
             how = "trained networks that come with minires"
         elif options.steps:
-            how = (
-                f"{options.steps:,} steps of {options.batch_size} images, learning rate up to {options.lr:g}, "
-                "warm-up over 1/10, then a cosine to 0"
-            )
-        else:
-            how = "at initialisation"
-        seeds = seeds_in_words(options.seeds or [0])
-        images = images_named(self.train_set, options)
-        return f"{images}; {how}; {seeds}; measured on {options.images} {measured} images."
+            steps = f"{options.steps:,} steps of {options.batch_size} images"
+            how = f"{steps}, learning rate up to {options.lr:g}, warm-up over 1/10, then a cosine to 0"
+        where, seeds = images_named(self.train_set, options), seeds_in_words(options.seeds or [0])
+        return f"{where}; {how}; {seeds}; measured on {options.images} {measured} images."
 
-    def train(self, kind, depth, seed, data, build=None, augment=True, tests=8):
-        """Train ``build(kind, depth, ...)`` in a folder of its own, or go on with it, or find it finished: (net, log).
+    def say(self, note):
+        """Print what is run, and keep it for the foot of the figures."""
+        self.note = note
+        print(note)
 
-        Of one seed every net begins with the same stream of weights and sees the same batches.
-        """
-        options, (train_set, test_set), name = self.options, data, f"{kind}-{depth}"
-        net_rng, data_rng = np.random.default_rng(seed).spawn(2)  # as in degradation_cifar.py
-        net = (build or by_name)(kind, depth, **for_images(train_set), rng=net_rng)
-        log = train(
-            net,
-            SGD(net.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-4),
-            train_set,
-            test_set,
-            steps=options.steps,
-            batch_size=options.batch_size,
-            schedule=warm_up_then_cosine(options.lr, options.steps),
-            rng=data_rng,
-            augment=augment,
-            test_every=max(1, options.steps // tests),
-            log_every=max(1, options.steps // 60),
-            run=Run(
-                self.out / f"{name}-seed{seed}", {"net": kind, "depth": depth, "seed": seed, "data": train_set.name}
-            ),
-            title=f"{name}, seed {seed}",
-        )
-        return net, log
+    def draw(self, figures):
+        """Write {name: figure}, with the note at the foot of those that have none of their own."""
+        from minires.figures import noted  # here: matplotlib takes a while to load
 
-    def keep(self, figures, numbers, setting):
-        """Write figures, {name: figure}, and the numbers with what they were measured on; say where they are."""
         for name, figure in figures.items():
+            if not figure.get_supxlabel():
+                noted(figure, self.note)
             figure.savefig(self.out / f"{name}.png")
-        about = {
-            "command": shlex.join(self.options.command),
-            "setting": setting,
-            "machine": machine(),
-            "numbers": _without_nan(numbers),
-        }
+
+    def keep(self, figures, numbers):
+        """Write the figures, and the numbers with what they were measured on; say where they are."""
+        self.draw(figures)
+        about = {"command": shlex.join(self.options.command), "setting": self.note, "machine": machine()}
+        about["numbers"] = _without_nan(numbers)
         (self.out / "numbers.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         print(f"\nFigures and numbers: {self.out}")
 
 
-def by_name(kind, depth, **options):
-    return network(f"{kind}-{depth}", **options)
+def train_in_folder(net, data, run, lr, **how):
+    """Train a net by SGD in the folder of its run, or go on with it, or find it finished; return the log."""
+    optimizer = SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
+    return train(net, optimizer, *data, log_every=max(1, how["steps"] // 60), run=run, **how)
 
 
 def count(n, word):
@@ -288,23 +293,24 @@ def _without_nan(value):
 class Table:
     """Prints a table row by row, as the results come: the first column to the left, numbers to the right.
 
-    A column is as wide as its name, and at least ``least``; the first has room for the name of a network. NaN is "-".
+    A name in the head may be followed by a colon and the format of its numbers; NaN is "-". A column is as wide as its
+    name, and at least ``least``; the first has room for the name of a network.
 
-    Examples
-    --------
-    >>> table = Table("network", "test error", first=12)
+    >>> table = Table("network", "test error:.1%", first=12)
     network       test error
-    >>> table.row("resnet-20", "8.8 %")
-    resnet-20          8.8 %
+    >>> table.row("resnet-20", 0.088)
+    resnet-20           8.8%
     """
 
     def __init__(self, *head, first=24, least=10):
-        self.widths = [first, *(max(least, len(name) + 2) for name in head[1:])]
-        self.row(*head)
+        names, self.forms = zip(*(name.partition(":")[::2] for name in head))
+        self.widths = [first, *(max(least, len(name) + 2) for name in names[1:])]
+        self.row(*names)
 
     def row(self, first, *cells):
-        """Print one row of text."""
-        text = "".join(f" {cell:>{width - 1}}" for cell, width in zip(cells, self.widths[1:]))
+        """Print one row, of numbers or text."""
+        words = (cell if isinstance(cell, str) else number(cell, form) for cell, form in zip(cells, self.forms[1:]))
+        text = "".join(f" {word:>{width - 1}}" for word, width in zip(words, self.widths[1:]))
         print(f"{first:{self.widths[0]}}{text}".rstrip(), flush=True)
 
 

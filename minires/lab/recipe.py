@@ -4,10 +4,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from minires.lab.experiment import data_options, images_named, load_data, positive, seeds_in_words
-from minires.optim import SGD, MultiStep, WarmUpUntil, warm_up_then_cosine
+from minires.lab.experiment import data_options, images_named, load_data, positive, seeds_in_words, train_in_folder
+from minires.optim import MultiStep, WarmUpUntil, warm_up_then_cosine
 from minires.run import Run
-from minires.train import train
 
 # Steps of SGD, images in each, and the largest learning rate. Steps, not minutes, so that a run gives the same numbers
 # on every machine; the names are what two cores take for plain and residual nets of 20 and 56 layers, one seed. With
@@ -62,23 +61,13 @@ def fill_in(options, images):
 
 def train_by_recipe(net, folder, config, data, options, rng):
     """Train a net in its folder, or go on with it, or find it finished; return its log."""
-    train_set, test_set = data
-    config = {**config, "data": train_set.name, "budget": options.budget}
+    config = {**config, "data": data[0].name, "budget": options.budget}
+    config |= {"validation": True} if options.validation else {}
     name = f"{config['net']}-{config['depth']}" if config["depth"] else config["net"]
-    return train(
-        net,
-        SGD(net.parameters(), lr=BUDGETS[options.budget]["lr"], momentum=0.9, weight_decay=1e-4),
-        train_set,
-        test_set,
-        steps=options.steps,
-        batch_size=options.batch_size,
-        schedule=schedule_for(config["depth"], options),
-        rng=rng,
-        test_every=options.eval_every,
-        log_every=max(1, options.steps // 60),
-        run=Run(folder, config | ({"validation": True} if options.validation else {}), deviations(train_set, options)),
-        title=f"{name}, seed {config['seed']}",
-    )
+    how = {"steps": options.steps, "batch_size": options.batch_size, "test_every": options.eval_every, "rng": rng}
+    how |= {"schedule": schedule_for(config["depth"], options), "title": f"{name}, seed {config['seed']}"}
+    run = Run(folder, config, deviations(data[0], options))
+    return train_in_folder(net, data, run, BUDGETS[options.budget]["lr"], **how)
 
 
 def schedule_for(depth, options):

@@ -96,24 +96,21 @@ def name_of(key):
 
 def by_key(runs):
     """Return {(family, depth): runs}, in the order of the runs."""
+    return _grouped(runs, lambda run: run.key)
+
+
+def _grouped(runs, key):
     found = defaultdict(list)
     for run in runs:
-        found[run.key].append(run)
+        found[key(run)].append(run)
     return dict(found)
 
 
 def read_runs(places):
     """Return the runs in the folders ``places`` as a list of Trained, each once.
 
-    Parameters
-    ----------
-    places : list of paths
-        Each the folder of a run, a folder of such folders, or a folder of those.
-
-    Raises
-    ------
-    CheckpointError
-        When a place holds none, or one cannot be read.
+    Each place is the folder of a run, a folder of such folders, or a folder of those. Where one holds none, or one
+    cannot be read, CheckpointError is raised.
     """
     folders = []
     for place in map(Path, places):
@@ -128,21 +125,13 @@ def read_runs(places):
 
 def _read_run(folder):
     about, path = read_run_json(folder), folder / "log.jsonl"
-    log, text = read_log(path), path.read_bytes() if path.exists() else b""
-    if len(log) < text.count(b"\n"):  # the last line may be cut short
-        try:
-            json.loads(text.splitlines()[len(log)].decode())
-            why = "expected kind, step, error and images. Did minires write it?"
-        except UnicodeDecodeError:
-            raise CheckpointError(f"{path}: not a text file. Restore it from a copy.") from None
-        except ValueError:
-            why = "not JSON. Restore it from a copy."
-        raise CheckpointError(f"{path}, line {len(log) + 1}: {why}")
+    log, ends = read_log(path), path.read_bytes().count(b"\n") if path.exists() else 0
     for number, line in enumerate(log, 1):
         if not _is_line(line):
-            raise CheckpointError(
-                f"{path}, line {number}: expected kind, step, error and images. Did minires write it?"
-            )
+            wanted = "expected kind, step, error and images. Did minires write it?"
+            raise CheckpointError(f"{path}, line {number}: {wanted}")
+    if len(log) < ends:  # the last line may be cut short
+        raise CheckpointError(f"{path}, line {len(log) + 1}: not JSON as {{...}}. Restore it from a copy.")
     if log and not any(line["kind"] == "train" and line["step"] > 0.9 * log[-1]["step"] for line in log):
         raise CheckpointError(f"{path}: no training error of the last tenth of its steps. Did minires write it?")
     return Trained(folder, about, log)
@@ -164,30 +153,24 @@ def sets_of(runs):
     sets = []
     for group in _alike(runs, without="schedule"):
         sets += _alike(group) if _twice(group) else [group]
-    for group in sets:
-        if _twice(group):
-            first, second = _twice(group)
-            raise CheckpointError(
-                f"{first.folder} and {second.folder} hold the same run: {first.name}, seed {first.seed}. Leave one out."
-            )
+    for first, second in filter(None, map(_twice, sets)):
+        raise CheckpointError(
+            f"{first.folder} and {second.folder} hold the same run: {first.name}, seed {first.seed}. Leave one out."
+        )
     return [sorted(group, key=_order) for group in sets]
 
 
 def _alike(runs, without=None):
-    groups = defaultdict(list)
-    for run in runs:
-        same = {name: value for name, value in run.settings().items() if name != without}
-        groups[json.dumps(same, sort_keys=True)].append(run)
-    return list(groups.values())
+    def settings(run):
+        return json.dumps({name: value for name, value in run.settings().items() if name != without}, sort_keys=True)
+
+    return list(_grouped(runs, settings).values())
 
 
 def _twice(runs):
     """Two runs of one network with one seed, or None."""
-    seen = {}
-    for run in runs:
-        if seen.setdefault((run.key, run.seed), run) is not run:
-            return seen[run.key, run.seed], run
-    return None
+    groups = _grouped(runs, lambda run: (run.key, run.seed)).values()
+    return next((group[:2] for group in groups if group[1:]), None)
 
 
 def _order(run):

@@ -1,13 +1,13 @@
 """Train a net and stop on the way to look at it."""
 
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from minires.data import endless
 from minires.optim import SGD, warm_up_then_cosine
-from minires.progress import BAR
+from minires.progress import Progress
 from minires.train import steps
 
 
@@ -19,7 +19,7 @@ class Snapshot(NamedTuple):
     error: float  # the same, fraction of wrong images
 
 
-def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="training", bar=True):
+def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="training"):
     """Train a net, and yield a ``Snapshot`` after each of the steps ``at``; 0 is before the first.
 
     The net can be measured while the generator waits::
@@ -28,21 +28,8 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
             flows[snapshot.step] = gradient_flow(net, x, labels)
 
     The recipe is that of the short runs of ``examples/degradation_cifar.py``: momentum 0.9, weight decay 1e-4, a
-    warm-up over a tenth of the steps and then half a cosine to 0 at the last of them.
-
-    Parameters
-    ----------
-    net : Layer
-    train_set : Dataset
-    at : list of int
-        Steps; the largest ends the training.
-    batch_size : int, default 64
-    lr : float, default 0.1
-        Highest learning rate.
-    rng : numpy.random.Generator or int, default 0
-        Draws the order of the images and their augmentation.
-    title, bar
-        As for ``train``.
+    warm-up over a tenth of the steps and then half a cosine from ``lr`` to 0 at the last of them. ``rng`` draws the
+    order of the images and their augmentation.
 
     Raises
     ------
@@ -53,20 +40,19 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
     if not at or not all(isinstance(step, int | np.integer) and step >= 0 for step in at):
         raise ValueError(f"snapshots: expected at least one step in at, whole numbers from 0 on, got {at}.")
     last, rng = int(at[-1]), np.random.default_rng(rng)
-    optimizer = SGD(net.parameters(), lr, momentum=0.9, weight_decay=1e-4)
-    schedule = warm_up_then_cosine(lr, max(1, last))
-    taken = steps(net, optimizer, _in_training_mode(net, train_set, batch_size, rng), schedule=schedule)
-    wrong = images = total = 0
-    with tqdm(total=last, desc=title, bar_format=BAR, leave=False, disable=None if bar and last else True) as show:
-        for number in range(last + 1):
-            if number:
-                step = next(taken)
-                wrong, images = wrong + step.wrong, images + len(step.target)
-                total += step.loss * len(step.target)
-                show.update()
-            if number in at:
-                yield Snapshot(number, *((total / images, wrong / images) if images else (float("nan"),) * 2))
-                wrong = images = total = 0
+    if 0 in at:
+        yield Snapshot(0, float("nan"), float("nan"))
+    optimizer, schedule = SGD(net.parameters(), lr, momentum=0.9, weight_decay=1e-4), warm_up_then_cosine(lr, last or 1)
+    stream = islice(_in_training_mode(net, train_set, batch_size, rng), last)
+    total, wrong, images = 0.0, 0, 0
+    with Progress(last, title, shown=last > 0, leave=False) as progress:
+        for step in steps(net, optimizer, stream, schedule=schedule):
+            progress.update()
+            total += step.loss * len(step.target)
+            wrong, images = wrong + step.wrong, images + len(step.target)
+            if step.number in at:
+                yield Snapshot(step.number, total / images, wrong / images)
+                total, wrong, images = 0.0, 0, 0
 
 
 def _in_training_mode(net, train_set, batch_size, rng):

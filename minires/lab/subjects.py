@@ -11,6 +11,7 @@ from minires.lab.snapshots import Snapshot, snapshots
 from minires.layer import Layer
 from minires.pretrained import models, weights_file
 from minires.run import read_log, read_run_json
+from minires.train import Diverged
 from minires.weights import load_weights
 
 
@@ -55,45 +56,58 @@ class Subject(NamedTuple):
         lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]
         yield Snapshot(step, lines[-1]["loss"], final_errors(lines)[0])
 
+    def watched(self, lab, name=None, lr=None):
+        """Yield its ``moments`` at the start, at 1/16 and 1/4 of the steps and at the end; say so if it diverges."""
+        steps = lab.options.steps
+        try:
+            yield from self.moments(lab, [0, steps // 16, steps // 4, steps], lr)
+        except Diverged as error:
+            print(f"{name or self.name:24}{error}")
+
     def trained(self, lab):
         """Train the net to the end, or find it trained; return the last ``Snapshot``."""
         *_, end = self.moments(lab, [0, lab.options.steps])
         return end
 
+    def about(self, moment, **found):
+        """Return what is kept of a moment: the network, the moment, and what was found."""
+        return {"net": self.name, "seed": self.seed, **moment._asdict(), **found}
+
 
 def runs_found(options, train_set):
     """Return (kind, depth, seed, folder) of the runs in --runs that were asked for, finished or under way."""
-    wanted = {"net": options.nets, "depth": options.depths, "seed": options.seeds}
-    configs = {path.parent: read_run_json(path.parent)["config"] for path in options.runs.glob("*/run.json")}
-    found = [
-        (*(config[key] for key in wanted), folder)
-        for folder, config in configs.items()
-        if wanted.keys() <= config.keys()  # a run of another script has other words
-        and all(values is None or config[key] in values for key, values in wanted.items())
-    ]
+    found = []
+    for folder in sorted(path.parent for path in options.runs.glob("*/run.json")):
+        config = read_run_json(folder)["config"]
+        key = tuple(config.get(name) for name in ("net", "depth", "seed"))  # a run of another script has other words
+        if None not in key and _asked_for(key, options):
+            found.append((*key, folder))
+            if config["data"] != train_set.name:
+                where = f"trained on {config['data']!r}, not on {train_set.name!r}"
+                raise CheckpointError(f"{folder}: {where}. Choose with --data.")
+            if not (folder / "checkpoint.npz").is_file():
+                raise CheckpointError(f"{folder}: no checkpoint.npz there, so no weights to look at. Train it again.")
     if not found:
         raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
-    for *_, folder in found:
-        if configs[folder]["data"] != train_set.name:
-            raise CheckpointError(
-                f"{folder}: trained on {configs[folder]['data']!r}, not on {train_set.name!r}. Choose with --data."
-            )
-        if not (folder / "checkpoint.npz").is_file():
-            raise CheckpointError(f"{folder}: no checkpoint.npz there, so no weights to look at. Train it again.")
     return sorted(found)
 
 
 def shipped(options, train_set):
     """Return (kind, depth, seed, None) of the networks in minires.pretrained that were asked for."""
-    found, wanted = [], (options.nets, options.depths, options.seeds)
+    found = []
     for name, about in models().items():
         key, data = (about["config"]["net"], about["config"]["depth"], about["seed"]), about["config"]["data"]
-        if all(choice is None or one in choice for choice, one in zip(wanted, key)):
+        if _asked_for(key, options):
+            found.append((*key, None))
             if data != train_set.name:
                 where = f"trained on {data!r}, not on {train_set.name!r}"
                 raise ValueError(f"--pretrained: {name} was {where}. Choose with --data.")
-            found.append((*key, None))
     if not found:
         there = ", ".join(models()) or "none"
         raise ValueError(f"--pretrained: no such network comes with minires. There are: {there}.")
     return sorted(found)
+
+
+def _asked_for(key, options):
+    choices = options.nets, options.depths, options.seeds
+    return all(choice is None or one in choice for choice, one in zip(choices, key))

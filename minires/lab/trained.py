@@ -21,22 +21,17 @@ class Measured(NamedTuple):
 
 
 def measure(runs, images, found):
-    """Send images through every network that has a checkpoint; return ``Measured``. Of several seeds the first counts.
+    """Send so many images through every network that has a checkpoint; return ``Measured``.
 
-    Parameters
-    ----------
-    runs : list of Trained
-    images : int
-        How many images; 0: nothing is measured.
-    found : FoundImages
+    ``runs`` are a list of ``Trained``, of several seeds the first counts; ``found`` is a ``FoundImages``.
     """
     measured, chosen = Measured({}, {}, {}, []), {}
-    for run in sorted(runs, key=lambda run: not run.finished):
-        if (run.folder / "checkpoint.npz").exists():
-            chosen.setdefault(run.key, run)
     if not images:
         measured.missing.append("Nothing was measured, as no images were asked for.")
         return measured
+    for run in sorted(runs, key=lambda run: not run.finished):
+        if (run.folder / "checkpoint.npz").exists():
+            chosen.setdefault(run.key, run)
     without = dict.fromkeys(run.name for run in runs if run.key not in chosen)
     if without:
         measured.missing.append(f"Not measured, as there is no checkpoint.npz: {', '.join(without)}.")
@@ -50,23 +45,23 @@ def measure(runs, images, found):
             responses = layer_responses(net.eval(), next(batches(test_set, images, normalise=normalise))[0])
         except ValueError as error:  # no images, a damaged checkpoint, a net without stages
             why = str(error) if isinstance(error, NotFound) else f"{run.name} was not measured. {error}"
-            if why not in measured.missing:
-                measured.missing.append(why)
-            continue
-        measured.flows[key], measured.responses[key], measured.steps[key] = flow, responses, progress.get("step", 0)
+            measured.missing.extend([why] * (why not in measured.missing))
+        else:
+            measured.flows[key], measured.responses[key] = flow, responses
+            measured.steps[key] = progress.get("step", 0)
     return measured
 
 
 def network_of(run):
     """Return a net of the kind that a run trained, by its name."""
-    checkpoint, (family, depth) = run.folder / "checkpoint.npz", run.key
+    checkpoint, (family, depth), sizes = run.folder / "checkpoint.npz", run.key, {"classes": 10}
     try:
         inputs = load_inputs(checkpoint) if checkpoint.exists() else None
     except ValueError:  # damaged; whoever loads its weights will hear of it
         inputs = None
-    sizes = {"classes": len(inputs["classes"]) if inputs else 10}
-    if inputs and len(inputs["normalisation"][1]) != 3:
-        sizes["in_channels"] = len(inputs["normalisation"][1])
+    if inputs:
+        channels = len(inputs["normalisation"][1])
+        sizes = {"classes": len(inputs["classes"])} | ({} if channels == 3 else {"in_channels": channels})
     if family in ("plain", "resnet"):  # of any depth: to network(), resnet-50 is ImageNet's
         return (cifar_plain if family == "plain" else cifar_resnet)(depth, **sizes, rng=0)
     return network(run.name, **sizes, rng=0)
@@ -79,10 +74,7 @@ class NotFound(ValueError):
 class FoundImages:
     """Finds the images of runs again, once for all runs that share them. Nothing is downloaded.
 
-    Parameters
-    ----------
-    data_dir, data_file
-        Where CIFAR-10 is, as for ``load_cifar10``.
+    ``data_dir`` and ``data_file`` say where CIFAR-10 is, as for ``load_cifar10``.
     """
 
     def __init__(self, data_dir=None, data_file=None):
@@ -104,17 +96,12 @@ class FoundImages:
         elif any(self.place) or find_cifar10():
             known = [load_cifar10(*self.place)]
         else:
-            raise NotFound(
-                "Not measured, as CIFAR-10 is not on this disk: minires data fetches it, and --data-dir or --data-file "
-                "says where it is."
-            )
-        for train_set, _ in list(known):  # or a part of the training images was kept for tests
-            if len(train_set) >= sum(sizes):
-                known.append((train_set[: sizes[0]], train_set[sizes[0] : sum(sizes)]))
+            where = "minires data fetches it, and --data-dir or --data-file says where it is"
+            raise NotFound(f"Not measured, as CIFAR-10 is not on this disk: {where}.")
+        # Or a part of the training images was kept for tests.
+        known += [(whole[: sizes[0]], whole[sizes[0] : sum(sizes)]) for whole, _ in known if len(whole) >= sum(sizes)]
         for pair in known:
             if tuple(map(fingerprint, pair)) == prints:
                 return pair
-        raise NotFound(
-            f"Not measured, as the images found here ({fingerprint(known[0][0])}) are not those of the runs "
-            f"({prints[0]})."
-        )
+        here = fingerprint(known[0][0])
+        raise NotFound(f"Not measured, as the images found here ({here}) are not those of the runs ({prints[0]}).")

@@ -1,35 +1,22 @@
-"""What may stand on a shortcut, and where may activations go? After He et al. 2015, Table 3, and 2016, Tables 1 and 2.
-
-The papers multiplied the shortcut by constants and by gates, put convolutions and dropout on it, moved batch norm and
-ReLU about, and found that the cleaner the shortcut, the better the net. Train every network of these tables for a short
-while, and see how far the order of their errors is the published one. Try it::
+"""After He et al. 2015, Table 3, and 2016, Tables 1 and 2: train every network of these tables for a short while, and
+see how far the order of their errors is the published one::
 
     minires lab ablation                                          # synthetic images, some minutes
     minires lab ablation --names original dropout-shortcut        # some of them
     minires lab ablation --data cifar10 --depth 110 --steps 2000 --seeds 0 1    # for the patient
-
-Every network is trained in a folder of its own. Ctrl-C, or a power cut, at any time: the same command goes on.
 """
 
 import csv
+from functools import partial
 from itertools import product
 from math import isinf
-from pathlib import Path
 
 import numpy as np
 
-from minires.lab.ablation.measure import FAIL, NAMES, SAME, TABLES, ablation_net, ranks, rows_of, verdict
+from minires.lab.ablation import measure
+from minires.lab.ablation.figure import ablation_figure
 from minires.lab.degradation.measure import final_errors, percent
-from minires.lab.experiment import (
-    Experiment,
-    Table,
-    data_options,
-    each_once,
-    images_named,
-    markdown,
-    positive,
-    seeds_in_words,
-)
+from minires.lab.experiment import Table, data_options, each_once, images_named, markdown, seeds_in_words, step_options
 from minires.train import Diverged
 
 COLUMNS = ["network", "paper, %", "rank there", "training error", "test error", "rank here"]
@@ -37,36 +24,33 @@ COLUMNS = ["network", "paper, %", "rank there", "training error", "test error", 
 
 def add_options(parser):
     data_options(parser)
-    add, names = parser.add_argument, f"of {', '.join(NAMES)} (default: all)"
-    add("--names", nargs="+", choices=NAMES, metavar="NAME", default=NAMES, help=names)
+    add, names = parser.add_argument, f"of {', '.join(measure.NAMES)} (default: all)"
+    add("--names", nargs="+", choices=measure.NAMES, metavar="NAME", default=measure.NAMES, help=names)
     add("--depth", type=int, default=20, metavar="6n+2", help="layers; 110 in the paper (default: 20)")
-    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED")
-    add("--steps", type=positive, default=400, help="steps of SGD (default: 400)")
-    add("--batch-size", type=positive, default=32, metavar="N", help="images in a step (default: 32)")
-    add("--lr", type=float, default=0.05, help="largest learning rate (default: 0.05)")
-    add("--out", type=Path, metavar="DIR", help="folder of runs, figure and tables (default: one under runs/)")
+    step_options(parser, steps=400)
 
 
-def run(options):
-    from minires.lab.ablation.figure import ablation_figure  # here: matplotlib takes a while to load
-
-    ablation_net("plain", options.depth, rng=0)  # refuses an impossible depth
+def run(lab):
+    options, results = lab.options, {}
+    measure.ablation_net("plain", options.depth, rng=0)  # refuses an impossible depth
     options.seeds = each_once(options.seeds)
-    lab = Experiment(options)
-    nets, results, note = each_once(SAME.get(name, name) for name in options.names), {}, setting(lab)
-    print(f"{note}\n{len(nets)} networks. Folder: {lab.out}. After Ctrl-C, the same command goes on.")
+    nets = each_once(measure.SAME.get(name, name) for name in options.names)
+    lab.say(setting(lab))
+    print(f"{len(nets)} networks. Folder: {lab.out}. After Ctrl-C, the same command goes on.")
     for i, (seed, name) in enumerate(product(options.seeds, nets), start=1):
         title = f"{i} of {len(options.seeds) * len(nets)}: {name}, seed {seed}"
         results.setdefault(name, []).append(train_one(name, seed, lab, title))
         tables = tables_of(results, options.names)
-        ablation_figure(tables, note).savefig(lab.out / "ablation.png")  # what there is so far
-    report(tables, lab, note)
+        lab.draw({"ablation": ablation_figure(tables)})  # what there is so far
+    return {}, report(tables, lab)
 
 
 def train_one(name, seed, lab, title):
     """Train one network in its folder, or go on with it, or find it finished; return (training error, test error)."""
+    depth = lab.options.depth
     try:
-        _, log = lab.train(name, lab.options.depth, seed, (lab.train_set, lab.test_set), ablation_net, tests=1)
+        build = partial(measure.ablation_net, name, depth)
+        _, log = lab.train(name, depth, seed, (lab.train_set, lab.test_set), build, tests=1)
     except Diverged as error:
         print(f"{title}: fail. {error}")
         return float("nan"), float("nan")
@@ -82,8 +66,8 @@ def setting(lab):
         f"Here: {images_named(lab.train_set, options)}, {len(lab.test_set):,} test images; {options.depth} layers, "
         f"{options.steps:,} steps of {options.batch_size} images ({epochs:.2g} epochs), learning rate up to "
         f"{options.lr:g}, warm-up over 1/10, then a cosine to 0; {seeds_in_words(options.seeds)}. fail: training "
-        f"diverged, or a test error above {FAIL:.0%} (the paper: above 20%). Not the papers' setting: they train "
-        "64,000 steps of 128 images."
+        f"diverged, or a test error above {measure.FAIL:.0%} (the paper: above 20%). Not the papers' setting: they "
+        "train 64,000 steps of 128 images."
     )
 
 
@@ -91,35 +75,34 @@ def setting(lab):
 
 
 def tables_of(results, names):
-    """Return [(table, its rows), ...], as far as they have come."""
-    found = [(table, rows_of(table, results, names)) for table in TABLES.values()]
-    found = [(table, rows) for table, rows in found if rows]
-    return [(table, rows) for table, rows in found if len(rows) > 1] or found
+    """Return [(table, its rows), ...], as far as they have come; those of a single row only if there are no others."""
+    found = [(table, measure.rows_of(table, results, names)) for table in measure.TABLES.values()]
+    return [(table, rows) for table, rows in found if len(rows) > 1] or [(table, rows) for table, rows in found if rows]
 
 
-def report(tables, lab, note):
-    """Print the tables and what they say; write them, and the numbers."""
-    page, lines, numbers = [note, ""], [["table", *COLUMNS]], {}
+def report(tables, lab):
+    """Print the tables and what they say; write them, and return the numbers."""
+    page, lines, numbers = [lab.note, ""], [["table", *COLUMNS]], {}
     for table, rows in tables:
-        said = verdict(rows)
+        said, cells = measure.verdict(rows), cells_of(rows)
         print(f"\n{table.title} ({table.paper}: {table.setting})")
         shown = Table(*COLUMNS, least=18)
-        for cells in cells_of(rows):
-            shown.row(*cells)
+        for row in cells:
+            shown.row(*row)
         print(said)
         page += [f"## {table.title}", "", f"Published: {table.paper}, {table.setting}.", ""]
-        page += [markdown(COLUMNS, cells_of(rows)), "", said, ""]
-        lines += [[table.title, *cells] for cells in cells_of(rows)]
-        numbers[table.title] = {"verdict": said, "rows": [numbers_of(row) for row in rows]}
+        page += [markdown(COLUMNS, cells), "", said, ""]
+        lines += [[table.title, *row] for row in cells]
+        numbers[table.title] = {"verdict": said, "rows": [row.about() for row in rows]}
     (lab.out / "tables.md").write_text("\n".join(page), encoding="utf-8")
     with open(lab.out / "tables.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines)
-    lab.keep({}, numbers, note)  # the figure is there
+    return numbers
 
 
 def cells_of(rows):
     """Return the rows of a table as text, under ``COLUMNS``."""
-    there, here = ranks([row.published for row in rows]), ranks([row.error for row in rows])
+    there, here = measure.ranks([row.published for row in rows]), measure.ranks([row.error for row in rows])
     return [
         [row.name, "fail" if isinf(row.published) else f"{row.published:.2f}", str(a), *errors_of(row), str(b)]
         for row, a, b in zip(rows, there, here)
@@ -131,7 +114,3 @@ def errors_of(row):
     if np.isnan(row.test).any():
         return "diverged", "fail"
     return percent(row.train), f"fail ({percent(row.test)})" if row.failed else percent(row.test)
-
-
-def numbers_of(row):
-    return row._asdict() | {"published": "fail" if isinf(row.published) else row.published, "failed": bool(row.failed)}

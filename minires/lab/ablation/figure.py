@@ -9,30 +9,24 @@ FROM_BEST_TO_WORST = LinearSegmentedColormap.from_list("", [SHORTCUT, "#7FB2D6",
 SMALL = {"fontsize": 8, "color": FAINT, "va": "center"}
 
 
-def ablation_figure(tables, note=""):
+def ablation_figure(tables):
     """Published errors left, errors here right, and a strand from each network's place there to its place here.
 
     A strand has the colour of its place in the paper, blue for the best: where the orders agree, the colours on the
-    right are in order, too, and few strands cross.
-
-    Parameters
-    ----------
-    tables : list of (Table, list of Row)
-        Of ``minires.lab.ablation.measure``: a table with its ``rows_of``.
-    note : str
-        What was run, for the foot of the figure; broken into lines.
+    right are in order, too, and few strands cross. ``tables`` are [(a Table, its ``rows_of``), ...].
     """
     tables = [(table, rows) for table, rows in tables if rows]
     if not tables:
         raise ValueError("ablation_figure: expected at least one table with a row, got none. Has any run finished?")
     heights = [len(rows) + 2.2 for _, rows in tables]
-    figure = sheet(11.5, 0.26 * sum(heights) + 0.2, note)
+    figure = sheet(11.5, 0.26 * sum(heights) + 0.2)
     figure.get_layout_engine().set(w_pad=0, h_pad=0, wspace=0, hspace=0.02)  # the strands run from bar to bar
     grid = figure.add_gridspec(len(tables), 3, height_ratios=heights, width_ratios=[1, 2.1, 1.4])
     for i, (table, rows) in enumerate(tables):
         axes = [figure.add_subplot(grid[i, column]) for column in range(3)]
         order = sorted(range(len(rows)), key=lambda k: rows[k].error)  # stable: failures stay in the paper's order
-        colours = [FROM_BEST_TO_WORST(k / max(1, len(rows) - 1)) for k in _places(rows)]
+        places = [sum(other.published <= row.published for other in rows) - 1 for row in rows]
+        colours = [FROM_BEST_TO_WORST(place / max(1, len(rows) - 1)) for place in places]
         _published(axes[0], table, rows, colours)
         _strands(axes[1], table, rows, colours, order)
         _here(axes[2], rows, colours, order)
@@ -40,11 +34,6 @@ def ablation_figure(tables, note=""):
             axis.set_ylim(len(rows) - 0.3, -2.5)
             axis.axis("off")
     return figure
-
-
-def _places(rows):
-    """The place of each row in the paper; equal errors share the last of theirs."""
-    return [sum(other.published <= row.published for other in rows) - 1 for row in rows]
 
 
 def _published(axis, table, rows, colours):

@@ -26,29 +26,13 @@ class Table(NamedTuple):
     errors: dict  # {name: test error in %}; inf where the paper says fail
 
 
-def _variants(chosen):
-    return {name: row.error_110 for name, row in VARIANTS.items() if name == "original" or chosen(row)}
-
-
+_shortcuts = {name: row.error_110 for name, row in VARIANTS.items() if row.order == "original"}
+_orders = {name: row.error_110 for name, row in VARIANTS.items() if name == "original" or row.order != "original"}
+_options = {"plain": 28.54, "A": 25.03, "B": 24.52, "C": 24.19}
 TABLES = {
-    "shortcuts": Table(
-        "what stands on the shortcut",
-        "He et al. 2016, Table 1",
-        "ResNet-110 on CIFAR-10",
-        _variants(lambda row: row.order == "original"),
-    ),
-    "activations": Table(
-        "the order of activations",
-        "He et al. 2016, Table 2",
-        "ResNet-110 on CIFAR-10",
-        _variants(lambda row: row.order != "original"),
-    ),
-    "projections": Table(
-        "what passes a change of shape",
-        "He et al. 2015, Table 3",
-        "34 layers on ImageNet",
-        {"plain": 28.54, "A": 25.03, "B": 24.52, "C": 24.19},
-    ),
+    "shortcuts": Table("what stands on the shortcut", "He et al. 2016, Table 1", "ResNet-110 on CIFAR-10", _shortcuts),
+    "activations": Table("the order of activations", "He et al. 2016, Table 2", "ResNet-110 on CIFAR-10", _orders),
+    "projections": Table("what passes a change of shape", "He et al. 2015, Table 3", "34 layers on ImageNet", _options),
 }
 NAMES = list(dict.fromkeys(name for table in TABLES.values() for name in table.errors))
 
@@ -59,20 +43,10 @@ FAIL = 0.8  # a test error above it is a failure here; chance is 0.9. The papers
 
 
 def ablation_net(name, depth, classes=10, rng=None, in_channels=3):
-    """Return the CIFAR network of 6n + 2 layers that a row of ``TABLES`` is about.
+    """Return the CIFAR network of ``depth`` = 6n + 2 layers that a row of ``TABLES`` is about, one of ``NAMES``.
 
-    Parameters
-    ----------
-    name : str
-        One of ``NAMES``.
-    depth : int
-        20, 32, 44, 56, 110, ...
-    classes : int, default 10
-    rng : numpy.random.Generator or int, optional
-        One seed gives the convolutions of the branches the same weights, whatever the name.
+    One seed gives the convolutions of the branches the same weights, whatever the name.
 
-    Examples
-    --------
     >>> type(ablation_net("dropout-shortcut", 20, rng=0).stage1[0].residual.shortcut[1]).__name__
     'Dropout'
     """
@@ -96,23 +70,22 @@ class Row(NamedTuple):
     @property
     def failed(self):
         """Whether training diverged, for any seed, or the mean test error is above ``FAIL``."""
-        return not np.mean(self.test) <= FAIL
+        return not float(np.mean(self.test)) <= FAIL
 
     @property
     def error(self):
         """Mean test error; inf for a failure."""
         return inf if self.failed else float(np.mean(self.test))
 
+    def about(self):
+        """Return what is kept of it."""
+        return self._asdict() | {"published": self.published if self.published < inf else "fail", "failed": self.failed}
+
 
 def rows_of(table, results, names=NAMES):
     """Return the rows of a table that are in ``names`` and have results, in the paper's order, best first.
 
-    Parameters
-    ----------
-    table : Table
-    results : dict
-        ``{name: [(training error, test error) for each seed]}``; of two names in ``SAME`` one is enough.
-    names : list of str, default all
+    ``results`` are ``{name: [(training error, test error) for each seed]}``; of two names in ``SAME`` one is enough.
     """
     found = []
     for name, published in sorted(table.errors.items(), key=lambda item: item[1]):
@@ -143,14 +116,7 @@ def agreement(rows, draws=10_000, rng=0):
         s_{ij} = \mathrm{sign}(a_i - a_j), \quad t_{ij} = \mathrm{sign}(b_i - b_j)
 
     1 for the same order and -1 for the opposite one; failures are last, and equal to each other (tau-b). It is nan
-    where one side orders nothing.
-
-    Parameters
-    ----------
-    rows : list of Row
-    draws : int, default 10,000
-        Random orders drawn for ``chance``.
-    rng : numpy.random.Generator or int, default 0
+    where one side orders nothing. ``chance`` comes from so many random ``draws`` of an order.
     """
     paper, here = (_signs(errors) for errors in ([row.published for row in rows], [row.error for row in rows]))
     size = np.sqrt(np.sum(paper**2) * np.sum(here**2))

@@ -7,20 +7,10 @@ from minires.figures import FAINT, INK
 
 
 def block_figure(block, title=""):
-    """A layer made of layers as a diagram, from x at the top to y at the bottom.
+    """A layer made of layers, such as ``basic_block(16, 32, 2)``, as a diagram from x at the top to y at the bottom.
 
     It is drawn from the object: a Sequential is a column, a Residual two columns that meet in a plus, and so on; any
-    other layer is a box.
-
-    Parameters
-    ----------
-    block : Layer
-        Such as ``basic_block(16, 32, 2)``. A whole network can be drawn as well, but is long.
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    other layer is a box. A whole network can be drawn as well, but is long.
     """
     width, height = _extent(block)
     figure = Figure(figsize=(width + 0.3, height + (1.35 if title else 1.05)), dpi=110, facecolor="white")

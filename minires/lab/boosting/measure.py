@@ -5,11 +5,9 @@ The output of block t is its input and something more, and so is what any linear
     g_(t+1) = S_t g_t + f_t(g_t)          S_t: the shortcut, nearly always the identity
     W g_(T+1) = W S...S g_1 + sum over t of W S...S f_t(g_t)
 
-The second line telescopes from the first ([Huang2018], equation 1 and section 3). Boosting adds weak *classifiers*,
-each trained on what the sum so far gets wrong; a residual net adds *features*. ``boost`` takes one idea from the
+The second line telescopes from the first ([Huang2018], equation 1 and section 3). ``boost`` takes one idea from the
 paper's BoostResNet: train block 1 with a linear classifier of its own, freeze it, train block 2 on top with another
-classifier, ... That is greedy layer-wise training with linear probes. BoostResNet also weighs images by what the sum so
-far gets wrong, and trains each block until its edge on those weights is large enough; both are left out here.
+classifier, ... The room's page says what it leaves out.
 
 What a classifier is worth is its edge. Of image i and a wrong class l, let m be the probability given to the right
 class minus that given to l: between -1 and 1. A wrong image has m <= 0 for some l. For any alpha >= 0,
@@ -42,7 +40,6 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from minires.data import batches, endless
 from minires.lab.paths.measure import blocks_of
@@ -50,7 +47,7 @@ from minires.layers import GlobalAvgPool2d, Identity, Linear, Sequential, Subsam
 from minires.losses import softmax_cross_entropy
 from minires.optim import SGD, warm_up_then_cosine
 from minires.probe import Probe
-from minires.progress import BAR
+from minires.progress import Progress
 from minires.train import steps as taken
 
 STEM = "stem"  # the name of what comes before the first block: the first weak learner
@@ -70,17 +67,9 @@ def contributions(net, x):
     r"""Split the logits of a net into the sum of what its stem, each of its blocks and the last bias add.
 
     The part of block t is W pool(S ... S f_t), with f_t = g_{t+1} - S_t g_t: what the block makes of its input beyond
-    the shortcut. A ReLU after the addition belongs to f_t. For a projection shortcut, S_t is its linear part.
+    the shortcut. A ReLU after the addition belongs to f_t. For a projection shortcut, S_t is its linear part. The net,
+    of the form of ``minires.networks.cifar_network``, ``conv1 ... stage1 ... pool, linear``, runs in evaluation mode.
 
-    Parameters
-    ----------
-    net : Layer
-        Of the form of ``minires.networks.cifar_network``: ``conv1 ... stage1 ... pool, linear``. It is run in
-        evaluation mode.
-    x : (N, 3, H, W) array
-
-    Examples
-    --------
     >>> from minires.networks import cifar_resnet
     >>> net, x = cifar_resnet(8, rng=0).eval(), np.ones((1, 3, 8, 8))
     >>> parts = contributions(net, x)
@@ -184,13 +173,8 @@ def yes_or_no(dataset, classes):
 def edges(net, classifiers, train_set, test_set, batch_size=250):
     """Return an ``Edge`` for the stem and for every block: of its own linear classifier, in evaluation mode.
 
-    Parameters
-    ----------
-    net : Layer
-    classifiers : list of Linear
-        For the stem and for every block, on features averaged over the image: from ``boost`` or ``fit_classifiers``.
-    train_set, test_set : Dataset
-        Images without augmentation. The edge is that on ``train_set``.
+    The classifiers, on features averaged over the image, come from ``boost`` or ``fit_classifiers``. Images are not
+    augmented; the edge is that on ``train_set``.
     """
     names = [STEM, *(block.path for block in blocks_of(net))]
     if len(classifiers) != len(names):
@@ -217,42 +201,27 @@ def pooled_features(net, x):
 # -- training -------------------------------------------------------------------------------------------------
 
 
-def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=True):
+def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0):
     """Train the blocks of a net one after another, each with a linear probe; return those classifiers.
 
     First the stem, then each block, is trained for ``steps`` with a new linear classifier on its averaged features,
     while all before it stays as it is, in evaluation mode. The last classifier takes the place of the net's own. No
-    gradient passes more than one block.
-
-    Parameters
-    ----------
-    net : Layer
-        Of the form of ``minires.networks.cifar_network``; trained in place.
-    train_set : Dataset
-    steps : int
-        For the stem and for each block.
-    batch_size, lr : int, float
-        Momentum 0.9, weight decay 1e-4; warm-up over a tenth of the steps, then half a cosine, for each block anew.
-    rng : numpy.random.Generator or int
-        Draws batches, augmentation and the first weights of the classifiers.
-
-    Returns
-    -------
-    list of Linear, one for the stem and one for each block
+    gradient passes more than one block. Momentum is 0.9, weight decay 1e-4; a warm-up over a tenth of the steps, then
+    half a cosine from ``lr``, for each block anew. ``rng`` draws batches, augmentation and the classifiers.
     """
     if steps < 1:
         raise ValueError(f"boost: expected steps of at least 1, for the stem and for each block, got {steps}.")
     stem, blocks, linear = _parts(net)
     rng = np.random.default_rng(rng)
     frozen, classifiers = Sequential(Identity()), []
-    with _bar(steps * (len(blocks) + 1), "block by block", bar) as show:
+    with Progress(steps * (len(blocks) + 1), "block by block") as progress:
         for layer in [stem, *(block.layer for block in blocks)]:
             x, _ = next(batches(train_set, 1))
             with frozen.eval().without_caches(), layer.eval().without_caches():
                 channels = layer.forward(frozen.forward(x)).shape[1]
             classifier = Linear(channels, linear.out_features, rng=rng)
             module = Sequential(layer=layer, pool=GlobalAvgPool2d(), linear=classifier)
-            _fit(module, _after(frozen, train_set, batch_size, rng), steps, lr, show)
+            _fit(module, _after(frozen, train_set, batch_size, rng), steps, lr, progress)
             classifiers.append(classifier)
             frozen = Sequential(*frozen, layer.eval())
     linear.weight.data[...] = classifiers[-1].weight.data
@@ -260,30 +229,28 @@ def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=True):
     return classifiers
 
 
-def fit_classifiers(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0, bar=True):
+def fit_classifiers(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0):
     """Train a linear classifier on the averaged features of the stem and of each block of a net that stays as it is."""
     rng = np.random.default_rng(rng)
     x, _ = next(batches(train_set, 1))
     heads = [Linear(y.shape[1], net.linear.out_features, rng=rng) for y in pooled_features(net, x)]
     optimizers = [SGD(head.parameters(), lr, momentum=0.9, weight_decay=1e-4) for head in heads]
-    schedule, stream = warm_up_then_cosine(lr, max(1, steps)), endless(train_set, batch_size, rng)
-    with _bar(steps, "linear classifiers", bar) as show:
-        for step in range(steps):
-            x, labels = next(stream)
+    schedule = warm_up_then_cosine(lr, max(1, steps))
+    with Progress(steps, "linear classifiers") as progress:
+        for step, (x, labels) in enumerate(islice(endless(train_set, batch_size, rng), steps)):
             for head, optimizer, features in zip(heads, optimizers, pooled_features(net, x)):
                 optimizer.lr = schedule.lr(step)
                 _, dlogits = softmax_cross_entropy(head.forward(features), labels)
                 head.zero_grad().backward(dlogits)
                 optimizer.step()
-            show.update()
+            progress.update()
     return heads
 
 
-def _fit(module, stream, count, lr, show):
+def _fit(module, stream, count, lr, progress):
     optimizer = SGD(module.train().parameters(), lr, momentum=0.9, weight_decay=1e-4)
     for step in taken(module, optimizer, islice(stream, count), schedule=warm_up_then_cosine(lr, count)):
-        show.set_postfix_str(f", loss {step.loss:.3f}", refresh=False)
-        show.update()
+        progress.update(f"loss {step.loss:.3f}")
 
 
 def _after(frozen, train_set, batch_size, rng):
@@ -292,10 +259,6 @@ def _after(frozen, train_set, batch_size, rng):
         with frozen.without_caches():
             x = frozen.forward(x)
         yield x, labels
-
-
-def _bar(total, title, bar):
-    return tqdm(total=total, desc=title, bar_format=BAR, disable=None if bar else True)
 
 
 def _parts(net):

@@ -1,14 +1,15 @@
 """When does the deeper of two nets get ahead? From the logs of their runs, at each step of the way.
 
-At the end of He's 64,000 steps resnet-56 is ahead of resnet-20; after 2,000 it is not. Somewhere it passes. The steps
-are cut into stretches, each ending sqrt(2) times as late as the one before; in each the training error of both nets is
-known on thousands of images, and so is how far chance may have moved their difference.
+The steps are cut into stretches, each ending sqrt(2) times as late as the one before; in each the training error of
+both nets is known on thousands of images, and so is how far chance may have moved their difference.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+
+from minires.lab.degradation.measure import mean_and_noise
 
 
 class Stretch(NamedTuple):
@@ -30,15 +31,8 @@ class Stretch(NamedTuple):
 def stretches(shallow, deep, first=250, factor=2**0.5):
     """Compare the training errors of two nets; return [Stretch, ...] over all steps that both have taken.
 
-    Parameters
-    ----------
-    shallow, deep : list of logs
-        One for each seed, as ``read_log`` reads it.
-    first : int, default 250
-        End of the first stretch; the others end ``factor`` later each time.
-
-    The noise is that of sampling the images, or that between the seeds where there are several, if it is larger. With
-    one seed the second is unknown: 20-layer nets of two seeds have been seen to differ by several points.
+    ``shallow`` and ``deep`` are lists of logs, one for each seed, as ``read_log`` reads it. The first stretch ends at
+    ``first``, the others end ``factor`` times as late each time. Noise is that of ``mean_and_noise``.
     """
     logs = [[line for line in log if line["kind"] == "train"] for log in (*shallow, *deep)]
     if not all(logs):
@@ -49,11 +43,10 @@ def stretches(shallow, deep, first=250, factor=2**0.5):
         ends.append(round(ends[-1] * factor))
     found = []
     for begin, last in zip(ends, [*ends[1:], end]):
-        groups = [
-            [_mean_error(log, begin, last) for log in seeds] for seeds in (logs[: len(shallow)], logs[len(shallow) :])
-        ]
-        if all(pair for group in groups for pair in group) and last > begin:
-            errors, noise = zip(*map(_mean_and_noise, groups))
+        each = [_mean_error(log, begin, last) for log in logs]
+        groups = each[: len(shallow)], each[len(shallow) :]
+        if all(each) and last > begin:
+            errors, noise = zip(*(mean_and_noise(*np.array(group).T) for group in groups))
             found.append(Stretch(begin, last, *errors, math.hypot(*noise)))
     return found
 
@@ -63,13 +56,6 @@ def _mean_error(log, begin, last):
     lines = [line for line in log if begin < line["step"] <= last]
     images = sum(line["images"] for line in lines)
     return (sum(line["error"] * line["images"] for line in lines) / images, images) if images else None
-
-
-def _mean_and_noise(seeds):
-    """(mean over the seeds, its standard error) of (error, images) of each."""
-    errors, images = np.array(seeds).T
-    sampling = np.mean(errors * (1 - errors) / images)
-    return errors.mean(), math.sqrt(max(sampling, np.var(errors, ddof=1) if len(errors) > 1 else 0.0) / len(errors))
 
 
 def passes(found):

@@ -1,9 +1,6 @@
-"""Is degradation a matter of vanishing gradients, of shattered ones, or of identities that are hard to learn?
-
-The three explanations held against the same networks, plain and residual, shallow and deep: the sizes of gradients
-with batch norm, without it and without He's initialisation; how far from an image its gradient still points the same
-way (``minires lab shattered`` draws the same for networks of one number); how far each block is from handing on its
-input. The table at the end says which of these numbers separates plain from residual networks. Try it::
+"""The explanations held against the same networks: the sizes of gradients with batch norm, without it and without He's
+initialisation; how far from an image its gradient still points the same way; how far each block is from handing on its
+input. A table says which of these numbers separates plain from residual networks::
 
     minires lab explanations                               # synthetic images, a few minutes
     minires lab explanations --data cifar10 --seeds 0 1 2 --steps 0
@@ -12,16 +9,11 @@ input. The table at the end says which of these numbers separates plain from res
 
 import numpy as np
 
+from minires.figures import noted
 from minires.lab.controls import scaled_weights, without_batchnorm
-from minires.lab.experiment import Experiment, lab_options
-from minires.lab.explanations.measure import (
-    DISTANCES,
-    closing_table,
-    gradient_correlation,
-    identity_distance,
-    measure,
-    two_depths,
-)
+from minires.lab.experiment import lab_options
+from minires.lab.explanations.figure import explanations_figure
+from minires.lab.explanations.measure import closing_table, gradient_correlation, identity_distance, measure, two_depths
 from minires.probe import gradient_flow
 
 VARIANTS = {
@@ -36,17 +28,14 @@ def add_options(parser):
     lab_options(parser, nets=["plain", "resnet"], depths=[20, 56], steps=160, several_seeds=True)
 
 
-def run(options):
-    from minires.lab.explanations.figure import explanations_figure  # here: matplotlib takes a while to load
-
-    lab = Experiment(options)
+def run(lab):
     batch, subjects = lab.batch(), lab.subjects()
     two_depths([(subject.kind, subject.depth) for subject in subjects])  # before anything is computed
     measured, errors, pictures = look_at(subjects, lab, batch)
-    note, figures = lab.setting(), {}
-    for when, (norms, *below) in pictures.items():
+    lab.note, figures = lab.setting(), {}
+    for when, found in pictures.items():
         name = f"explanations-{when.lower().replace(' ', '-').replace(',', '')}"
-        figures[name] = explanations_figure(norms, *below, f"{when}. {note}")
+        figures[name] = noted(explanations_figure(*found), f"{when}. {lab.note}")
     if errors:
         print("\nTraining error: " + ", ".join(f"{name} {np.mean(seeds):.1%}" for name, seeds in errors.items()))
     tables = {when: closing_table(found) for when, found in measured.items()}
@@ -56,33 +45,29 @@ def run(options):
     by_name = {
         when: {f"{kind}-{depth}": seeds for (kind, depth), seeds in found.items()} for when, found in measured.items()
     }
-    lab.keep(figures, {"tables": tables, "errors": errors, "measured": by_name}, note)
+    return figures, {"tables": tables, "errors": errors, "measured": by_name}
 
 
 def look_at(subjects, lab, batch):
     """Measure every network at the start and at the end: (numbers, training errors, pictures of the first seed)."""
     measured, errors, pictures = {}, {}, {}
-    bare = {words: {} for words in VARIANTS}
     for subject in subjects:
-        first = subject.seed == lab.options.seeds[0]
-        if first:
-            for words, change in VARIANTS.items():
-                bare[words][subject.name] = gradient_flow(change(subject.net), *batch)
+        name, first = subject.name, subject.seed == lab.options.seeds[0]
         for snapshot in subject.moments(lab, [0, lab.options.steps]):
-            subject.net.train()
-            when = "At the start" if snapshot.step == 0 else f"After {snapshot.step:,} steps"
-            found = measure(subject.net, *batch)
+            net, step = subject.net.train(), snapshot.step
+            when = f"After {step:,} steps" if step else "At the start"
+            found = measure(net, *batch)
             measured.setdefault(when, {}).setdefault((subject.kind, subject.depth), []).append(found)
-            words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-            error = f", training error {snapshot.error:.1%}" if snapshot.step else ""
-            print(f"{subject.name}, seed {subject.seed}, step {snapshot.step}: {words}{error}")
-            if snapshot.step:
-                errors.setdefault(subject.name, []).append(snapshot.error)
+            words = ", ".join(f"{question} {value:.2f}" for question, value in found.items())
+            if step:
+                words += f", training error {snapshot.error:.1%}"
+                errors.setdefault(name, []).append(snapshot.error)
+            print(f"{name}, seed {subject.seed}, step {step}: {words}")
             if first:
-                norms = {"as trained": {}} if snapshot.step else bare  # the variants are never trained
-                norms, correlations, distances = pictures.setdefault(when, (norms, {}, {}))
-                if snapshot.step:
-                    norms["as trained"][subject.name] = gradient_flow(subject.net, *batch)
-                correlations[subject.name] = DISTANCES, gradient_correlation(subject.net, batch[0][:16])
-                distances[subject.name] = identity_distance(subject.net, batch[0])
+                norms, correlations, distances = pictures.setdefault(when, ({}, {}, {}))
+                variants = {"as trained": lambda net: net} if step else VARIANTS  # variants are never trained
+                for words, change in variants.items():
+                    norms.setdefault(words, {})[name] = gradient_flow(change(net), *batch)
+                correlations[name] = gradient_correlation(net, batch[0][:16])
+                distances[name] = identity_distance(net, batch[0])
     return measured, errors, pictures

@@ -18,16 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minires.lab.controls import settled
+from minires.lab.experiment import markdown
 from minires.layers import SubsampleShortcut
 from minires.probe import Probe, block_paths, gradient_flow
-
-
-class BlockDistance(NamedTuple):
-    """How far a block is from handing on its input; see ``identity_distance``."""
-
-    path: str
-    distance: float  # |y - x| / |x|
-    cosine: float  # between x and y
 
 
 def identity_distance(net, x, blocks=None):
@@ -42,15 +35,14 @@ def identity_distance(net, x, blocks=None):
     blocks = block_paths(net, blocks)
     with net.without_caches(), Probe(net, paths=blocks) as probe:
         net.forward(x)
-    return [BlockDistance(path, *_distance(probe.x[path], probe.y[path])) for path in blocks]
+    return [_distance(probe.x[path], probe.y[path]) for path in blocks]
 
 
 def _distance(x, y):
     if x.shape != y.shape:
         x = SubsampleShortcut(x.shape[1], y.shape[1], stride=x.shape[2] // y.shape[2]).forward(x)
     x, y = x.astype(np.float64), y.astype(np.float64)
-    length = np.linalg.norm(x)
-    return np.linalg.norm(y - x) / length, np.vdot(x, y) / (length * np.linalg.norm(y))
+    return float(np.linalg.norm(y - x) / np.linalg.norm(x))
 
 
 DISTANCES = 2.0 ** np.arange(-16, 1)  # in parts of the way to another image
@@ -63,19 +55,8 @@ def gradient_correlation(net, x, distances=DISTANCES, rng=0):
     (see ``settled``) and differentiated at the first image of a pair and at points on the straight line to the second:
     the gradient, with respect to the image, of one random combination of the logits.
 
-    Parameters
-    ----------
-    net : Layer
-    x : (N, C, H, W) array
-        At least two images.
-    distances : array
-        In parts of the way from the one image to the other; default 1/65536, ..., 1/4, 1/2, 1.
-    rng : numpy.random.Generator or int, default 0
-
-    Returns
-    -------
-    array
-        Cosine between the gradient at an image and that at each distance from it, averaged over the pairs.
+    Returned is the cosine between the gradient at an image and that at each of the distances, 1/65536, ..., 1/4, 1/2, 1
+    of the way, averaged over the pairs.
     """
     pairs = len(x) // 2
     if pairs < 1:
@@ -101,11 +82,9 @@ def half_distance(correlation, distances=DISTANCES):
     if len(correlation) != len(distances):
         raise ValueError(f"half_distance: expected {len(distances)} numbers, one a distance, got {len(correlation)}.")
     below = np.flatnonzero(np.asarray(correlation) < 0.5)
-    if not below.size:
-        return float(distances[-1])
-    k = below[0]
-    if k == 0:
-        return float(distances[0])
+    k = below[0] if below.size else -1
+    if k < 1:
+        return float(distances[k])
     part = (correlation[k - 1] - 0.5) / (correlation[k - 1] - correlation[k])
     return float(distances[k - 1] * (distances[k] / distances[k - 1]) ** part)
 
@@ -122,22 +101,16 @@ class Question(NamedTuple):
     healthy: float | None = None  # not harmful up to here, whatever another net has
 
 
+_gained = "powers of ten gained by the gradient, last block to first"
+_speeds = "powers of ten between the largest and the smallest dW/W of a block"
+_part = "log2 of the part of the way to another image on which they come to half agree"
+_length = "length of y - x in parts of that of x, mean over the blocks"
 QUESTIONS = {
-    "vanishing": Question(
-        "gradients vanish", "powers of ten gained by the gradient, last block to first", "low", healthy=-1.0
-    ),
-    "growing": Question(
-        "gradients explode", "powers of ten gained by the gradient, last block to first", "high", healthy=1.0
-    ),
-    "weights": Question(
-        "layers learn at unequal speed", "powers of ten between the largest and the smallest dW/W of a block", "high"
-    ),
-    "shattered": Question(
-        "gradients shatter", "log2 of the part of the way to another image on which they come to half agree", "low"
-    ),
-    "identity": Question(
-        "blocks are far from the identity", "length of y - x in parts of that of x, mean over the blocks", "high"
-    ),
+    "vanishing": Question("gradients vanish", _gained, "low", healthy=-1.0),
+    "growing": Question("gradients explode", _gained, "high", healthy=1.0),
+    "weights": Question("layers learn at unequal speed", _speeds, "high"),
+    "shattered": Question("gradients shatter", _part, "low"),
+    "identity": Question("blocks are far from the identity", _length, "high"),
 }
 
 
@@ -158,7 +131,7 @@ def measure(net, x, labels, pairs=4):
         "growing": gained,
         "weights": math.log10(max(ratios) / min(ratios)),
         "shattered": math.log2(half_distance(gradient_correlation(net, x[: 2 * pairs]))),
-        "identity": float(np.mean([row.distance for row in identity_distance(net, x)])),
+        "identity": float(np.mean(identity_distance(net, x))),
     }
 
 
@@ -174,14 +147,8 @@ def verdict(question, values):
         Not even that; or the number of the deep plain net is a healthy one.
 
     "Worse" asks for a difference above twice its standard error over the seeds, and in any case above 0.1: that is a
-    quarter more where powers of ten are counted. With a single seed the latter is all that can be asked.
-
-    Parameters
-    ----------
-    question : Question
-    values : dict
-        ``{("plain", depth): [number of each seed], ("resnet", depth): ...}``. The shallowest and the deepest are
-        compared; others may be there.
+    quarter more where powers of ten are counted. With a single seed the latter is all that can be asked. Of ``values``,
+    ``{("plain", depth): [number of each seed], ("resnet", depth): ...}``, the shallowest and the deepest are compared.
     """
     values = {key: np.asarray(seeds, np.float64) for key, seeds in values.items()}
     shallow, deep = two_depths(values)
@@ -216,23 +183,17 @@ def _least(*groups):
 
 
 def closing_table(results):
-    """Return the verdicts as a table in Markdown.
-
-    Parameters
-    ----------
-    results : dict
-        ``{("plain", 20): [measure(...) of each seed], ("plain", 56): ..., ("resnet", 20): ..., ("resnet", 56): ...}``
-    """
+    """Return the verdicts on ``{("plain", 20): [measure(...) of each seed], ("plain", 56): ..., ...}`` in Markdown."""
     nets = sorted(results, key=lambda key: (key[1], key[0]))
     head = ["explanation", "measured", *(f"{net}-{depth}" for net, depth in nets), "separates plain from residual?"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for name, question in QUESTIONS.items():
         values = {key: [numbers[name] for numbers in seeds] for key, seeds in results.items()}
         answer, why = verdict(question, values)
         numbers = [_with_spread(values[key]) for key in nets]
         one = " (one seed)" * (min(map(len, values.values())) == 1)
         lines.append([question.explanation, question.measured, *numbers, f"**{answer}**: {why}{one}"])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown(head, lines)
 
 
 def _with_spread(seeds):

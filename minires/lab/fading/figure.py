@@ -7,18 +7,9 @@ from minires.lab.comparison import column
 from minires.lab.start.figure import PANELS
 
 
-def factors_figure(found, factors, note=""):
-    """Growth, half-distance and error of nets against the factor on their shortcuts.
-
-    Parameters
-    ----------
-    found : dict
-        ``{depth: compare(...) of a net for each of factors}``
-    factors : list of float
-    note : str
-        What was run, for the foot of the figure; broken into lines.
-    """
-    figure = sheet(10.5, 3.6, note)
+def factors_figure(found, factors):
+    """Growth, half-distance and error of nets, {depth: ``compare(...)``}, against the factor on their shortcuts."""
+    figure = sheet(10.5, 3.6)
     for axis, (name, title, words, log) in zip(figure.subplots(1, len(PANELS)), PANELS):
         for depth, nets in found.items():
             look = {"color": DEPTHS.get(depth, OTHERS[0]), "label": f"{depth} layers"}
@@ -28,9 +19,9 @@ def factors_figure(found, factors, note=""):
     return figure
 
 
-def fading_figure(found, note="", window=20):
+def fading_figure(found, window=20):
     """Training error while lambda falls, beside nets whose lambda stays; means over the seeds and ``window`` steps."""
-    figure = sheet(8, 4, note)
+    figure = sheet(8, 4)
     axis = figure.subplots()
     for (name, seeds), colour in zip(found.items(), OTHERS):
         errors = np.array([one.errors for one in seeds]).mean(axis=0)

@@ -1,8 +1,7 @@
 """Between plain and residual: y = relu(F(x) + lambda x), with lambda fixed or falling while the net trains.
 
 lambda = 1 is the residual net of [He2015], lambda = 0 the plain one with the same weights. [He2016], section 3.1, look
-at 110 layers with lambda = 0.5: along the shortcuts alone the gradient is then multiplied by 0.5^54. And where lambda
-falls from 1 to 0 *in the course of training*, a plain net is left at the end: can it keep what it has learned?
+at 110 layers with lambda = 0.5: along the shortcuts alone the gradient is then multiplied by 0.5^54.
 
 References
 ----------

@@ -2,20 +2,7 @@
 
 import numpy as np
 
-from minires.figures import (
-    BRANCH,
-    FAINT,
-    INK,
-    SHORTCUT,
-    in_words,
-    legend,
-    no_shortcut,
-    panel,
-    shade,
-    sheet,
-    whole_decades,
-    whole_numbers,
-)
+from minires.figures import BRANCH, FAINT, INK, SHORTCUT, in_words, legend, panel, shade, sheet, whole_decades
 
 ALONG = "block, from the input to the loss"
 
@@ -24,21 +11,14 @@ def gradient_flow_figure(flows, note=""):
     """Where the gradient of each block went, one column per net: through the shortcut, through the branch.
 
     Below the norms: the cosine between the two parts (0: they add like the sides of a right angle), the spread of
-    the activations, and the size of the weights' gradient against the weights.
-
-    Parameters
-    ----------
-    flows : dict
-        ``{"plain-56": gradient_flow(...), "resnet-56": gradient_flow(...)}``
-    note : str
-        What was run, for the foot of the figure.
+    the activations, and the size of the weights' gradient against the weights. ``flows`` are
+    ``{"plain-56": gradient_flow(...), "resnet-56": gradient_flow(...)}``; ``note`` is for the foot of the figure.
     """
-    if not flows or not all(flows.values()):
-        raise ValueError('gradient_flow_figure: expected {"name of a net": gradient_flow(...), ...} with rows in each.')
+    _check("gradient_flow_figure", flows)
     figure = sheet(4.7 * len(flows) + 1.15, 7.4, note)
     axes = figure.subplots(4, len(flows), sharex="col", sharey="row", squeeze=False, height_ratios=[2.6, 1, 1, 1])
     for (norms, angles, spreads, ratios), (name, flow) in zip(axes.T, flows.items()):
-        block, first = np.arange(1, len(flow) + 1), norms is axes[0, 0]
+        block = np.arange(1, len(flow) + 1)
         field = {key: np.array([getattr(row, key) for row in flow]) for key in flow[0]._fields}
         parts = [("entering", INK, "entering the block"), ("branch", BRANCH, "leaving through the branch")]
         if np.any(field["shortcut"]):
@@ -51,22 +31,20 @@ def gradient_flow_figure(flows, note=""):
         spreads.plot(block, field["activation_std"], "o-", color=INK, ms=3, lw=1)
         ratios.plot(block, field["weight_ratio"], "o-", color=INK, ms=3, lw=1)
         angles.axhline(0, color=FAINT, lw=0.8)
-        panel(norms, y="norm of the gradient" if first else "")
+        panel(norms, y="norm of the gradient")
         norms.set_title(name, fontsize=11, color=INK, pad=20)
-        panel(angles, y="cosine of\nthe two parts" if first else "")
-        panel(spreads, y="std of y" if first else "")
-        panel(ratios, x=ALONG, y="|dW| / |W|" if first else "")
+        panel(angles, y="cosine of\nthe two parts")
+        panel(spreads, y="std of y")
+        panel(ratios, x=ALONG, y="|dW| / |W|", whole=True)
         stages = [row.path.rpartition(".")[0] for row in flow]
-        for axis in (norms, angles, spreads, ratios):
-            for i in range(1, len(flow)):
-                if stages[i] != stages[i - 1]:
-                    axis.axvline(i + 0.5, color="#CCCCCC", lw=0.8, ls=(0, (2, 2)))
+        for i in range(1, len(flow)):
+            for axis in (norms, angles, spreads, ratios) if stages[i] != stages[i - 1] else ():
+                axis.axvline(i + 0.5, color="#CCCCCC", lw=0.8, ls=(0, (2, 2)))
         for stage in dict.fromkeys(stages):
             middle = np.mean([i for i, s in zip(block, stages) if s == stage])
             above = norms.get_xaxis_transform()
             norms.text(middle, 1.02, stage, color=FAINT, fontsize=8.5, ha="center", transform=above)
         norms.text(0.02, 0.03, "← backward", color=FAINT, fontsize=8.5, transform=norms.transAxes)
-        whole_numbers(ratios)
         ratios.set_xlim(0.5, len(flow) + 0.5)
     rows = [row for flow in flows.values() for row in flow]
     whole_decades(axes[0, 0], [norm for row in rows for norm in (row.entering, row.shortcut, row.branch)])
@@ -78,25 +56,17 @@ def gradient_flow_figure(flows, note=""):
     return figure
 
 
-def river_figure(flows, note=""):
+def river_figure(flows):
     """Every network a river of gradient, from the loss on the left to the input on the right.
 
     At each block it parts: what goes through the shortcut flows above, what goes through the branch below, and they
     meet again. The width of the river is the square root of the norm of its gradient. The strands share it as their
     *squared* norms do: where the two parts stand at right angles those add up to that of the whole, and so does the
     width. Where the river is narrower, or wider, behind a block than in it, they do not. Each river has a scale of its
-    own; the norms at both ends are written beside it.
-
-    Parameters
-    ----------
-    flows : dict
-        ``{"plain-56": gradient_flow(...), ...}``, one river each, from top to bottom.
-    note : str
-        What was run, for the foot of the figure; broken into lines.
+    own; the norms at both ends are written beside it. ``flows`` are as for ``gradient_flow_figure``.
     """
-    if not flows or not all(flows.values()):
-        raise ValueError('river_figure: expected {"name of a net": gradient_flow(...), ...} with rows in each.')
-    figure = sheet(11.0, 1.75 * len(flows) + 0.55, note)
+    _check("river_figure", flows)
+    figure = sheet(11.0, 1.75 * len(flows) + 0.55)
     axes = figure.subplots(len(flows), 1, squeeze=False)[:, 0]
     for axis, (name, flow) in zip(axes, flows.items()):
         shores = _river(axis, flow)
@@ -123,6 +93,15 @@ def leaving(row):
     """Return the norm of the whole gradient that leaves a block, from its two parts and the angle between them."""
     cosine = 0.0 if np.isnan(row.cosine) else row.cosine
     return np.sqrt(max(0.0, row.shortcut**2 + row.branch**2 + 2 * cosine * row.shortcut * row.branch))
+
+
+def no_shortcut(axis):
+    axis.text(0.5, 0.62, "no shortcut", color=FAINT, fontsize=9, ha="center", transform=axis.transAxes)
+
+
+def _check(who, flows):
+    if not flows or not all(flows.values()):
+        raise ValueError(f'{who}: expected {{"name of a net": gradient_flow(...), ...}} with rows in each.')
 
 
 def _river(axis, flow):
@@ -152,21 +131,14 @@ def _river(axis, flow):
     return max(np.max(upper + lower + gap), np.max(nodes)) / 2 or 1.0  # 1: a river run dry, without gradient
 
 
-def flow_history_figure(histories, note=""):
+def flow_history_figure(histories):
     """How the flow of gradient changes as a network trains, one column per net and one line per moment, light to dark.
 
     From top to bottom: the norm of the gradient that enters each block; the part of its square that leaves through
     the shortcut; the cosine between that and what leaves through the branch; the gradient of the weights against the
-    weights.
-
-    Parameters
-    ----------
-    histories : dict
-        ``{"plain-56": {0: gradient_flow(...), 200: gradient_flow(...)}, ...}``, by step.
+    weights. ``histories`` are ``{"plain-56": {0: gradient_flow(...), 200: gradient_flow(...)}, ...}``, by step.
     """
-    if not histories or not all(history and all(history.values()) for history in histories.values()):
-        raise ValueError('flow_history_figure: expected {"name of a net": {step: gradient_flow(...), ...}, ...}.')
-    figure = sheet(1.0 + 3.1 * len(histories), 7.6, note)
+    figure = sheet(1.0 + 3.1 * len(histories), 7.6)
     axes = figure.subplots(4, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[2.2, 1, 1, 1.2])
     for (norms, shares, angles, ratios), (name, history) in zip(axes.T, histories.items()):
         for i, (step, flow) in enumerate(sorted(history.items())):
@@ -182,14 +154,12 @@ def flow_history_figure(histories, note=""):
             no_shortcut(shares)
             no_shortcut(angles)
         angles.axhline(0, color=FAINT, lw=0.8)
-        first = norms is axes[0, 0]
-        panel(norms, name, y="norm of the gradient" if first else "")
-        panel(shares, y="part through\nthe shortcut" if first else "")
-        panel(angles, y="cosine" if first else "")
-        panel(ratios, x=ALONG, y="|dW| / |W|" if first else "")
+        panel(norms, name, y="norm of the gradient")
+        panel(shares, y="part through\nthe shortcut")
+        panel(angles, y="cosine")
+        panel(ratios, x=ALONG, y="|dW| / |W|", whole=True)
         legend(norms, loc="best")
         ratios.set_xlim(0.5, max(len(flow) for flow in history.values()) + 0.5)
-        whole_numbers(ratios)
     rows = [row for history in histories.values() for flow in history.values() for row in flow]
     whole_decades(axes[0, 0], [row.entering for row in rows])
     whole_decades(axes[3, 0], [row.weight_ratio for row in rows])

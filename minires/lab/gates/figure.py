@@ -3,22 +3,17 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from minires.figures import DOTTED, FAINT, INK, legend, panel, shade, sheet, whole_numbers
+from minires.figures import DOTTED, FAINT, INK, legend, panel, shade, sheet
 
 
-def gates_figure(histories, note=""):
+def gates_figure(histories):
     """How far open the gates are, how much that depends on the image, and how the biases move, one line per moment.
 
-    Parameters
-    ----------
-    histories : dict
-        ``{"highway-20": {0: transform_gates(...), 300: transform_gates(...)}, ...}``, by step.
-    note : str
-        What was run, for the foot of the figure; broken into lines.
+    ``histories`` are ``{"highway-20": {0: transform_gates(...), 300: transform_gates(...)}, ...}``, by step.
     """
     if not histories or not all(history and all(history.values()) for history in histories.values()):
         raise ValueError('gates_figure: expected {"name of a net": {step: transform_gates(...), ...}, ...}.')
-    figure = sheet(1.0 + 4.2 * len(histories), 6.4, note)
+    figure = sheet(1.0 + 4.2 * len(histories), 6.4)
     axes = figure.subplots(3, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[1.6, 1, 1])
     for (means, spreads, biases), (name, history) in zip(axes.T, histories.items()):
         start = history[min(history)][0].bias.mean()
@@ -29,11 +24,9 @@ def gates_figure(histories, note=""):
             spreads.plot(layer, [gate.by_image for gate in gates], **style)
             biases.plot(layer, [gate.bias.mean() - start for gate in gates], **style)
         means.axhline(1 / (1 + np.exp(-start)), color=FAINT, lw=0.9, ls=DOTTED, label="σ(first bias)")
-        first = means is axes[0, 0]
-        panel(means, name, y="mean of T" if first else "")
-        panel(spreads, y="std of T\nover images" if first else "")
-        panel(biases, x="highway layer, from the input to the loss", y="mean bias,\nmoved by" if first else "")
-        whole_numbers(biases)
+        panel(means, name, y="mean of T")
+        panel(spreads, y="std of T\nover images")
+        panel(biases, x="highway layer, from the input to the loss", y="mean bias,\nmoved by", whole=True)
     legend(axes[0, 0], loc="upper left", ncols=3)
     axes[0, 0].set_ylim(0, 1.3 * axes[0, 0].get_ylim()[1])
     axes[1, 0].set_ylim(bottom=0)
@@ -41,29 +34,22 @@ def gates_figure(histories, note=""):
     return figure
 
 
-def inside_figure(gates, start=None, note=""):
+def inside_figure(gates, start):
     """The gates of one net, a row per layer and a column per channel, after Fig. 2 of Srivastava et al. 2015.
 
     From left to right: how far the biases have moved; T over all images; T for one image; what that image's
-    layers hand on. A vertical stripe in the last is a number carried through many layers.
-
-    Parameters
-    ----------
-    gates : list of Gate
-        ``transform_gates(...)`` of the trained net.
-    start : list of Gate, optional
-        The same before the first step; without it the biases are shown, not their change.
+    layers hand on. A vertical stripe in the last is a number carried through many layers. ``gates`` and ``start`` are
+    ``transform_gates(...)`` of the trained net, and of the net before the first step.
     """
     if not gates:
         raise ValueError("inside_figure: expected transform_gates(...) with at least one gate.")
-    before = [gate.bias for gate in start] if start else [np.zeros_like(gate.bias) for gate in gates]
     panels = [
-        ("change of the bias" if start else "bias", [gate.bias - b for gate, b in zip(gates, before)], "RdBu_r"),
+        ("change of the bias", [gate.bias - before.bias for gate, before in zip(gates, start)], "RdBu_r"),
         ("T, mean over images", [gate.channels for gate in gates], "magma"),
         ("T, one image", [gate.one for gate in gates], "magma"),
         ("output, the same image", [gate.output for gate in gates], "viridis"),
     ]
-    figure = sheet(12.0, 1.3 + 0.075 * max(20, len(gates)), note)
+    figure = sheet(12.0, 1.3 + 0.075 * max(20, len(gates)))
     axes = figure.subplots(1, 4, sharey=True)
     for axis, (title, rows, colour_map) in zip(axes, panels):
         image = _with_blanks(rows)
@@ -75,12 +61,11 @@ def inside_figure(gates, start=None, note=""):
         bar = figure.colorbar(drawn, ax=axis, aspect=40, ticks=MaxNLocator(5))
         bar.ax.tick_params(labelsize=7.5, colors=INK, color=FAINT)
         bar.outline.set_visible(False)
-        panel(axis, title, "channel")
+        panel(axis, title, "channel", "highway layer")
         axis.grid(False)
         axis.spines[:].set_visible(False)
     axes[0].set_yticks([0, len(gates) - 1] if len(gates) > 1 else [0])
     axes[0].yaxis.set_major_formatter(lambda row, _: f"{row + 1:.0f}")
-    axes[0].set_ylabel("highway layer", color=INK)
     return figure
 
 

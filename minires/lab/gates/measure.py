@@ -5,9 +5,8 @@ A highway layer mixes, number by number, what it computes and what it was given,
 .. math:: y = T(x) H(x) + (1 - T(x)) x, \qquad T(x) = \sigma(W_T x + b_T)
 
 b_T starts negative. Where W_T x is small, T is sigma(b_T) for every image, and the layer passes nearly all of x on.
-What training makes of that is seen in three numbers: the mean of T, how much T changes from image to image, and the
-bias. [Srivastava2015], Fig. 2, found most biases *below* where they had started, and on CIFAR-100 the lowest of them
-where the gates were most active: a low bias does not shut a gate but makes it selective.
+What training makes of that ([Srivastava2015], Fig. 2) is seen in three numbers: the mean of T, how much T changes from
+image to image, and the bias.
 
 References
 ----------
@@ -39,17 +38,9 @@ def transform_gates(net, x):
     """Return a ``Gate`` for every highway layer of a net, from input to output.
 
     The pass runs on a copy. Of a map the mean over its pixels is taken first, so that a gate which follows an edge in
-    each image, as much in one as in another, counts as one that does not depend on the image.
+    each image, as much in one as in another, counts as one that does not depend on the image. The net is such as
+    ``cifar_highway(20)`` or ``highway_mlp(50)``, with either carry.
 
-    Parameters
-    ----------
-    net : Layer
-        Such as ``cifar_highway(20)`` or ``highway_mlp(50)``, with either carry.
-    x : (N, ...) array
-        At least two images.
-
-    Examples
-    --------
     >>> from minires.networks import highway_mlp
     >>> net = highway_mlp(10, in_features=12, bias=-2, rng=0)
     >>> for name, parameter in net.named_parameters():

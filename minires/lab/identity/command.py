@@ -1,84 +1,63 @@
-"""Is the identity hard to learn, and where does "fit what is left" come from?
-
-Stacks of plain and of residual blocks are asked to hand their input on, and to change it a little. Then the residual
-idea in its oldest form: fit a line, look at what is left, fit that; boosting does so with stumps, a residual net with
-blocks. Needs no images::
+"""Stacks of plain and of residual blocks are asked to hand their input on, and to change it a little. Then: fit a
+line, look at what is left, fit that; boosting does so with stumps, a residual net with blocks. Needs no images::
 
     minires lab identity                       # some minutes
-    minires lab identity --blocks 1 2 --steps 100
     minires lab identity --kinds plain residual --steps 300 1000 3000
 """
 
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
-from minires.lab.experiment import Experiment, Table, each_once, positive, seeds_in_words
-from minires.lab.identity.measure import (
-    KINDS,
-    LEAST,
-    boosted_stumps,
-    fit_stacks,
-    residual_stages,
-    straight_line,
-    wave,
-)
+from minires.figures import noted
+from minires.lab.experiment import Table, count, each_once, positive, seeds_in_words, several
+from minires.lab.identity import measure
+from minires.lab.identity.figure import identity_figure, residuals_figure
 
 
 def add_options(parser):
-    add = parser.add_argument
-    add("--blocks", nargs="+", type=positive, default=[1, 2, 4, 8], help="blocks in a stack (default: 1 2 4 8)")
-    add(
-        "--kinds",
-        nargs="+",
-        choices=KINDS,
-        default=list(KINDS),
-        metavar="KIND",
-        help=f"of {', '.join(map(repr, KINDS))}",
-    )
-    add("--steps", nargs="+", type=positive, default=[300, 1000], help="each trained anew (default: 300 1000)")
-    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(default: 0)")
-    add(
-        "--lrs", nargs="+", type=float, default=[0.03, 0.1, 0.3], help="the best of them counts (default: 0.03 0.1 0.3)"
-    )
-    add("--perturbation", type=float, default=0.1, help="size of the change of x (default: 0.1; 0: none)")
-    add("--out", type=Path, metavar="DIR", help="folder of figures and numbers (default: one under runs/)")
+    several(parser, "--blocks", positive, [1, 2, 4, 8], "blocks in a stack")
+    several(parser, "--kinds", str, list(measure.KINDS), "of stacks", choices=measure.KINDS, metavar="KIND")
+    several(parser, "--steps", positive, [300, 1000], "each trained anew")
+    several(parser, "--seeds", int, [0], metavar="SEED")
+    several(parser, "--lrs", float, [0.03, 0.1, 0.3], "the best of them counts")
+    change = "size of the change of x (default: 0.1; 0: none)"
+    parser.add_argument("--perturbation", type=float, default=0.1, help=change)
 
 
-def run(options):
-    from minires.lab.identity.figure import identity_figure, residuals_figure  # here: matplotlib takes a while to load
-
-    lab, fits = Experiment(options), {}
+def run(lab):
+    options, fits = lab.options, {}
     options.steps, options.seeds = sorted(set(options.steps)), each_once(options.seeds)
     for size in each_once([0.0, options.perturbation]):
         name = f"x changed by {size:g}" if size else "x itself"
         fits[name] = {}
         print(f"\ntarget: {name}; median of {seeds_in_words(options.seeds)}")
-        table = Table("stack", "steps", *(f"{n} block{'s' * (n > 1)}" for n in options.blocks))
+        table = Table("stack", "steps:,", *(f"{count(n, 'block')}:.2g" for n in options.blocks))
         for kind, steps in product(each_once(options.kinds), options.steps):
             how = {"kinds": kind, "steps": steps, "lrs": options.lrs}
-            found = [fit_stacks(options.blocks, size, **how, rng=seed) for seed in options.seeds]
+            found = [measure.fit_stacks(options.blocks, size, **how, rng=seed) for seed in options.seeds]
             fits[name][kind, steps] = finals = np.array([[fit.final for fit in of_seed] for of_seed in found])
-            table.row(kind, f"{steps:,}", *(f"{final:.2g}" for final in np.median(finals, axis=0)))
-    first = options.seeds[0]
-    x, y = wave(rng=first)
-    line, boosted, staged = straight_line(x, y), boosted_stumps(x, y, 40), residual_stages(x, y, 8, rng=first)
-    for name, fit in (("a straight line", line), ("40 stumps", boosted[-1]), ("8 residual blocks", staged[-1])):
-        print(f"{name}: mean square of what is left {np.mean((fit - y) ** 2):.4f}")
-    of_stacks = (
+            table.row(kind, steps, *np.median(finals, axis=0))
+    lab.note = (
         "Each point: a stack trained anew for so many steps of 16 fresh images of rectified noise, 8 channels of 8x8; "
         f"learning rate the best of {', '.join(map(str, options.lrs))}, warm-up over 1/10, then a cosine to 0; "
         f"perturbation {options.perturbation:g}; {seeds_in_words(options.seeds)} (dots; line: their "
-        f"median). Below {LEAST:g}: drawn there."
+        f"median). Below {measure.LEAST:g}: drawn there."
     )
-    of_fits = (
-        f"80 points of a line, a wave and a step, noise 0.15; stumps shrunk by 0.3; seed {first}. In the "
+    figures = {"identity": identity_figure(fits, options.blocks), "residuals": fit_what_is_left(options.seeds[0])}
+    rows = [[name, *key, finals.tolist()] for name, found in fits.items() for key, finals in found.items()]
+    return figures, {"seeds": options.seeds, "blocks": options.blocks, "fits": rows}
+
+
+def fit_what_is_left(seed):
+    """Fit a wave by a line, by stumps and by residual blocks, say what each leaves, and return the figure."""
+    x, y = measure.wave(rng=seed)
+    line, boosted = measure.straight_line(x, y), measure.boosted_stumps(x, y, 40)
+    staged = measure.residual_stages(x, y, 8, rng=seed)
+    for name, fit in (("a straight line", line), ("40 stumps", boosted[-1]), ("8 residual blocks", staged[-1])):
+        print(f"{name}: mean square of what is left {np.mean((fit - y) ** 2):.4f}")
+    note = (
+        f"80 points of a line, a wave and a step, noise 0.15; stumps shrunk by 0.3; seed {seed}. In the "
         "titles: mean square of what is left."
     )
-    figures = {
-        "identity": identity_figure(fits, options.blocks, of_stacks),
-        "residuals": residuals_figure(x, y, line, boosted, staged, of_fits),
-    }
-    rows = [[name, *key, finals.tolist()] for name, found in fits.items() for key, finals in found.items()]
-    lab.keep(figures, {"seeds": options.seeds, "blocks": options.blocks, "fits": rows}, of_stacks)
+    return noted(residuals_figure(x, y, line, boosted, staged), note)

@@ -21,7 +21,6 @@ from itertools import islice, product, repeat
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from minires.diverged import Diverged
 from minires.kernels import relu
@@ -29,7 +28,7 @@ from minires.layers import BatchNorm2d, Identity, Linear, ReLU, Residual, Sequen
 from minires.losses import mean_squared_error
 from minires.networks.blocks import basic_block, conv3x3
 from minires.optim import SGD, warm_up_then_cosine
-from minires.progress import BAR
+from minires.progress import Progress
 from minires.train import steps
 
 # -- the identity ---------------------------------------------------------------------------------------------
@@ -49,9 +48,8 @@ def stack(kind, blocks, channels=8, rng=None):
     if kind not in KINDS:
         raise ValueError(f"stack: expected one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     (shortcut, last_relu, from_zero), rng = KINDS[kind], np.random.default_rng(rng)
-    net = Sequential(
-        *(basic_block(channels, channels, shortcut="A" if shortcut else None, rng=rng) for _ in range(blocks))
-    )
+    option = "A" if shortcut else None
+    net = Sequential(*(basic_block(channels, channels, shortcut=option, rng=rng) for _ in range(blocks)))
     for block in net:
         if from_zero:
             block.residual.branch.bn2.weight.data[...] = 0
@@ -70,7 +68,7 @@ class StackFit(NamedTuple):
     final: float  # mean over the last tenth of the steps
 
 
-def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(0.03, 0.1, 0.3), rng=0, bar=True):
+def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(0.03, 0.1, 0.3), rng=0):
     r"""Ask stacks of every kind and depth to fit relu(x + perturbation * F(x)); return [StackFit, ...].
 
     x are activations as after a ReLU: max(0, n) with n normal, 16 images of 8 x 8 with 8 channels, new ones at each
@@ -79,15 +77,8 @@ def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(
     For the identity, perturbation = 0, the error is \|y - x\|^2 as a part of the variance of x: 1 is as good as the
     best constant. Otherwise it is \|y - target\|^2 as a part of \|x - target\|^2: 1 is as good as handing x on.
 
-    Parameters
-    ----------
-    depths : list of int
-        Numbers of blocks.
-    perturbation : float, default 0
-        Size of F, whose values have standard deviation 1.
-    steps, lrs
-        SGD with momentum 0.9, a warm-up over a tenth of the steps, then half a cosine. Each stack is given the best
-        of the learning rates.
+    ``depths`` are numbers of blocks. SGD has momentum 0.9, a warm-up over a tenth of the steps, then half a cosine;
+    each stack is given the best of the learning rates ``lrs``.
     """
     depths, kinds = ([one] if np.isscalar(one) else list(one) for one in (depths, kinds))
     if not depths or min(depths) < 1:
@@ -96,47 +87,37 @@ def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(
     teacher = Sequential(conv3x3(8, 8, rng=teacher_rng), BatchNorm2d(8))
     net_seed, data_seed = (int(own.integers(2**32)) for own in (net_seed, data_seed))  # the same for every stack
     fits = []
-    with tqdm(
-        total=len(kinds) * len(depths) * len(lrs), desc="stacks", bar_format=BAR, disable=None if bar else True
-    ) as show:
+    with Progress(len(kinds) * len(depths) * len(lrs), "stacks") as progress:
         for kind, blocks in product(kinds, depths):
             tries = []
             for lr in lrs:
-                curve = _fit(
-                    stack(kind, blocks, rng=net_seed), _activations(teacher, perturbation, data_seed), steps, lr
-                )
+                stream = _activations(teacher, perturbation, data_seed)
+                curve = _fit(stack(kind, blocks, rng=net_seed), stream, steps, lr)
                 tries.append(StackFit(kind, blocks, lr, curve, float(curve[-max(1, steps // 10) :].mean())))
-                show.update()
+                progress.update()
             fits.append(min(tries, key=lambda fit: (np.isnan(fit.final), fit.final)))
     return fits
 
 
 def _activations(teacher, perturbation, seed):
-    """Yield (x, target, the error that counts as 1) without end."""
+    """Yield (x, target) without end."""
     rng = np.random.default_rng(seed)
     while True:
-        x = relu(rng.standard_normal((16, 8, 8, 8), np.float32))
+        target = x = relu(rng.standard_normal((16, 8, 8, 8), np.float32))
         if perturbation:
             with teacher.without_caches():
                 target = relu(x + np.float32(perturbation) * teacher.forward(x))
-            yield x, target, np.mean((x - target) ** 2)
-        else:
-            yield x, x, np.var(x)
+        yield x, target
 
 
 def _fit(net, stream, count, lr):
-    """The error before each step; nan from where it is not finite."""
-    curve, one = np.full(count, np.nan), []
-
-    def batches():
-        for x, target, unit in islice(stream, count):
-            one.append(unit)
-            yield x, target
-
-    optimizer, schedule = SGD(net.parameters(), lr, momentum=0.9), warm_up_then_cosine(lr, count)
+    """The error before each step, in parts of what counts as 1; nan from where it is not finite."""
+    curve, optimizer = np.full(count, np.nan), SGD(net.parameters(), lr, momentum=0.9)
+    schedule, stream = warm_up_then_cosine(lr, count), islice(stream, count)
     with suppress(Diverged):
-        for step in steps(net, optimizer, batches(), loss=mean_squared_error, schedule=schedule):
-            curve[step.number - 1] = step.loss / one[-1]
+        for step in steps(net, optimizer, stream, loss=mean_squared_error, schedule=schedule):
+            one = np.mean((step.x - step.target) ** 2) or np.var(step.x)
+            curve[step.number - 1] = step.loss / one
     return curve
 
 
@@ -169,19 +150,23 @@ def stump(x, y):
     >>> stump(np.array([0.0, 1, 2, 3]), np.array([1.0, 1, 5, 5]))
     (1.5, 1.0, 5.0)
     """
-    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
-        raise ValueError(f"stump: expected x and y (points,), got {np.shape(x)} and {np.shape(y)}.")
+    _check("stump", x, y)
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
     left = np.arange(1, len(y))  # numbers of points left of each possible step
     below, total = np.cumsum(y)[:-1], y.sum()
     gain = below**2 / left + (total - below) ** 2 / (len(y) - left)  # what the two means take off the squares
     gain[x[1:] == x[:-1]] = -np.inf
-    best = int(np.argmax(gain))
-    if gain[best] == -np.inf:
+    if not np.any(gain > -np.inf):
         raise ValueError("stump: expected at least two different x, got none or one.")
+    best = int(np.argmax(gain))
     n = best + 1
     return float((x[best] + x[n]) / 2), float(below[best] / n), float((total - below[best]) / (len(y) - n))
+
+
+def _check(who, x, y):
+    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
+        raise ValueError(f"{who}: expected x and y (points,), got {np.shape(x)} and {np.shape(y)}.")
 
 
 def boosted_stumps(x, y, rounds, shrink=0.3):
@@ -204,8 +189,7 @@ def residual_stages(x, y, blocks, *, steps=600, lr=0.05, width=16, rng=0):
     between; the prediction is v . g_t, one and the same v for all t. So block t adds v . f_t(g_t) to the prediction:
     it is trained, alone, to add what is left. Before the first block v . g_0 is a straight line.
     """
-    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
-        raise ValueError(f"residual_stages: expected x and y (points,), got {np.shape(x)} and {np.shape(y)}.")
+    _check("residual_stages", x, y)
     rng, data = np.random.default_rng(rng), x[:, None]
     g0, readout = Linear(1, width, rng=rng), Linear(width, 1, bias=False, rng=rng)
     readout.weight.data /= np.linalg.norm(readout.weight.data)
@@ -216,8 +200,8 @@ def residual_stages(x, y, blocks, *, steps=600, lr=0.05, width=16, rng=0):
             return readout.forward(g)
 
     _descend(Sequential(g0, readout), g0.parameters(), data, y, steps, lr)
-    g, fits = g0.forward(data), []
-    fits.append(predict(g))
+    g = g0.forward(data)
+    fits = [predict(g)]
     for _ in range(blocks):
         branch = Sequential(Linear(width, width, rng=rng), ReLU(), Linear(width, width, rng=rng))
         branch[2].weight.data *= 0.1

@@ -12,31 +12,23 @@ NOWHERE = "#BDBDBD"  # where the loss is not finite
 LEAST = 1e-4  # losses below are drawn at it: the scale is logarithmic
 
 
-def planes_figure(landscapes, paths=None, note="", guess=None):
+def planes_figure(landscapes, paths=None, guess=None):
     r"""The loss on planes through the weights of several nets, side by side on one colour scale.
 
-    On a logarithmic scale of losses; or, with ``guess``, by the share of what training has gained that is left,
+    On a logarithmic scale of losses; or, with ``guess``, log(classes), by the share of what training has gained that is
+    left,
 
     .. math:: (guess - loss) / (guess - \text{least loss of the plane})
 
     which says how wide a valley is, whatever its depth: a net that has learned little is shallow everywhere.
-
-    Parameters
-    ----------
-    landscapes : dict
-        ``{"plain-56": Landscape, "resnet-56": ...}`` of two directions each; two in a row.
-    paths : dict, optional
-        ``{"plain-56": path_plane(...), ...}``, where the planes are those of a path of training, which is then drawn.
-    note : str
-        What was run, for the foot of the figure; broken into lines.
-    guess : float, optional
-        The loss of a guess, log(classes).
+    ``landscapes`` are {name: Landscape} of two directions each; where they are the planes of paths of training,
+    ``paths``, {name: ``path_plane(...)``}, are drawn in them.
     """
     if not landscapes or any(len(found.ticks) != 2 for found in landscapes.values()):
         raise ValueError("planes_figure: expected {name: Landscape}, at least one, each of two directions.")
     paths, columns = paths or {}, min(2, len(landscapes))
     rows = -(-len(landscapes) // columns)
-    figure = sheet(3.5 * columns + 1.2, 3.3 * rows + 0.3, note)
+    figure = sheet(3.5 * columns + 1.2, 3.3 * rows + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False)
     shown = {name: _shown(found, guess) for name, found in landscapes.items()}
     scale = Normalize(0, 1) if guess else _scale(shown.values())
@@ -45,12 +37,9 @@ def planes_figure(landscapes, paths=None, note="", guess=None):
         axis.set_axis_off()
     colour = colours(landscapes, by="kind")
     for axis, (name, found) in zip(axes.flat, landscapes.items()):
-        _plane(axis, found.ticks, shown[name], scale, lines)
         panel(axis, name, "alpha", "beta")
-        axis.grid(False)
+        _plane(axis, found.ticks, shown[name], scale, lines)
         axis.title.set_color(colour[name])
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         if name in paths:
             _path(axis, paths[name])
         else:
@@ -81,6 +70,8 @@ def _scale(losses):
 
 def _plane(axis, ticks, shown, scale, lines):
     axis.set_facecolor(NOWHERE)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
     if shown.count() and min(shown.shape) > 1:
         between = np.linspace if scale.vmin == 0 else np.geomspace
         bands = between(scale.vmin * 0.999 - 1e-9 * (scale.vmin == 0), scale.vmax * 1.001, 32)
@@ -90,7 +81,8 @@ def _plane(axis, ticks, shown, scale, lines):
             drawn = axis.contour(*ticks, shown, levels=crossed, colors="white", linewidths=0.7)
             axis.clabel(drawn, fmt=lambda level: f"{level:g}", fontsize=7)
     axis.set(xlim=ticks[0][[0, -1]], ylim=ticks[1][[0, -1]])
-    axis.spines[:].set_visible(False)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
 def _path(axis, plane):
@@ -106,26 +98,22 @@ def _path(axis, plane):
     axis.set_ylabel(f"second direction, {second}", color=INK, fontsize=9)
 
 
-def lines_figure(columns, note=""):
+def lines_figure(columns):
     """The loss, and the error, along lines through the weights of several nets.
 
-    Parameters
-    ----------
-    columns : dict
-        ``{"a random direction": {"plain-56": Landscape, "resnet-56": ...}, ...}`` of one direction each.
+    ``columns`` are ``{"a random direction": {"plain-56": Landscape, "resnet-56": ...}, ...}`` of one direction each.
     """
     if not columns or not all(columns.values()):
         raise ValueError("lines_figure: expected {title: {name: Landscape}}, at least one of each.")
-    figure = sheet(3.5 * len(columns) + 1.5, 5.6, note)
+    figure = sheet(3.5 * len(columns) + 1.5, 5.6)
     axes = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False)
     look = looks(dict.fromkeys(name for curves in columns.values() for name in curves))
     for (above, below), (title, curves) in zip(axes.T, columns.items()):
         for name, found in curves.items():
             above.plot(found.ticks[0], np.clip(found.loss, LEAST, None), label=name, **look[name])
             below.plot(found.ticks[0], 100 * found.error, **look[name])
-        first = above is axes[0, 0]
-        panel(above, title, y="loss" if first else "", log="y")
-        panel(below, x="alpha", y="error (%)" if first else "")
+        panel(above, title, y="loss", log="y")
+        panel(below, x="alpha", y="error (%)")
         below.set_ylim(0, 100)
     legend(axes[0, 0])
     return figure

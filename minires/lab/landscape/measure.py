@@ -6,18 +6,10 @@ or two directions from the trained weights:
 .. math::
     f(\alpha) = L(\theta + \alpha \, \delta), \qquad f(\alpha, \beta) = L(\theta + \alpha \, \delta + \beta \, \eta)
 
-How wide a valley then looks is a question of scale. A filter with batch norm behind it can be multiplied by ten without
-changing the net, and a step of length 1 that ruined the small filter does nothing to the large one. So directions are
-scaled filter by filter (``random_direction``), and the weights' scale drops out of the slice.
-
-Batch norm asks for a decision. Its running statistics belong to the weights of the end of training: move the weights,
-and a layer is no longer normalised by its own mean and variance. With them (``statistics="running"``, as in the code
-of [Li2018]) a slice shows how badly the old statistics fit as well, an error that grows with depth. With
-``statistics="batch"`` the measured images are one batch, and each layer takes mean and variance from it: what
-re-estimating the statistics on these images would give at every point. The loss is then a function of the weights
-alone. The two protocols give different pictures, and different numbers of minima, so both are shown.
-
-``landscapes`` in ``minires.lab.landscape.grid`` computes slices point by point.
+Directions are scaled filter by filter (``filter_normalised``), so that the weights' scale drops out of the slice. Batch
+norm either keeps the running statistics of the end of training (``statistics="running"``, as in the code of [Li2018]),
+and a slice shows as well how badly they fit other weights; or it takes mean and variance from the measured images, one
+batch, and the loss is a function of the weights alone. The room's page compares both.
 
 References
 ----------
@@ -59,9 +51,7 @@ class PathPlane(NamedTuple):
     directions: tuple  # two, of length 1 in the space of all weights
     points: np.ndarray  # (n, 2): where the path passes, in units of them; the last is (0, 0)
     explained: np.ndarray  # (2,): share of the path's variance along each
-    right_angles: (
-        np.ndarray
-    )  # (2,): the same of a path with steps of these lengths, each at a right angle to all others
+    right_angles: np.ndarray  # (2,): the same of a path whose steps, as long as these, are all at right angles
 
 
 # -- directions: {name of a parameter: float64 array} -----------------------------------------------------------
@@ -92,8 +82,6 @@ def filter_normalised(direction, weights):
     Multiply a filter by a, with batch norm after it, and d is multiplied as well: theta + alpha d has changed by the
     factor a, and the loss not at all.
 
-    Examples
-    --------
     >>> d = filter_normalised({"weight": np.array([[3.0, 4.0]]), "bias": np.ones(1)},
     ...                       {"weight": np.array([[0.0, 2.0]]), "bias": np.ones(1)})
     >>> d["weight"].round(3).tolist(), d["bias"].tolist()
@@ -139,16 +127,8 @@ def path_plane(weights):
     where the path lies in it. And beware of the shares: in many dimensions a long random walk has 61 % and 15 % of its
     variance, 6 / (pi k)^2, in its first two directions, whatever the landscape ([Antognini2018]). That is for equal
     steps. Training takes long ones first, so the shares to compare with are those of a path with the same lengths of
-    steps, each at a right angle to all others: ``right_angles``.
-
-    Parameters
-    ----------
-    weights : list of {name: array}
-        ``weights_of(net)`` at three moments of training or more, in order.
-
-    Returns
-    -------
-    PathPlane
+    steps, each at a right angle to all others: ``right_angles``. ``weights`` are ``weights_of(net)`` at three moments
+    of training or more, in order; the result is a ``PathPlane``.
 
     References
     ----------
@@ -169,8 +149,10 @@ def path_plane(weights):
     v *= np.where(M[0] @ v < 0, -1, 1)  # an eigenvector has no sign: let training begin at the upper right
     lengths = np.linalg.norm(np.diff(M, axis=0), axis=1)
     apart, *_ = _principal(np.tril(np.ones((len(M), len(M) - 1)), -1) * lengths)  # a step in each coordinate
+    ends = np.cumsum([array.size for array in final.values()])[:-1]
+    shaped = [zip(final.items(), np.split(column, ends)) for column in v.T]
     return PathPlane(
-        directions=tuple(_as_direction(column, final) for column in v.T),
+        directions=tuple({name: part.reshape(array.shape) for (name, array), part in parts} for parts in shaped),
         points=M @ v,
         explained=eigenvalues[:2] / eigenvalues.sum(),
         right_angles=apart[:2] / apart.sum(),
@@ -182,11 +164,6 @@ def _principal(M):
     C = M - M.mean(axis=0)
     eigenvalues, u = np.linalg.eigh(C @ C.T)
     return np.maximum(eigenvalues[::-1], 0), u[:, ::-1], C
-
-
-def _as_direction(row, like):
-    parts = np.split(row, np.cumsum([array.size for array in like.values()])[:-1])
-    return {name: part.reshape(array.shape) for (name, array), part in zip(like.items(), parts)}
 
 
 # -- the loss at a point ----------------------------------------------------------------------------------------
@@ -224,18 +201,11 @@ class Surface:
         return loss, float(np.mean(logits.argmax(axis=1) != self.labels))
 
 
-def loss_and_error(net, x, labels, statistics="batch"):
-    """Return (loss, error) of a net as it stands: the centre of its slices. The net is not changed."""
-    return Surface(Slice(net, (), (), statistics), x, labels)()
-
-
 def local_minima(loss):
     """Return how many points of a plane, those at its edge left out, are lower than all eight around them.
 
     One is a valley; many, at the fineness of the grid, are what [Li2018] call chaotic.
 
-    Examples
-    --------
     >>> local_minima(np.array([[3, 3, 3, 3], [3, 1, 2, 3], [3, 3, 3, 3]]))
     1
     """

@@ -15,6 +15,7 @@ References
 ----------
 .. [Veit2016] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
    arXiv:1605.06431.
+.. [Huang2016] Huang, Sun, Liu, Sedra and Weinberger, "Deep Networks with Stochastic Depth", arXiv:1603.09382.
 """
 
 import copy
@@ -27,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import whole
 from minires.layer import Layer
 from minires.layers import Conv2d, Identity, Residual, SubsampleShortcut
 from minires.losses import softmax_cross_entropy
@@ -92,8 +94,6 @@ def deleted(net, paths):
     Of a residual block its shortcut is left. A plain block hands x on; where it would change the shape, as option A
     does: x subsampled, with channels of zeros.
 
-    Examples
-    --------
     >>> from minires.networks import cifar_resnet
     >>> net, x = cifar_resnet(14, rng=0), np.ones((1, 3, 8, 8), np.float32)
     >>> with deleted(net, ["stage1.1"]):
@@ -137,9 +137,8 @@ def delete_each(net, dataset):
 def delete_some(net, dataset, counts, draws=3, rng=0):
     """Delete k blocks drawn at random, for each k in ``counts``; return {k: error of each draw}."""
     rng, paths = np.random.default_rng(rng), [block.path for block in blocks_of(net)]
-    counts = _whole_numbers(counts, "delete_some: counts", len(paths), f"the net has {len(paths)} blocks")
-    errors = {}
-    for k in counts:
+    hint, errors = f"The net has {len(paths)} blocks.", {}
+    for k in [whole("delete_some", "counts", k, most=len(paths), hint=hint) for k in np.atleast_1d(counts)]:
         errors[k] = []
         for _ in range(draws):
             with deleted(net, rng.choice(paths, k, replace=False).tolist()):
@@ -154,7 +153,7 @@ def reorder_some(net, dataset, swaps, draws=3, rng=0):
     blocks that stands the wrong way round takes 2 / (number of pairs) off.
     """
     rng, blocks, pairs = np.random.default_rng(rng), blocks_of(net), swappable(net)
-    swaps = _whole_numbers(swaps, "reorder_some: swaps")
+    swaps = [whole("reorder_some", "swaps", count) for count in swaps]
     if not pairs:
         raise ValueError("reorder_some: no two blocks of a stage keep the shape. Use a deeper net, of 20 layers say.")
     results = []
@@ -170,13 +169,9 @@ def reorder_some(net, dataset, swaps, draws=3, rng=0):
 
 def swappable(net):
     """Return the pairs (i, j) of blocks that can change places: both of one stage, both keep the shape of x."""
-    blocks = blocks_of(net)
-    stage = [block.path.rpartition(".")[0] for block in blocks]
-    return [
-        (i, j)
-        for i, j in combinations(range(len(blocks)), 2)
-        if stage[i] == stage[j] and blocks[i].keeps_shape and blocks[j].keeps_shape
-    ]
+    blocks = enumerate(blocks_of(net))
+    places = [(block.path.rpartition(".")[0], i) for i, block in blocks if block.keeps_shape]
+    return [(i, j) for (stage, i), (other, j) in combinations(places, 2) if stage == other]
 
 
 def kendall_tau(order):
@@ -197,7 +192,7 @@ def path_lengths(n):
     >>> float(share[19:36].sum().round(4)), float(share[5:18].sum().round(4))
     (0.9802, 0.0045)
     """
-    (n,) = _whole_numbers([n], "path_lengths: n")
+    n = whole("path_lengths", "n", n)
     return np.array([math.comb(n, k) / 2**n for k in range(n + 1)])
 
 
@@ -208,10 +203,7 @@ def path_gradient(net, x, labels, through):
     """
     net = copy.deepcopy(net)
     blocks = residual_blocks(net, "path_gradient")
-    return _path_gradient(net, blocks, x, labels, _known(through, blocks, "path_gradient"))
-
-
-def _path_gradient(net, blocks, x, labels, through):
+    through = _known(through, blocks, "path_gradient")
     with ExitStack() as stack:
         for block in blocks:
             part = block.residual.branch if block.path in through else block.residual.shortcut
@@ -222,14 +214,14 @@ def _path_gradient(net, blocks, x, labels, through):
 
 def sample_path_gradients(net, x, labels, samples=10, rng=0):
     """Return {k: array of |dL/dx| along ``samples`` paths drawn among those of k branches}, for k = 0 ... n."""
-    net, rng = copy.deepcopy(net), np.random.default_rng(rng)
-    blocks = residual_blocks(net, "sample_path_gradients")
-    (samples,) = _whole_numbers([samples], "sample_path_gradients: samples", least=1)
+    blocks, rng = residual_blocks(net, "sample_path_gradients"), np.random.default_rng(rng)
+    samples = whole("sample_path_gradients", "samples", samples, least=1)
     paths = [block.path for block in blocks]
     norms = {}
     for k in range(len(paths) + 1):
         draws = [rng.choice(paths, k, replace=False).tolist() for _ in range(min(samples, math.comb(len(paths), k)))]
-        norms[k] = np.array([_norm(_path_gradient(net, blocks, x, labels, through)) for through in draws])
+        gradients = (path_gradient(net, x, labels, through) for through in draws)
+        norms[k] = np.array([np.linalg.norm(dx.astype(np.float64)) for dx in gradients])
     return norms
 
 
@@ -241,16 +233,8 @@ def gradient_by_length(net, x, labels):
 
     .. math:: dx_k = S^T dy_k + J^T dy_{k-1}, \qquad dx = \sum_k dx_k
 
-    Parameters
-    ----------
-    net : Layer
-        In its mode. In evaluation no image acts on another; in training batch norm's derivative J mixes the batch.
-    x : (N, ...) array, labels : (N,) array of int
-
-    Returns
-    -------
-    array (n + 1, N, ...)
-        Their sum over the first axis is the gradient that ``backward`` gives.
+    An array (n + 1, N, ...); its sum over the first axis is the gradient that ``backward`` gives. The net is in its
+    mode: in evaluation no image acts on another; in training batch norm's derivative J mixes the batch.
     """
     net = copy.deepcopy(net)
     n = len(residual_blocks(net, "gradient_by_length"))
@@ -316,42 +300,30 @@ class RandomBlocks(Layer):
     So no path of more than ``keep`` branches is ever trained, and their lengths are those of ``keep`` tosses of a coin:
     [Veit2016], section 5.2, keep 23 of 54. In evaluation every block acts, its branch scaled by keep / n, as much
     of it as there was on average in training ([Huang2016], section 3).
-
-    References
-    ----------
-    .. [Veit2016] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles ...", arXiv:1605.06431.
-    .. [Huang2016] Huang et al., "Deep Networks with Stochastic Depth", arXiv:1603.09382.
     """
 
     def __init__(self, net, keep, rng=None):
         n = len(residual_blocks(net, "RandomBlocks"))
-        (self.keep,) = _whole_numbers([keep], "RandomBlocks: keep", n, f"the net has {n} blocks", least=1)
+        self.keep = whole("RandomBlocks", "keep", keep, least=1, most=n, hint=f"The net has {n} blocks.")
         self.net, self.rng = net, np.random.default_rng(rng)
         self._stack = ExitStack()
 
     def forward(self, x):
         self._stack.close()  # a forward whose backward never came
         blocks = blocks_of(self.net)
-        kept = range(len(blocks))
         if self.training:
             kept = self.rng.choice(len(blocks), self.keep, replace=False)
-        for i, block in enumerate(blocks):
-            past = block.shortcut
-            if i not in kept:
-                self._stack.enter_context(replaced(block.residual, forward=past.forward, backward=past.backward))
-            elif not self.training:
-                self._stack.enter_context(replaced(block.residual, forward=self._scaled(block, len(blocks))))
-        y = self.net.forward(x)
-        if not self.training:
-            self._stack.close()
-        return y
+            gone = [block.path for i, block in enumerate(blocks) if i not in kept]
+            self._stack.enter_context(deleted(self.net, gone))
+            return self.net.forward(x)
+        with ExitStack() as stack:
+            for branch in (block.residual.branch for block in blocks):
+                scaled = partial(self._scaled, branch.forward, len(blocks))
+                stack.enter_context(replaced(branch, forward=scaled))
+            return self.net.forward(x)
 
-    def _scaled(self, block, n):
-        def forward(x):
-            return np.float32(self.keep / n).astype(x.dtype) * block.residual.branch.forward(x) + past.forward(x)
-
-        past = block.shortcut
-        return forward
+    def _scaled(self, forward, n, x):
+        return np.float32(self.keep / n).astype(x.dtype) * forward(x)
 
     def backward(self, dy):
         if not self.training:
@@ -366,7 +338,7 @@ def residual_blocks(net, who):
     blocks = blocks_of(net)
     for block in blocks:
         if type(block.residual) is not Residual:
-            why = "has none, and so a single path" if block.residual is None else "multiplies its branch by a number"
+            why = "multiplies its branch by a number" if block.residual else "has none, and so a single path"
             raise ValueError(f"{who}: expected blocks that are branch + shortcut; {block.path} {why}.")
     return blocks
 
@@ -379,17 +351,3 @@ def _known(paths, blocks, who):
     if unknown:
         raise KeyError(f"{who}: no block {unknown[0]!r}; the blocks are {', '.join(every)}.")
     return set(paths)
-
-
-def _whole_numbers(numbers, what, most=math.inf, why="", least=0):
-    """The numbers as a list of int, if they are whole and neither below ``least`` nor above ``most``."""
-    numbers = list(numbers) if np.iterable(numbers) else [numbers]
-    for number in numbers:
-        if not isinstance(number, int | np.integer) or not least <= number <= most:
-            limits = f"from {least} to {most}, as {why}" if most < math.inf else f"from {least} on"
-            raise ValueError(f"{what}: expected whole numbers {limits}; got {number!r}.")
-    return numbers
-
-
-def _norm(array):
-    return float(np.linalg.norm(array.astype(np.float64)))

@@ -1,23 +1,19 @@
-"""Does the order of batch norm, ReLU and convolution matter more in a deeper net? After He et al. 2016.
-
-The original block ends relu(x + F(x)); the pre-activation block x + F(x), with batch norm and ReLU in front of each
-convolution. The paper found 6.61 against 6.37 % test error with 110 layers, and 7.61 against 4.92 % with 1001. Here
-both orders are trained at growing depth, with one seed, one recipe and the same batches. Try it::
+"""After He et al. 2016: 6.61 against 6.37 % test error with 110 layers, and 7.61 against 4.92 % with 1001. Here both
+orders are trained at growing depth, with one seed, one recipe and the same batches::
 
     minires lab preactivation                              # synthetic images, some minutes
     minires lab preactivation --data cifar10 --steps 2000
-
-Every network is trained in a folder of its own. Ctrl-C at any time: the same command goes on.
 """
 
-from collections import defaultdict
 from itertools import product
 
 import numpy as np
 
-from minires.lab.degradation.measure import final_errors, percent
-from minires.lab.experiment import Experiment, Table, by_name, for_images, training_options
+from minires.lab.degradation.measure import percent
+from minires.lab.experiment import Table, for_images, training_options
+from minires.lab.preactivation.figure import preactivation_figure
 from minires.lab.preactivation.measure import PUBLISHED, verdict
+from minires.networks import network
 from minires.probe import gradient_flow
 
 
@@ -25,30 +21,24 @@ def add_options(parser):
     training_options(parser, nets=["resnet", "preact"], depths=[20, 56, 110], steps=600)
 
 
-def run(options):
-    from minires.lab.preactivation.figure import preactivation_figure  # here: matplotlib takes a while to load
-
+def run(lab):
+    options, data = lab.options, (lab.train_set, lab.test_set[: lab.options.images])
     unknown = set(options.nets) - {"resnet", "preact"}
     if unknown:
         raise ValueError(f"--nets: expected resnet, preact or both, got {sorted(unknown)[0]!r}.")
-    lab = Experiment(options)
     lab.check_networks()
-    data, note = (lab.train_set, lab.test_set[: options.images]), lab.setting("test")
-    print(note)
-    table = Table("network", "|dy| first/last", "training error", "test error", "He et al., test", first=12)
-    flows, logs, numbers = {}, defaultdict(list), []
+    lab.say(lab.setting("test"))
+    table = Table("network", "|dy| first/last:.3g", "training error", "test error", "He et al., test", first=12)
+    flows, logs, numbers = {}, {}, []
     for depth, net in product(sorted(set(options.depths)), options.nets):
-        fresh = by_name(net, depth, **for_images(lab.train_set), rng=start_of(options.seeds[0]))
+        fresh = network(f"{net}-{depth}", **for_images(lab.train_set), rng=start_of(options.seeds[0]))
         flow = flows[net, depth] = gradient_flow(fresh, *lab.batch(64))
-        for seed in options.seeds:
-            logs[net, depth].append(lab.train(net, depth, seed, data)[1])
-        training, _, test = zip(*map(final_errors, logs[net, depth]))
-        growth = flow[0].entering / flow[-1].entering
-        there = PUBLISHED.get((net, depth), "none")
-        table.row(f"{net}-{depth}", f"{growth:.3g}", percent(training), percent(test), there)
+        _, logs[net, depth], training, test = lab.train_seeds(net, depth, data)
+        growth, there = flow[0].entering / flow[-1].entering, PUBLISHED.get((net, depth), "none")
+        table.row(f"{net}-{depth}", growth, percent(training), percent(test), there)
         numbers.append({"net": net, "depth": depth, "growth": growth, "training": training, "test": test})
     print("\n" + verdict(numbers))
-    lab.keep({"preactivation": preactivation_figure(logs, flows, note)}, numbers, note)
+    return {"preactivation": preactivation_figure(logs, flows)}, numbers
 
 
 def start_of(seed):

@@ -2,34 +2,25 @@
 
 import numpy as np
 
-from minires.figures import DOTTED, FAINT, legend, looks, panel, sheet, whole_numbers
+from minires.figures import DOTTED, FAINT, legend, looks, panel, sheet
 
 TITLES = {"in order": "in order, from the input to the loss", "sorted": "sorted by size"}
 
 
-def responses_figure(responses, note="", floor=None):
+def responses_figure(responses, floor=None):
     """Standard deviation of every 3x3 layer's response: in order above, from the largest to the smallest below.
 
     After Fig. 7 of He et al. 2015; plain nets dashed, others drawn through. Where some are above 10 the axis is
-    logarithmic.
-
-    Parameters
-    ----------
-    responses : dict
-        ``{("plain", 20): layer_responses(...), ("resnet", 20): ..., ...}``
-    note : str
-        What was run, for the foot of the figure; broken into lines.
-    floor : float, optional
-        ``decay_alone(...)``: what weight decay alone makes of a response of 1.
+    logarithmic. ``responses`` are ``{("plain", 20): layer_responses(...), ...}``; ``floor`` is ``decay_alone(...)``:
+    what weight decay alone makes of a response of 1.
     """
     _check("responses_figure", responses)
-    figure = sheet(8.5, 6.4, note)
+    figure = sheet(8.5, 6.4)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     for axis, order in zip(axes, TITLES):
         _draw(axis, responses, order)
         if floor is not None:
             axis.axhline(floor, color=FAINT, lw=0.9, ls=DOTTED, label="weight decay alone")
-    axes[0].set_xlabel("")
     legend(axes[0], loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return figure
 
@@ -58,8 +49,7 @@ def _draw(axis, responses, order):
         values = stds[key] if order == "in order" else np.sort(stds[key])[::-1]
         axis.plot(np.arange(1, len(values) + 1), values, label=names[key], **look[names[key]])
     high = max(map(np.max, stds.values()))
-    panel(axis, TITLES[order], "3x3 layer", "std of the response", log="y" if high > 10 else "")
+    panel(axis, TITLES[order], "3x3 layer", "std of the response", log="y" if high > 10 else "", whole=True)
     axis.set_xlim(1, max(map(len, stds.values())))
     if high <= 10:
         axis.set_ylim(0, 1.08 * high)
-    whole_numbers(axis)

@@ -1,12 +1,8 @@
 r"""Layer responses: how much each layer changes what it is given.
 
 He et al. 2015, Fig. 7: the standard deviation of the output of each 3x3 convolution, after its batch norm and before
-the nonlinearity or the addition. In a residual block the last of them is the residual function F itself. They found
-weaker responses in residual nets than in plain ones, and weaker ones in deeper residual nets: a layer of a deep
-residual net changes its signal less.
-
-What the figure shows are the gains that training has learned. In training mode x-hat has mean 0 and standard deviation
-1 in every channel, so for a layer with gains gamma and offsets beta
+the nonlinearity or the addition. In training mode x-hat has mean 0 and standard deviation 1 in every channel, so for a
+layer with gains gamma and offsets beta
 
 .. math::
     \mathrm{std}(y)^2 = \mathrm{mean}(\gamma^2) + \mathrm{var}(\beta)
@@ -41,14 +37,6 @@ def layer_responses(net, x):
     The pass runs on a copy, in the mode (train or eval) the net is in. A convolution that no batch norm follows (the
     last of a pre-activation block; any in a net without batch norm) is measured itself.
 
-    Parameters
-    ----------
-    net : Layer
-    x : (N, C, H, W) array
-        Images.
-
-    Examples
-    --------
     >>> from minires.networks import cifar_resnet
     >>> x = np.random.default_rng(0).standard_normal((8, 3, 16, 16))
     >>> [response.measured for response in layer_responses(cifar_resnet(8, rng=0), x)][:2]

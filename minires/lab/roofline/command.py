@@ -1,20 +1,15 @@
-"""Which operators wait for arithmetic, and which for memory? The roofline of this machine.
-
-Measures the most multiply-adds per second that the processor does, and the most bytes per second that memory and the
-last cache deliver; then times every operator of a training step and holds it against these limits. In a minute::
+"""Measures the most multiply-adds per second that the processor does, and the most bytes per second that memory and
+the last cache deliver; then times every operator of a training step and holds it against these limits. In a minute,
+while nothing else should run::
 
     minires lab roofline                                  # resnet-20, batch 128; draws runs/roofline/roofline.png
-    minires lab roofline --net resnet-56 --batch-size 64
     MINIRES_NUM_THREADS=1 minires lab roofline            # of one core
     minires lab roofline --net resnet-18 --image-size 224 --batch-size 8
-
-Nothing else should run meanwhile. docs/performance.md reads the figure.
 """
 
-from pathlib import Path
-
 from minires.bench.ours import MiniresWork
-from minires.lab.experiment import Experiment, count, positive
+from minires.lab.experiment import count, positive
+from minires.lab.roofline.figure import roofline_figure
 from minires.lab.roofline.measure import against_roof, best_rates
 from minires.machine import machine
 
@@ -27,17 +22,12 @@ def add_options(parser):
     add("--repeat", type=positive, default=20, metavar="N", help="times of everything (default: %(default)s)")
     add("--memory-mb", type=positive, default=256, metavar="MB", help="far more than a cache (default: %(default)s)")
     add("--cache-mb", type=positive, default=8, metavar="MB", help="more than L2, less than L3 (default: %(default)s)")
-    add("--out", type=Path, metavar="DIR", help="folder of the figure and the numbers (default: one under runs/)")
 
 
-def run(options):
-    from minires.lab.roofline.figure import roofline_figure  # here: matplotlib takes a while to load
-
-    lab, images = Experiment(options), (3, options.image_size, options.image_size)
-    work, trial = (
-        MiniresWork(options.net, options.batch_size, images, 10),
-        (options.repeat, options.memory_mb, options.cache_mb),
-    )
+def run(lab):
+    options = lab.options
+    images, trial = (3, options.image_size, options.image_size), (options.repeat, options.memory_mb, options.cache_mb)
+    work = MiniresWork(options.net, options.batch_size, images, 10)
     before, rows, after = best_rates(*trial), work.operators(options.repeat), best_rates(*trial)
     rates = {what: max(before[what], after[what]) for what in before}
     limits = {"peak": rates["peak"]}
@@ -47,13 +37,13 @@ def run(options):
     threads = count(about["threads"], "thread")
     where = f"{about['cpu']}, {threads} of {count(about['cores'], 'core')}, {about['kernels']} kernels"
     print("\n".join([what, where, "", *page(rates, rows)]))
-    note = (
+    lab.note = (
         f"{what}; {where}. A dot is an operator on images of one shape, its area and the percentages are shares of the "
         "training step; 3x3/2 is a convolution with stride 2. Of a convolution the operations of its definition count: "
         "Winograd's F(4,3) does half of the multiplications, so it may rise above the flat roof, up to the dashed one."
     )
     numbers = {"what": what, "rates": rates, "limits": limits, "operators": rows}
-    lab.keep({"roofline": roofline_figure(rows, limits, note)}, numbers, note)
+    return {"roofline": roofline_figure(rows, limits, lab.note)}, numbers
 
 
 def page(rates, rows):

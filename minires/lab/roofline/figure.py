@@ -25,16 +25,10 @@ def roofline_figure(rows, limits, note="", labels=14):
 
     a slope that ends under a flat roof. Under the slope it waits for memory, under the flat part for arithmetic.
 
-    Parameters
-    ----------
-    rows : list of dict
-        ``operator, shape, share, intensity`` (FLOP/byte) and ``gflops_per_s``; a row without intensity is left out.
-    limits : dict
-        ``peak`` (GFLOP/s), and two bandwidths, ``memory`` and ``cache`` (GB/s).
-    note : str
-        What was run, for the foot of the figure; broken into lines.
-    labels : int, default 14
-        At most so many are named: convolutions by their shape, others by their operator, those of the largest share.
+    ``rows`` are dicts of ``operator, shape, share, intensity`` (FLOP/byte) and ``gflops_per_s``; a row without
+    intensity is left out. ``limits`` has ``peak`` (GFLOP/s), and two bandwidths, ``memory`` and ``cache`` (GB/s). At
+    most so many ``labels`` are written: convolutions by their shape, others by their operator, those of the largest
+    share.
 
     References
     ----------

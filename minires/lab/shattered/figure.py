@@ -5,24 +5,14 @@ import numpy as np
 from minires.figures import BRANCH, DASHED, DOTTED, FAINT, INK, OTHERS, SHORTCUT, legend, panel, sheet
 
 
-def shattered_figure(traces, correlations, by_depth, note=""):
+def shattered_figure(traces, correlations, by_depth):
     """Gradients of nets of one number beside brown and white noise, and how fast they lose their correlation.
 
-    Parameters
-    ----------
-    traces : dict
-        ``{"1 layer": gradients at the points, ..., "white noise": ...}``, in the order of the columns.
-    correlations : dict
-        ``{"1 layer": autocorrelation, ...}``, mean over several nets; of the same names.
-    by_depth : dict
-        ``{"plain": (layers, correlations), "residual": ...}``, from ``correlation_by_depth``; those whose name ends
-        with ``independent`` are dashed.
-    note : str
-        What was run, for the foot of the figure; broken into lines.
+    In the order of the columns, ``traces`` are ``{"1 layer": gradients at the points, ..., "white noise": ...}`` and
+    ``correlations`` their autocorrelations, means over several nets. ``by_depth`` is ``{"plain": (layers,
+    correlation_by_depth(...)), ...}``; those whose name ends with ``independent`` are dashed.
     """
-    if not traces or traces.keys() != correlations.keys():
-        raise ValueError("shattered_figure: expected traces and correlations of the same names, at least one.")
-    figure = sheet(12.5, 6.2, note)
+    figure = sheet(12.5, 6.2)
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.8])
     colour = dict(zip(traces, [INK, BRANCH, SHORTCUT, "#56B4E9", *OTHERS]))
     colour |= {name: "#A05A2C" if name.startswith("brown") else "#B0B0B0" for name in traces if name.endswith("noise")}
@@ -37,16 +27,20 @@ def shattered_figure(traces, correlations, by_depth, note=""):
     panel(lags, x="lag (points)", y="autocorrelation")
     lags.set_xlim(0, None)
     lags.set_title("colours as above", fontsize=8.5, color=FAINT, loc="right")
-    by_depth = {name: (np.asarray(layers), np.asarray(found)) for name, (layers, found) in by_depth.items()}
+    _draw_by_depth(depths, {name: (np.asarray(layers), found) for name, (layers, found) in by_depth.items()})
+    return figure
+
+
+def _draw_by_depth(axis, by_depth):
+    """Correlations against the number of layers, beside what the paper derives."""
     for name, (layers, found) in by_depth.items():
         shown, seen = BRANCH if name.startswith("plain") else "#56B4E9" if "beta" in name else SHORTCUT, found > 0
         style = {"ls": DASHED, "marker": "s"} if name.endswith("independent") else {"marker": "o"}
-        depths.plot(layers[seen], found[seen], color=shown, lw=1.6, ms=4, label=name, **style)
+        axis.plot(layers[seen], found[seen], color=shown, lw=1.6, ms=4, label=name, **style)
     layers = np.linspace(1, max(layers.max() for layers, _ in by_depth.values()), 300)
     start = max(found[0] for _, found in by_depth.values())
     for law, shown, words in ((2.0 ** (1 - layers), BRANCH, "as 1 / 2^L"), (layers**-0.5, SHORTCUT, "as 1 / sqrt(L)")):
-        depths.plot(layers, start * law, color=shown, lw=1, ls=DOTTED, label=words)
-    panel(depths, x="layers L", y="correlation over all pairs of points", log="xy")
-    depths.set_ylim(0.6 * min(found[found > 0].min() for _, found in by_depth.values()), 1.3)
-    legend(depths, loc="lower left")
-    return figure
+        axis.plot(layers, start * law, color=shown, lw=1, ls=DOTTED, label=words)
+    panel(axis, x="layers L", y="correlation over all pairs of points", log="xy")
+    axis.set_ylim(0.6 * min(found[found > 0].min() for _, found in by_depth.values()), 1.3)
+    legend(axis, loc="lower left")

@@ -72,9 +72,8 @@ def autocorrelation(sequence, lags=16):
     """
     g = np.asarray(sequence, np.float64)
     if g.ndim != 1 or len(g) < lags or not np.ptp(g) > 0:
-        raise ValueError(
-            f"autocorrelation: expected one row of at least {lags} numbers, not all the same; got shape {g.shape}."
-        )
+        wanted = f"one row of at least {lags} numbers, not all the same"
+        raise ValueError(f"autocorrelation: expected {wanted}; got shape {g.shape}.")
     g = g - g.mean()
     return np.array([g[: len(g) - k] @ g[k:] for k in range(lags)]) / (g @ g)
 
@@ -92,11 +91,8 @@ def pair_correlation(gradients):
 
     .. math:: R = \mathrm{mean}_{i \ne j} \; E[g_i g_j] \,/\, \sqrt{E[g_i^2] \, E[g_j^2]}
 
-    Parameters
-    ----------
-    gradients : (samples, points) array
-        E is the mean over the samples: networks, and readouts of each, and components of a vector. (The means of the g
-        are 0 by symmetry.)
+    E is the mean over the first axis of ``gradients`` (samples, points): networks, and readouts of each, and components
+    of a vector. (The means of the g are 0 by symmetry.)
     """
     g = np.asarray(gradients, np.float64)
     if g.ndim != 2 or g.shape[1] < 2:
@@ -110,9 +106,8 @@ def pair_correlation(gradients):
 def correlation_by_depth(depths, residual=False, networks=10, readouts=8, width=200, beta=1.0, points=POINTS, rng=0):
     """Return ``pair_correlation`` for each number of layers, over ``networks`` random nets."""
     if networks < 1 or not np.iterable(depths):
-        raise ValueError(
-            f"correlation_by_depth: expected a list of depths and networks >= 1; got {depths}, {networks}."
-        )
+        got = f"{depths}, {networks}"
+        raise ValueError(f"correlation_by_depth: expected a list of depths and networks >= 1; got {got}.")
     found = []
     for layers, stream in zip(depths, np.random.default_rng(rng).spawn(len(depths))):
         nets = (scalar_net(layers, residual, width, beta, points, rng=own) for own in stream.spawn(networks))

@@ -5,15 +5,10 @@ n blocks make 2^n paths; g_p is dL/dx along path p. For each length k, over the 
 .. math::
     S_k = \Big\| \sum_p g_p \Big\|, \qquad T_k = \sum_p \|g_p\|, \qquad 0 \le S_k / T_k \le 1
 
-T_k is what [Veit2016] estimate from samples, number times size. S_k is what arrives at the input. Their quotient, the
-coherence, is 1 where all paths of a length point one way, about 1/sqrt(C(n, k)) where they point anywhere, and less
-where they cancel. Neither is sampled here: going backward, each block makes two gradients of one, past it and through
-it, so one backward pass from the loss arrives at the input with all 2^n.
-
-References
-----------
-.. [Veit2016] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
-   arXiv:1605.06431.
+T_k is what Veit, Wilber and Belongie (arXiv:1605.06431) estimate from samples, S_k what arrives at the input. Their
+quotient, the coherence, is 1 where all paths of a length point one way, about 1/sqrt(C(n, k)) where they point
+anywhere. Neither is sampled here: going backward, each block makes two gradients of one, past it and through it, so one
+backward pass from the loss arrives at the input with all 2^n.
 """
 
 import copy

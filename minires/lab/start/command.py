@@ -1,8 +1,6 @@
-"""Is it the start or the shortcut that plain nets lack?
-
-A plain net whose convolutions begin as the identity plus He's weights times --noise has no shortcut, and starts near
-one. It is compared with the usual plain net and with the residual one: how the gradient grows, how soon it changes
-from image to image, and what training makes of it::
+"""A plain net whose convolutions begin as the identity plus He's weights times --noise has no shortcut, and starts
+near one. How does its gradient grow, and what does training make of it, beside the usual plain net and the residual
+one? Try it::
 
     minires lab start                                        # synthetic images, some minutes
     minires lab start --data cifar10 --seeds 0 1 2 --depths 56
@@ -11,35 +9,30 @@ from image to image, and what training makes of it::
 
 from functools import partial
 
-from minires.lab.comparison import compare
-from minires.lab.experiment import Experiment, by_name, training_options, whole
+from minires.lab.comparison import as_numbers, compare
+from minires.lab.experiment import several, training_options, whole
+from minires.lab.start.figure import start_figure
 from minires.lab.start.measure import as_identity, at_the_start
+from minires.networks import network
 
 
 def add_options(parser):
     training_options(parser, nets=None, depths=[56], steps=300, least=whole)
-    parser.add_argument("--noise", nargs="+", type=float, default=[0.5], help="parts of He's weights (default: 0.5)")
+    several(parser, "--noise", float, [0.5], "parts of He's weights")
     parser.set_defaults(images=1000, lr=0.1)
 
 
-def run(options):
-    from minires.lab.start.figure import start_figure  # here: matplotlib takes a while to load
-
-    lab, nets = Experiment(options), {}
-    for depth in options.depths:
-        nets[f"plain-{depth}"] = partial(build, "plain", depth, None)
-        for noise in options.noise:
-            nets[f"plain-{depth}, I + {noise:g} He"] = partial(build, "plain", depth, noise)
-        nets[f"resnet-{depth}"] = partial(build, "resnet", depth, None)
-    batch = lab.batch(64)
-    note = f"{lab.setting('test')} At the start: 64 training images."
-    print(note)
+def run(lab):
+    nets, batch = {}, lab.batch(64)
+    for depth in lab.options.depths:
+        nets[f"plain-{depth}"] = partial(network, f"plain-{depth}")
+        for noise in lab.options.noise:
+            nets[f"plain-{depth}, I + {noise:g} He"] = partial(near_the_identity, depth, noise)
+        nets[f"resnet-{depth}"] = partial(network, f"resnet-{depth}")
+    lab.say(f"{lab.setting('test')} At the start: 64 training images.")
     found = compare(lab, nets, look=lambda net: at_the_start(net, *batch))
-    lab.keep(
-        {"start": start_figure(found, note)}, {name: [one._asdict() for one in found[name]] for name in found}, note
-    )
+    return {"start": start_figure(found)}, as_numbers(found)
 
 
-def build(kind, depth, noise, classes, rng):
-    net = by_name(kind, depth, classes=classes, rng=rng)
-    return net if noise is None else as_identity(net, noise)
+def near_the_identity(depth, noise, **options):
+    return as_identity(network(f"plain-{depth}", **options), noise)

@@ -11,9 +11,9 @@ PANELS = [
 ]
 
 
-def start_figure(found, note=""):
-    """Growth, half-distance and error of each net of ``compare(...)``, a dot for each seed; ``note`` for the foot."""
-    figure = sheet(10.5, 3.6, note)
+def start_figure(found):
+    """Growth, half-distance and error of each net of ``compare(...)``, a dot for each seed."""
+    figure = sheet(10.5, 3.6)
     colours = dict(zip(found, [PLAIN, *OTHERS[3:]])) | {name: RESIDUAL for name in found if name.startswith("resnet")}
     for axis, (name, title, words, log) in zip(figure.subplots(1, len(PANELS)), PANELS):
         panel(axis, title, y=words, log=log)

@@ -1,12 +1,10 @@
 """A plain net whose layers hand on what they get, at the start: there is no shortcut, yet little is in the way.
 
-A residual net has two advantages at once. Its blocks *stay* shortcut + F, and they *start* near the identity. The
-second can be had alone: give a plain net the weights
-
     W = delta + noise * He,    delta: 1 in the middle of the kernel from each channel to itself
 
-so that a convolution returns its input and a little more. ([Zagoruyko2017] train deep plain nets whose weights *stay*
-of such a form.) Where a convolution has more outputs than inputs, delta leads to those that option A leads to.
+A convolution with these weights returns its input and a little more. ([Zagoruyko2017] train deep plain nets whose
+weights *stay* of such a form.) Where a convolution has more outputs than inputs, delta leads to those that option A
+leads to.
 
 References
 ----------
@@ -24,8 +22,6 @@ from minires.layers import Conv2d
 def as_identity(net, noise=0.5):
     """Give the convolutions of a net's blocks the weights delta + noise times those they have; return the net.
 
-    Examples
-    --------
     >>> from minires.networks import cifar_plain
     >>> as_identity(cifar_plain(8, rng=0), noise=0).stage2[0].conv1.weight.data[:, :, 1, 1].sum(axis=1)[7:10]
     array([0., 1., 1.], dtype=float32)

@@ -1,8 +1,6 @@
 r"""Train a residual net with the gradient of its short paths only; nothing else is changed.
 
-Deleting blocks asks whether a trained net needs long paths going *forward*. Whether *training* needs them is asked by
-leaving the forward pass whole and dropping, on the way back, every part of the gradient that has passed more than k
-branches:
+The forward pass is whole. On the way back every part of the gradient that has passed more than k branches is dropped:
 
 .. math:: dx_j = S^T dy_j + J^T dy_{j-1} \quad (j \le k), \qquad dx_j = 0 \quad (j > k)
 
@@ -20,8 +18,6 @@ from minires.layer import Layer
 class ShortPaths(Layer):
     """A residual net whose ``backward`` follows the paths of at most ``most`` branches.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from minires.networks import cifar_resnet
     >>> net, x = cifar_resnet(8, rng=0), np.random.default_rng(0).standard_normal((2, 3, 8, 8))

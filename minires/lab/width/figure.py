@@ -5,26 +5,19 @@ from matplotlib.ticker import FixedLocator
 from minires.figures import TEST, TRAINING, colours, learning_curves, panel, sheet
 
 
-def width_figure(logs, ends, note=""):
+def width_figure(logs, ends):
     """Learning curves of nets that cost the same, and the errors at their end against the number of layers.
 
-    Parameters
-    ----------
-    logs : dict
-        ``{(58, 16): [log of each seed], ...}``, by layers and width.
-    ends : dict
-        ``{(58, 16): (mean training error, mean test error, parameters), ...}``
-    note : str
-        What was run, for the foot of the figure; broken into lines.
+    By layers and width, ``logs`` are ``{(58, 16): [log of each seed], ...}`` and ``ends`` are
+    ``{(58, 16): (mean training error, mean test error, parameters), ...}``.
     """
     if not logs or not all(logs.values()) or logs.keys() != ends.keys():
         raise ValueError("width_figure: expected logs and ends of at least one net, under the same keys.")
-    nets, figure = sorted(logs), sheet(10.5, 4.2, note)
+    nets, figure = sorted(logs), sheet(10.5, 4.2)
     curves, final = figure.subplots(1, 2, width_ratios=[1.3, 1])
     names = {net: "{} x {}".format(*net) for net in nets}
     of_depth = colours([f"wide-{depth}" for depth, _ in nets])
-    colour = dict(zip(names.values(), of_depth.values()))
-    learning_curves([curves], [{names[net]: logs[net] for net in nets}], colour)
+    learning_curves([curves], [{names[net]: logs[net] for net in nets}], dict(zip(names.values(), of_depth.values())))
     panel(curves, "layers x width", "iteration", "error (%)")
     layers = [depth for depth, _ in nets]
     for place, style in enumerate((TRAINING, TEST)):

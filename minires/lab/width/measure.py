@@ -27,8 +27,6 @@ def net_of_width(depth, width, classes=10, rng=None, in_channels=3):
     It is ``wide_resnet(depth, k)`` for w = 16k, and is there for the widths in between. As there, the depth counts the
     projections and not the linear layer.
 
-    Examples
-    --------
     >>> from minires.networks import wide_resnet
     >>> nets = net_of_width(16, 32, rng=0), wide_resnet(16, 2, rng=0)
     >>> len({sum(parameter.data.size for parameter in net.parameters()) for net in nets})
@@ -47,8 +45,6 @@ def width_at_cost(depth, multiply_adds, multiple=4):
     The cost is a quadratic in the width, so three counts give it. Only multiples of ``multiple`` are looked at: the
     kernels work on a few channels at once, and others would be slower than they cost.
 
-    Examples
-    --------
     >>> width_at_cost(58, 125.7e6), width_at_cost(28, 125.7e6)
     (16, 24)
     """
