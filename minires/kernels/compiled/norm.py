@@ -35,8 +35,8 @@ def batchnorm_reductions(dy, x, mean, invstd):
     dy, x = as_compiled(dy), as_compiled(x)
     rows = _rows("batchnorm_reductions", x, dy, mean=mean, invstd=invstd)
     of_planes, dweight, dbias = _room(x)
-    planes = _planes(dy), _planes(x)
-    over_phases(_reductions, 2, len(planes[0]), *planes, *rows, of_planes, dweight, dbias, work=x.size)
+    planes, results = (_planes(dy), _planes(x)), (of_planes, dweight, dbias)
+    over_phases(_reductions, 2, len(planes[0]), planes, rows, results, work=x.size)
     return dweight, dbias
 
 
@@ -45,8 +45,8 @@ def batchnorm_backward(dy, x, mean, invstd, weight):
     dy, x = as_compiled(dy), as_compiled(x)
     rows = _rows("batchnorm_backward", x, dy, mean=mean, invstd=invstd, weight=weight)
     dx, (of_planes, dweight, dbias) = np.empty_like(x), _room(x)
-    planes, results = (_planes(dy), _planes(x)), (of_planes, dweight, dbias, _planes(dx))
-    over_phases(_backward, 3, len(planes[0]), *planes, *rows, *results, work=x.size)
+    planes, results = (_planes(dy), _planes(x)), (of_planes, dweight, dbias)
+    over_phases(_backward, 3, len(planes[0]), planes, rows, results, _planes(dx), work=x.size)
     return dx, dweight, dbias
 
 
@@ -65,7 +65,7 @@ def _rows(kernel, x, dy=None, **rows):
         if row.shape != each:
             expect(kernel, **{name: (row, each)})
         cast.append(row if row.dtype is dtype else row.astype(dtype))
-    return cast
+    return tuple(cast)
 
 
 def _planes(x):
@@ -112,8 +112,9 @@ def _normalise(x, mean, invstd, weight, bias, y, start, stop):
 
 
 @compiled
-def _reductions(dy, x, mean, invstd, of_planes, dweight, dbias, phase, part, start, stop):
+def _reductions(planes, rows, results, phase, part, start, stop):
     """In phase 0 the two sums of each plane; in phase 1, by one thread, those of each channel."""
+    (dy, x), (mean, invstd), (of_planes, dweight, dbias) = planes, rows, results
     products, sums = of_planes[0], of_planes[1]
     if phase == 0:
         for p in range(start, stop):
@@ -133,11 +134,12 @@ def _reductions(dy, x, mean, invstd, of_planes, dweight, dbias, phase, part, sta
 
 
 @compiled
-def _backward(dy, x, mean, invstd, weight, of_planes, dweight, dbias, dx, phase, part, start, stop):
+def _backward(planes, rows, results, dx, phase, part, start, stop):
     """In phases 0 and 1 the reductions, which each number of dx needs; in phase 2 dx."""
     if phase < 2:
-        _reductions(dy, x, mean, invstd, of_planes, dweight, dbias, phase, part, start, stop)
+        _reductions(planes, rows[:2], results, phase, part, start, stop)
         return
+    (dy, x), (mean, invstd, weight), (_, dweight, dbias) = planes, rows, results
     m = x.dtype.type(x.size // mean.size)
     for p in range(start, stop):
         c = p % mean.size

@@ -26,7 +26,7 @@ def maxpool2d(x, kernel_size, stride, pad, dilation, out_size):
     y = np.empty((*x.shape[:2], *out_size), x.dtype)
     argmax = np.empty(y.shape, np.int32)
     geometry = tuple(kernel_size), tuple(stride), (pad[0][0], pad[1][0]), tuple(dilation)
-    over_threads(_maxpool, len(_planes(x)), _planes(x), *geometry, _planes(y), _planes(argmax), work=x.size)
+    over_threads(_maxpool, len(_planes(x)), _planes(x), geometry, _planes(y), _planes(argmax), work=x.size)
     return y, argmax
 
 
@@ -84,8 +84,8 @@ def _inside(offset, stride, size, places):
 
 
 @compiled
-def _maxpool(x, kernel_size, stride, before, dilation, y, argmax, start, stop):
-    _, H, W = x.shape
+def _maxpool(x, geometry, y, argmax, start, stop):
+    (_, H, W), (kernel_size, stride, before, dilation) = x.shape, geometry
     _, Ho, Wo = y.shape
     buffer = np.empty(Wo, x.dtype)
     step = np.int32(stride[1])
