@@ -35,7 +35,8 @@ from minires.kernels.machine.threads import num_threads, over_parts
 
 @compiled
 def source_grid(plan):
-    return Grid(plan.phases, plan.images, plan.rows, plan.pitch, plan.plane, *plan.source)
+    line = plan.images * plan.together * plan.pitch
+    return Grid(plan.phases, plan.images, plan.rows, plan.pitch, line, plan.plane, *plan.source)
 
 
 @compiled
@@ -56,14 +57,17 @@ def correlate(arrays, plan, room, part, start, stop):
     results = results[part, : 0 if straight else (cuts.size - 1) * filters * length].reshape(-1, filters, length)
     pixels = y.reshape(y.shape[0], y.shape[1], -1)
     past = straight and y.size >= LARGE and y.ctypes.data % 64 == 0 and pixels.shape[2] % VECTOR == 0
-    for number in which[start:stop]:
-        image, row, begin, end = job_of(number, plan)
+    for first_job in range(start, stop, plan.together):
+        numbers = which[first_job : min(first_job + plan.together, stop)]
+        image, row, begin, end = job_of(numbers[0], plan)
         for group in range(weight.shape[0]):
             channels = group * in_channels, (group + 1) * in_channels
             if plan.direct:
                 planes = x[image, channels[0] :].ravel()
             else:
-                gather(x, planes, channels, image, row, source)
+                for g in range(numbers.size):
+                    image, row, _, _ = job_of(numbers[g], plan)
+                    gather(x, planes[g * plan.pitch :], channels, image, row, source)
             first = group * plan.filters
             for o in range(begin, end, filters):
                 last = min(o + filters, end)
@@ -75,8 +79,9 @@ def correlate(arrays, plan, room, part, start, stop):
                         to, span = results[i], (NO, length)
                     some, taps = weight[group, o:last], (cuts[i], cuts[i + 1])
                     doubts[part] += multiply(some, bias[group, o:last], planes, plan.offset, taps, to, span, past)
-                if not straight:
-                    scatter(results, y, (first + o, first + last), image, row, plan)
+                for g in range(0 if straight else numbers.size):
+                    image, row, _, _ = job_of(numbers[g], plan)
+                    scatter(results, y, (first + o, first + last), image, row, g, plan)
 
 
 @compiled
@@ -85,29 +90,36 @@ def correlate_transposed(arrays, plan, room, part, start, stop):
     (x, dweight, dy, which), (planes, results, _), plan = arrays, room, Plan(*plan)
     groups, length = dweight.shape[1], plan.length
     in_channels, source = x.shape[1] // groups, source_grid(plan)
-    itself = Grid(np.zeros((1, 2), np.int64), plan.images, plan.band, plan.pitch, length, 1, 1, 0, 0)
+    itself = Grid(np.zeros((1, 2), np.int64), plan.images, plan.band, plan.pitch, source.line, length, 1, 1, 0, 0)
     planes = planes[part]
     planes[: plan.sizes[0]] = 0
     dout = results[part, : plan.sizes[1]].reshape(-1, length)
     dout[:] = 0
     pixels = dy.reshape(dy.shape[0], dy.shape[1], -1)
-    for number in which[start:stop]:
-        image, row, begin, end = job_of(number, plan)
+    for first_job in range(start, stop, plan.together):
+        numbers = which[first_job : min(first_job + plan.together, stop)]
+        image, row, begin, end = job_of(numbers[0], plan)
+        if numbers.size < plan.together:
+            dout[:] = 0
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             if plan.direct:
                 planes = x[image, channels[0] :].ravel()
             else:
-                gather(x, planes, channels, image, row, source)
+                for g in range(numbers.size):
+                    image, row, _, _ = job_of(numbers[g], plan)
+                    gather(x, planes[g * plan.pitch :], channels, image, row, source)
             first = group * plan.filters
             of_part = dweight[part % len(dweight), group, begin : ceil_div(end, 4) * 4]
-            if number == which[start] or number % plan.pieces == 0:
+            if first_job == start or numbers[0] % plan.pieces == 0:
                 of_part[:] = 0
             if plan.straight:
                 seen = pixels[image, first + begin : first + end]
                 span = row * plan.pitch, min(row + plan.band, plan.out_rows) * plan.pitch
             else:
-                gather(dy, dout.ravel(), (first + begin, first + end), image, row, itself)
+                for g in range(numbers.size):
+                    image, row, _, _ = job_of(numbers[g], plan)
+                    gather(dy, dout.ravel()[g * plan.pitch :], (first + begin, first + end), image, row, itself)
                 seen, span = dout, (NO, length)
             multiply_transposed(seen, span, planes, plan.offset, of_part)
 

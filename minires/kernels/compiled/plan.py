@@ -68,6 +68,7 @@ class Plan(NamedTuple):
     straight: bool  # whether what is computed has no gaps and is written where it belongs
     direct: bool  # whether x itself is the planes
     sizes: tuple  # numbers that a thread needs for planes and results
+    together: int  # jobs at a time, whose images lie side by side
 
 
 def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows, filters):
@@ -157,16 +158,16 @@ def make_plan(task):
     pitch = row_pitch(out_size[1], more_columns, width, source[3] if source[:2] == (1, 1) else 0)
     numbers = max(channels * len(phases), kinds * kept)  # of each pixel; results are kept until they are written
     straight = not task.band and is_straight(task, pitch)
-    direct = straight and task.pixelwise
+    direct, together = straight and task.pixelwise, 1
     if straight:
         whole = BLOCK // math.gcd(BLOCK, pitch)  # rows are a whole number of blocks
         band = max(whole, (WORKSPACE // (numbers * pitch) - more_rows) // whole * whole)
         images, band, shares = 1, out_size[0] if direct else min(band, out_size[0]), 1
     elif task.band:
-        images, band, shares = 1, task.band, 1
+        images, band, shares, together = 1, task.band, 1, ceil_div(4 * BLOCK, task.band * pitch)
     else:
         images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, filters)
-    rows, line = band + more_rows, images * pitch
+    rows, line = band + more_rows, images * together * pitch
     plane = whole_vectors(rows * line) | VECTOR  # an odd number of lines of the cache: else all planes share its sets
     if direct:
         plane = math.prod(out_size)
@@ -183,7 +184,7 @@ def make_plan(task):
     return Plan(
         *(images, band, out_size[0], filters, pieces, shares),
         *(rows, pitch, plane, length, np.array(phases), source, offset, np.array(cuts) * channels, step),
-        *(out_size[1], straight, direct, (room, results)),
+        *(out_size[1], straight, direct, (room, results), together),
     )
 
 
