@@ -139,7 +139,7 @@ def load_checkpoint(path, net, optimizer=None, schedule=None, rng=None, check=No
         schedule.load_state_dict(learnt)
     for generator, kept in pairs:
         set_generator_state(generator, kept)
-    set_counters(net, about.get("counters", {}))
+    set_counters(net, about["counters"])
     return about["progress"]
 
 
@@ -201,7 +201,8 @@ def _read(path):
     format = about.get("format") if isinstance(about, dict) else about
     if format != FORMAT:
         raise CheckpointError(f"{path}: expected format {FORMAT}, got {format}. Is minires up to date?")
-    for name in ("generators", "progress"):
+    about.setdefault("counters", {})  # files of old versions have none
+    for name in ("generators", "progress", "counters"):
         if not isinstance(about.get(name), dict):
             raise Damaged(f"{path}: expected {name} by name, got {about.get(name)!r}. Restore it from a copy.")
     return arrays, about

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from minires.checkpoint import CheckpointError, Damaged, load_checkpoint, read_progress, save_checkpoint
+from minires.checks import shown
 from minires.files import copy_aside, locked, previous, set_aside, written_safely
 from minires.layer_state import counters, not_saved, set_counters
 from minires.machine import machine
@@ -156,7 +157,15 @@ class Run:
         self._saved = time.monotonic()
 
     def _load(self, objects, check):
-        objects["check"] = check and (lambda progress: check({k: v for k, v in progress.items() if k != "run"}))
+        def fits(progress):
+            run = progress.get("run", {})
+            sound = isinstance(run, dict) and type(run.get("lines", 0)) is int
+            if not sound or not isinstance(run.get("changed", {}), dict):
+                raise ValueError(f"what it says of its run is damaged: {shown(run)}")
+            if check is not None:
+                check({name: value for name, value in progress.items() if name != "run"})
+
+        objects["check"] = fits
         path, *before = self._checkpoints()
         try:
             return load_checkpoint(path, **objects)
@@ -219,7 +228,7 @@ class Run:
     def _end(self, status):
         if self._session is not None:
             self._session |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
-        elif status != "finished" or self._about["status"] in ("new", "finished"):
+        elif status != "finished" or self._about.get("status") in ("new", "finished"):
             return  # else it was killed after its last checkpoint: there was nothing left to do
         self._about["status"] = status
         self._write_json()
@@ -289,7 +298,7 @@ def _parse(text):
         first, _, after = rest.partition(b"\n")
         try:
             line = json.loads(first.decode())
-        except ValueError:  # not JSON, or not UTF-8
+        except (ValueError, RecursionError):  # not JSON, or not UTF-8; or lists in lists in lists
             break
         if not isinstance(line, dict):
             break
@@ -311,7 +320,7 @@ def read_run_json(folder):
         raise CheckpointError(f"{path}: no such file. Is {folder} the folder of a run?") from None
     except OSError as error:
         raise CheckpointError(f"{path}: could not be read ({error.strerror or error}).") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: not JSON ({error}).") from None
     fits = isinstance(about, dict) and isinstance(about.get("config"), dict)
     if not fits or not isinstance(about.setdefault("sessions", []), list):

@@ -215,7 +215,19 @@ def test_the_log_of_an_unfinished_run_without_its_checkpoint_is_kept(tmp_path, c
     assert "the log as it was is kept as log.jsonl.before" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tail", [b"\xff\xfe", b"5\n", b"[]\n", b"null\n", b"\0\0\0\0", b'{"kind": "train"}\n', b"\n"])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\xff\xfe",
+        b"5\n",
+        b"[]\n",
+        b"null\n",
+        b"\0\0\0\0",
+        b'{"kind": "train"}\n',
+        b"\n",
+        pytest.param(99999 * b"[", id="nested"),
+    ],
+)
 def test_a_damaged_end_of_the_log_is_left_out_and_said(tmp_path, capsys, tail):
     straight = short_run(None, net=tiny_net(Identity()))
     unfinished(tmp_path)
@@ -240,7 +252,20 @@ def test_a_log_halved_between_two_starts_is_noticed(tmp_path, capsys, finished):
     assert f"{len(log) - len(log) // 2} of the {len(log)} lines up to step" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "3", "null", "", "{", "\udcff", '{"config": {}, "sessions": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "3",
+        "null",
+        "",
+        "{",
+        "\udcff",
+        pytest.param(99999 * "[", id="nested"),
+        '{"config": {}, "sessions": 3}',
+    ],
+)
 def test_a_damaged_run_json_is_copied_aside_and_made_anew(tmp_path, capsys, text):
     straight = short_run(None, net=tiny_net(Identity()))
     unfinished(tmp_path)
@@ -285,6 +310,7 @@ GROUP = {"lr_factor": 1.0, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.
         {"generators": {}}, {"generators": {"dropout.rng": 3}}, {"generators": []},
         {"generators": {"dropout.rng": {"bit_generator": "PCG64"}}},
         {"rng": {"bit_generator": "PCG64", "state": "x"}}, {"rng": None}, {"schedule": {"running": 2}},
+        {"counters": 3}, {"counters": []}, {"run": 3}, {"run": {"lines": "x"}}, {"run": {"changed": [1]}},
     ],
 )  # fmt: skip
 def test_a_checkpoint_with_wrong_texts_is_refused_in_one_line_and_changes_nothing(tmp_path, changes):
@@ -292,6 +318,9 @@ def test_a_checkpoint_with_wrong_texts_is_refused_in_one_line_and_changes_nothin
     (tmp_path / "checkpoint.npz.previous").unlink()
     if changes == {"all": None}:
         changes = {"all": "null"}
+    if "run" in changes:
+        with np.load(tmp_path / "checkpoint.npz") as file:
+            changes = {"progress": json.loads(str(file["about"]))["progress"] | changes}
     altered(tmp_path / "checkpoint.npz", **changes)
     net = tiny_net(Identity())
     before, generator = net.state_dict(), str(net.dropout.rng.bit_generator.state)
