@@ -13,8 +13,6 @@ and ``linear_map(matrix)`` makes a function that applies a small constant matrix
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minires.kernels.machine.vectors import (
     BYTES,
@@ -22,6 +20,7 @@ from minires.kernels.machine.vectors import (
     emit_load,
     emit_multiply_add,
     emit_store,
+    emits,
     neighbours_added,
     spread,
 )
@@ -31,263 +30,178 @@ def _tuple_of(kind, count):
     return types.UniTuple(kind, count)
 
 
-def _from(builder, places, away):
-    return [builder.add(place, away) for place in cgutils.unpack_tuple(builder, places)]
+def _vectors(array, places, *_):
+    return _tuple_of(Vector(array.dtype), len(places))
 
 
-def _each(builder, kind, value, count):
-    """A number for each of ``count`` vectors: those of a tuple, or the same for all."""
-    return cgutils.unpack_tuple(builder, value) if isinstance(kind, types.BaseTuple) else [value] * count
+def _first(kind, *_):
+    return kind
+
+
+def _each(value, places):
+    """A number for each of the places: those of a tuple, or the same for all."""
+    return value if isinstance(value, list) else [value] * len(places)
 
 
 # -- places -----------------------------------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
-def steps(typingctx, first, last, step, count):
+@emits(lambda first, last, step, count: _tuple_of(types.intp, count.literal_value))
+def steps(context, builder, kinds, first, last, step, count):
     """first * step, (first + 1) * step, ..., ``count`` of them; what would come after last * step is that once more."""
-
-    def codegen(context, builder, signature, args):
-        first, last, step = (context.cast(builder, a, t, types.intp) for a, t in zip(args[:3], signature.args))
-        numbers = [builder.add(first, first.type(i)) for i in range(count.literal_value)]
-        numbers = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
-        return context.make_tuple(builder, signature.return_type, [builder.mul(number, step) for number in numbers])
-
-    return _tuple_of(types.intp, count.literal_value)(first, last, step, count), codegen
+    first, last, step = (context.cast(builder, *each, types.intp) for each in zip((first, last, step), kinds))
+    numbers = [builder.add(first, first.type(i)) for i in range(kinds[3].literal_value)]
+    numbers = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
+    return [builder.mul(number, step) for number in numbers]
 
 
-@intrinsic
-def grid(typingctx, rows, columns):
+@emits(lambda rows, columns: _tuple_of(types.intp, len(rows) * len(columns)))
+def grid(context, builder, kinds, rows, columns):
     """rows[i] + columns[j], row by row."""
-
-    def codegen(context, builder, signature, args):
-        rows, columns = (cgutils.unpack_tuple(builder, arg) for arg in args)
-        places = [builder.add(row, column) for row in rows for column in columns]
-        return context.make_tuple(builder, signature.return_type, places)
-
-    return _tuple_of(types.intp, len(rows) * len(columns))(rows, columns), codegen
+    return [builder.add(row, column) for row in rows for column in columns]
 
 
-@intrinsic(prefer_literal=True)
-def inside(typingctx, first, size, some, count):
+@emits(lambda first, size, some, count: _tuple_of(types.intp, count.literal_value))
+def inside(context, builder, kinds, first, size, some, count):
     """``some`` for each of ``count`` rows from ``first`` on that lies in range(size), 0 for the others."""
-
-    def codegen(context, builder, signature, args):
-        first, size, some = (context.cast(builder, a, t, types.intp) for a, t in zip(args[:3], signature.args))
-        rows = [builder.add(first, first.type(i)) for i in range(count.literal_value)]
-        found = [builder.select(builder.icmp_unsigned("<", row, size), some, first.type(0)) for row in rows]
-        return context.make_tuple(builder, signature.return_type, found)  # unsigned, a negative row is beyond as well
-
-    return _tuple_of(types.intp, count.literal_value)(first, size, some, count), codegen
+    first, size, some = (context.cast(builder, *each, types.intp) for each in zip((first, size, some), kinds))
+    rows = [builder.add(first, first.type(i)) for i in range(kinds[3].literal_value)]
+    # Unsigned, a negative row is beyond as well.
+    return [builder.select(builder.icmp_unsigned("<", row, size), some, first.type(0)) for row in rows]
 
 
 # -- from memory to registers, and back -------------------------------------------------------------------------------
 
 
-@intrinsic
-def pick_each(typingctx, array, places, away):
+@emits(lambda array, places, away: _tuple_of(array.dtype, len(places)))
+def pick_each(context, builder, kinds, array, places, away):
     """The numbers array[place + away], for each of the places."""
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        numbers = [builder.load(builder.gep(data, [place])) for place in _from(builder, *args[1:])]
-        return context.make_tuple(builder, signature.return_type, numbers)
-
-    return _tuple_of(array.dtype, len(places))(array, places, types.intp), codegen
+    data = context.make_array(kinds[0])(context, builder, array).data
+    return [builder.load(builder.gep(data, [builder.add(place, away)])) for place in places]
 
 
-@intrinsic
-def load_each(typingctx, array, places, away):
+@emits(_vectors)
+def load_each(context, builder, kinds, array, places, away):
     """The vectors that begin at array[place + away], for each of the places."""
-
-    def codegen(context, builder, signature, args):
-        vectors = [emit_load(context, builder, array, args[0], place) for place in _from(builder, *args[1:])]
-        return context.make_tuple(builder, signature.return_type, vectors)
-
-    return _tuple_of(Vector(array.dtype), len(places))(array, places, types.intp), codegen
+    return [emit_load(context, builder, kinds[0], array, builder.add(place, away)) for place in places]
 
 
-@intrinsic
-def load_each_some(typingctx, array, places, away, count):
+@emits(_vectors)
+def load_each_some(context, builder, kinds, array, places, away, count):
     """The same, of ``count`` numbers each, or of so many as a tuple says for each; nothing beyond is read."""
-
-    def codegen(context, builder, signature, args):
-        pairs = zip(_from(builder, *args[1:3]), _each(builder, count, args[3], len(places)))
-        vectors = [emit_load(context, builder, array, args[0], *pair) for pair in pairs]
-        return context.make_tuple(builder, signature.return_type, vectors)
-
-    return _tuple_of(Vector(array.dtype), len(places))(array, places, types.intp, count), codegen
+    places = [builder.add(place, away) for place in places]
+    return [emit_load(context, builder, kinds[0], array, *pair) for pair in zip(places, _each(count, places))]
 
 
-@intrinsic
-def store_each(typingctx, array, places, away, vectors):
+@emits(lambda *_: types.void)
+def store_each(context, builder, kinds, array, places, away, vectors):
     """array[place + away : place + away + lanes] = a vector, for each of the places and vectors."""
-
-    def codegen(context, builder, signature, args):
-        for place, vector in zip(_from(builder, *args[1:3]), cgutils.unpack_tuple(builder, args[3])):
-            emit_store(context, builder, array, args[0], place, vector)
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, vectors), codegen
+    for place, vector in zip([builder.add(place, away) for place in places], vectors):
+        emit_store(context, builder, kinds[0], array, place, vector)
 
 
-@intrinsic
-def store_each_past(typingctx, array, places, away, vectors):
+@emits(lambda *_: types.void)
+def store_each_past(context, builder, kinds, array, places, away, vectors):
     """The same, past the caches: memory is written without being read before.
 
     For what is too large to be still there when it is needed. Addresses must be multiples of the vector's size.
     """
-
-    def codegen(context, builder, signature, args):
-        for place, vector in zip(_from(builder, *args[1:3]), cgutils.unpack_tuple(builder, args[3])):
-            written = emit_store(context, builder, array, args[0], place, vector)
-            written.align = BYTES
-            written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, vectors), codegen
+    for place, vector in zip([builder.add(place, away) for place in places], vectors):
+        written = emit_store(context, builder, kinds[0], array, place, vector)
+        written.align = BYTES
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
 
 
-@intrinsic
-def store_each_some(typingctx, array, places, away, vectors, count):
+@emits(lambda *_: types.void)
+def store_each_some(context, builder, kinds, array, places, away, vectors, count):
     """The same, of ``count`` numbers each, or of so many as a tuple says for each; nothing beyond is written."""
-
-    def codegen(context, builder, signature, args):
-        counts = _each(builder, count, args[4], len(places))
-        for place, vector, some in zip(_from(builder, *args[1:3]), cgutils.unpack_tuple(builder, args[3]), counts):
-            emit_store(context, builder, array, args[0], place, vector, some)
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, vectors, count), codegen
+    places = [builder.add(place, away) for place in places]
+    for place, vector, some in zip(places, vectors, _each(count, places)):
+        emit_store(context, builder, kinds[0], array, place, vector, some)
 
 
 # -- arithmetic -------------------------------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
-def zeros_each(typingctx, array, rows, columns):
+@emits(lambda array, rows, columns: _tuple_of(Vector(array.dtype), rows.literal_value * columns.literal_value))
+def zeros_each(context, builder, kinds, array, rows, columns):
     """A block of rows x columns vectors of zeros, for elements of ``array``."""
-    result = _tuple_of(Vector(array.dtype), rows.literal_value * columns.literal_value)
-
-    def codegen(context, builder, signature, args):
-        zero = ir.Constant(context.get_value_type(result.dtype), None)
-        return context.make_tuple(builder, result, [zero] * len(result))
-
-    return result(array, rows, columns), codegen
+    zero = ir.Constant(context.get_value_type(Vector(kinds[0].dtype)), None)
+    return [zero] * (kinds[1].literal_value * kinds[2].literal_value)
 
 
-@intrinsic(prefer_literal=True)
-def fill_each(typingctx, array, numbers, columns):
+@emits(lambda array, numbers, columns: _tuple_of(Vector(array.dtype), len(numbers) * columns.literal_value))
+def fill_each(context, builder, kinds, array, numbers, columns):
     """A block whose row i holds ``columns`` vectors of copies of numbers[i], for elements of ``array``."""
-    result = _tuple_of(Vector(array.dtype), len(numbers) * columns.literal_value)
-
-    def codegen(context, builder, signature, args):
-        kind = context.get_value_type(result.dtype)
-        vectors = [spread(builder, number, kind) for number in cgutils.unpack_tuple(builder, args[1])]
-        return context.make_tuple(builder, result, [v for v in vectors for _ in range(columns.literal_value)])
-
-    return result(array, numbers, columns), codegen
+    kind = context.get_value_type(Vector(kinds[0].dtype))
+    vectors = [spread(builder, number, kind) for number in numbers]
+    return [vector for vector in vectors for _ in range(kinds[2].literal_value)]
 
 
-@intrinsic
-def add_products(typingctx, sums, numbers, vectors):
+@emits(_first)
+def add_products(context, builder, kinds, sums, numbers, vectors):
     """sums[i*m + j] + numbers[i] * vectors[j], rounded once, for m vectors; a number may be a vector itself."""
-
-    def codegen(context, builder, signature, args):
-        sums, numbers, vectors = (cgutils.unpack_tuple(builder, arg) for arg in args)
-        products = [(number, vector) for number in numbers for vector in vectors]
-        results = [emit_multiply_add(builder, *product, total) for product, total in zip(products, sums)]
-        return context.make_tuple(builder, signature.return_type, results)
-
-    return sums(sums, numbers, vectors), codegen
+    products = [(number, vector) for number in numbers for vector in vectors]
+    return [emit_multiply_add(builder, *product, total) for product, total in zip(products, sums)]
 
 
-@intrinsic
-def add_each(typingctx, a, b):
+@emits(_first)
+def add_each(context, builder, kinds, a, b):
     """a[i] + b[i]."""
-
-    def codegen(context, builder, signature, args):
-        pairs = zip(*(cgutils.unpack_tuple(builder, arg) for arg in args))
-        return context.make_tuple(builder, signature.return_type, [builder.fadd(*pair) for pair in pairs])
-
-    return a(a, b), codegen
+    return [builder.fadd(*pair) for pair in zip(a, b)]
 
 
-@intrinsic
-def sum_of(typingctx, vectors):
+@emits(lambda vectors: vectors.dtype)
+def sum_of(context, builder, kinds, partial):
     """The sum of all vectors of a tuple, lane by lane, in pairs."""
-
-    def codegen(context, builder, signature, args):
-        partial = cgutils.unpack_tuple(builder, args[0])
-        while len(partial) > 1:
-            alone = partial[len(partial) // 2 * 2 :]
-            partial = [builder.fadd(a, b) for a, b in zip(partial[::2], partial[1::2])] + alone
-        return partial[0]
-
-    return vectors.dtype(vectors), codegen
+    while len(partial) > 1:
+        alone = partial[len(partial) // 2 * 2 :]
+        partial = [builder.fadd(a, b) for a, b in zip(partial[::2], partial[1::2])] + alone
+    return partial[0]
 
 
-@intrinsic
-def add_totals(typingctx, array, places, away, sums):
+@emits(lambda *_: types.void)
+def add_totals(context, builder, kinds, array, places, away, sums):
     """array[places[i] + away + j] += the sum of the lanes of sums[i*m + j].
 
     Adding neighbours of two vectors at a time gives all the sums in order, in as many steps as one vector needs.
     """
-    lanes, columns = sums.dtype.lanes, len(sums) // len(places)
-
-    def codegen(context, builder, signature, args):
-        partial = cgutils.unpack_tuple(builder, args[3])
-        partial += [ir.Constant(partial[0].type, None)] * (-len(partial) % lanes)
-        for _ in range(lanes.bit_length() - 1):
-            partial = [neighbours_added(builder, a, b) for a, b in zip(partial[::2], partial[1::2])]
-        data = context.make_array(array)(context, builder, args[0]).data
-        for i, place in enumerate(_from(builder, *args[1:3])):
-            first, lane = divmod(i * columns, lanes)  # the sums of row i, in one of the vectors or in two
-            index = ir.Constant(ir.VectorType(ir.IntType(32), columns), list(range(lane, lane + columns)))
-            added = builder.shuffle_vector(partial[first], partial[min(first + 1, len(partial) - 1)], index)
-            pointer = builder.bitcast(builder.gep(data, [place]), added.type.as_pointer())
-            before = builder.load(pointer, align=array.dtype.bitwidth // 8)
-            builder.store(builder.fadd(before, added), pointer, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, places, types.intp, sums), codegen
+    lanes, columns, alignment = sums[0].type.count, len(sums) // len(places), kinds[0].dtype.bitwidth // 8
+    places = [builder.add(place, away) for place in places]
+    sums = sums + [ir.Constant(sums[0].type, None)] * (-len(sums) % lanes)
+    for _ in range(lanes.bit_length() - 1):
+        sums = [neighbours_added(builder, a, b) for a, b in zip(sums[::2], sums[1::2])]
+    data = context.make_array(kinds[0])(context, builder, array).data
+    for i, place in enumerate(places):
+        first, lane = divmod(i * columns, lanes)  # the sums of row i, in one of the vectors or in two
+        index = ir.Constant(ir.VectorType(ir.IntType(32), columns), list(range(lane, lane + columns)))
+        added = builder.shuffle_vector(sums[first], sums[min(first + 1, len(sums) - 1)], index)
+        pointer = builder.bitcast(builder.gep(data, [place]), added.type.as_pointer())
+        before = builder.load(pointer, align=alignment)
+        builder.store(builder.fadd(before, added), pointer, align=alignment)
 
 
-@intrinsic
-def add_squares(typingctx, sums, vectors):
+@emits(_first)
+def add_squares(context, builder, kinds, sums, vectors):
     """Each sum and the squares of its share of the vectors, in order, lane by lane."""
     share = len(vectors) // len(sums)
-
-    def codegen(context, builder, signature, args):
-        results, vectors = cgutils.unpack_tuple(builder, args[0]), cgutils.unpack_tuple(builder, args[1])
-        for i, vector in enumerate(vectors):
-            results[i // share] = emit_multiply_add(builder, vector, vector, results[i // share])
-        return context.make_tuple(builder, signature.return_type, results)
-
-    return sums(sums, vectors), codegen
+    for i, vector in enumerate(vectors):
+        sums[i // share] = emit_multiply_add(builder, vector, vector, sums[i // share])
+    return sums
 
 
-@intrinsic
-def least_of(typingctx, a, b):
+@emits(_first)
+def least_of(context, builder, kinds, a, b):
     """The smaller of a and b in each lane."""
-
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return a(a, b), codegen
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
-@intrinsic
-def any_larger(typingctx, a, factor, b):
+@emits(lambda a, factor, b: types.boolean)
+def any_larger(context, builder, kinds, a, factor, b):
     """Whether a > factor * b in any lane."""
-
-    def codegen(context, builder, signature, args):
-        a, factor, b = args
-        larger = builder.fcmp_ordered(">", a, builder.fmul(spread(builder, factor, a.type), b))
-        bits = builder.bitcast(larger, ir.IntType(a.type.count))
-        return builder.icmp_unsigned("!=", bits, bits.type(0))
-
-    return types.boolean(a, a.dtype, a), codegen
+    larger = builder.fcmp_ordered(">", a, builder.fmul(spread(builder, factor, a.type), b))
+    bits = builder.bitcast(larger, ir.IntType(a.type.count))
+    return builder.icmp_unsigned("!=", bits, bits.type(0))
 
 
 def linear_map(matrix):
@@ -307,13 +221,8 @@ def linear_map(matrix):
                 total = emit_multiply_add(builder, number, value, total)
         return total
 
-    @intrinsic
-    def apply(typingctx, values):
-        def codegen(context, builder, signature, args):
-            values = cgutils.unpack_tuple(builder, args[0])
-            results = [row_times(builder, row, values) for row in matrix]
-            return context.make_tuple(builder, signature.return_type, results)
-
-        return _tuple_of(values.dtype, len(matrix))(values), codegen
+    @emits(lambda values: _tuple_of(values.dtype, len(matrix)))
+    def apply(context, builder, kinds, values):
+        return [row_times(builder, row, values) for row in matrix]
 
     return apply

@@ -17,6 +17,8 @@ Environment
 NUMBA_CPU_NAME, NUMBA_CPU_FEATURES : the processor to compile for, where it is not this one.
 """
 
+import inspect
+
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
@@ -63,6 +65,37 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
+def emits(result):
+    """Decorator: what builds machine code becomes a function that kernels call, with a result of type result(*kinds).
+
+    ``emit(context, builder, kinds, *values)`` gets the Numba types and the values of the arguments, and returns that of
+    the result; a tuple is a list of values.
+    """
+
+    def decorate(emit):
+        def define(typingctx, *kinds):
+            kind = result(*kinds)
+
+            def codegen(context, builder, signature, args):
+                pairs = zip(signature.args, args)
+                values = [
+                    cgutils.unpack_tuple(builder, arg) if isinstance(of, types.BaseTuple) else arg for of, arg in pairs
+                ]
+                found = emit(context, builder, signature.args, *values)
+                if kind == types.void:
+                    return context.get_dummy_value()
+                return context.make_tuple(builder, kind, found) if isinstance(kind, types.BaseTuple) else found
+
+            return kind(*kinds), codegen
+
+        define.__name__, define.__doc__ = emit.__name__, emit.__doc__
+        names = list(inspect.signature(emit).parameters.values())[2:]  # Numba looks at all but the first
+        define.__signature__ = inspect.Signature(names)
+        return intrinsic(prefer_literal=True)(define)
+
+    return decorate
+
+
 def lanes(array):
     """Number of elements of ``array`` that make a vector."""
     return BYTES // array.itemsize
@@ -85,17 +118,16 @@ def spread(builder, scalar, vector):
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
-@intrinsic
-def zeros(typingctx, array):
+@emits(lambda array: Vector(array.dtype))
+def zeros(context, builder, kinds, array):
     """A vector of zeros, for elements of ``array``."""
-    vector = Vector(array.dtype)
-    return vector(array), lambda context, builder, signature, args: ir.Constant(context.get_value_type(vector), None)
+    return ir.Constant(context.get_value_type(Vector(kinds[0].dtype)), None)
 
 
-@intrinsic
-def add(typingctx, a, b):
+@emits(lambda a, b: a)
+def add(context, builder, kinds, a, b):
     """a + b, lane by lane."""
-    return a(a, b), lambda context, builder, signature, args: builder.fadd(*args)
+    return builder.fadd(a, b)
 
 
 def emit_load(context, builder, kind, array, place, count=None):
@@ -135,46 +167,28 @@ def _masked(builder, name, result, arguments):
     return builder.call(declared, arguments)
 
 
-@intrinsic
-def load(typingctx, array, index):
+@emits(lambda array, index: Vector(array.dtype))
+def load(context, builder, kinds, array, index):
     """array[index : index + lanes] of a contiguous array, counted from its first element."""
-
-    def codegen(context, builder, signature, args):
-        return emit_load(context, builder, array, *args)
-
-    return Vector(array.dtype)(array, types.intp), codegen
+    return emit_load(context, builder, kinds[0], array, index)
 
 
-@intrinsic
-def load_some(typingctx, array, index, count):
+@emits(lambda array, index, count: Vector(array.dtype))
+def load_some(context, builder, kinds, array, index, count):
     """array[index : index + min(count, lanes)], then zeros; nothing beyond is read."""
-
-    def codegen(context, builder, signature, args):
-        return emit_load(context, builder, array, *args)
-
-    return Vector(array.dtype)(array, types.intp, types.intp), codegen
+    return emit_load(context, builder, kinds[0], array, index, count)
 
 
-@intrinsic
-def store_some(typingctx, array, index, value, count):
+@emits(lambda array, index, value, count: types.void)
+def store_some(context, builder, kinds, array, index, value, count):
     """array[index : index + min(count, lanes)] = value; nothing beyond is written."""
-
-    def codegen(context, builder, signature, args):
-        emit_store(context, builder, array, *args)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value, types.intp), codegen
+    emit_store(context, builder, kinds[0], array, index, value, count)
 
 
-@intrinsic
-def settle(typingctx):
+@emits(lambda: types.void)
+def settle(context, builder, kinds):
     """Let what this thread stored past the caches arrive before anything it stores from now on."""
-
-    def codegen(context, builder, signature, args):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+    builder.fence("seq_cst")
 
 
 def emit_multiply_add(builder, a, b, total):
@@ -183,14 +197,11 @@ def emit_multiply_add(builder, a, b, total):
     return builder.fadd(builder.fmul(a, b, flags=("contract",)), total, flags=("contract",))
 
 
-@intrinsic
-def multiply_add(typingctx, a, b, total):
+@emits(lambda a, b, total: total)
+def multiply_add(context, builder, kinds, a, b, total):
     """total + a * b, rounded once, where a is a number or a vector."""
-
-    def codegen(context, builder, signature, args):
-        return emit_multiply_add(builder, *args)
-
-    return total(a if isinstance(a, Vector) else total.dtype, b, total), codegen
+    number = a if isinstance(kinds[0], Vector) else context.cast(builder, a, kinds[0], kinds[2].dtype)
+    return emit_multiply_add(builder, number, b, total)
 
 
 def neighbours_added(builder, a, b):
@@ -201,63 +212,39 @@ def neighbours_added(builder, a, b):
     return builder.fadd(even, odd)
 
 
-@intrinsic
-def total_of(typingctx, vector):
+@emits(lambda vector: vector.dtype)
+def total_of(context, builder, kinds, value):
     """Sum of the lanes."""
-
-    def codegen(context, builder, signature, args):
-        value = args[0]
-        for _ in range(vector.lanes.bit_length() - 1):
-            value = neighbours_added(builder, value, value)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
-
-    return vector.dtype(vector), codegen
+    for _ in range(kinds[0].lanes.bit_length() - 1):
+        value = neighbours_added(builder, value, value)
+    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
 
-def _every_other(first):
-    @intrinsic
-    def every_other(typingctx, a, b):
-        def codegen(context, builder, signature, args):
-            lanes = list(range(first, 2 * context.get_value_type(a).count, 2))
-            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
+def _shuffled(lane_of):
+    """A function of two vectors, whose result holds the lanes lane_of(i, count) of both, counted from the first on."""
 
-        return a(a, b), codegen
+    @emits(lambda a, b: a)
+    def shuffled(context, builder, kinds, a, b):
+        lanes = [lane_of(i, a.type.count) for i in range(a.type.count)]
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
-    return every_other
-
-
-even_lanes, odd_lanes = _every_other(0), _every_other(1)  # lanes 0, 2, 4, ... of a and then of b; lanes 1, 3, 5, ...
+    return shuffled
 
 
-def _zipped(half):
-    @intrinsic
-    def zipped(typingctx, a, b):
-        def codegen(context, builder, signature, args):
-            count = context.get_value_type(a).count
-            lanes = [i // 2 + half * count // 2 + i % 2 * count for i in range(count)]
-            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(ir.IntType(32), count), lanes))
-
-        return a(a, b), codegen
-
-    return zipped
+even_lanes, odd_lanes = _shuffled(lambda i, n: 2 * i), _shuffled(lambda i, n: 2 * i + 1)  # of a and then of b
+zip_low, zip_high = (  # a0 b0 a1 b1 ..., of the first halves of a and b, and of the second
+    _shuffled(lambda i, n: i // 2 + i % 2 * n),
+    _shuffled(lambda i, n: i // 2 + n // 2 + i % 2 * n),
+)
 
 
-zip_low, zip_high = _zipped(0), _zipped(1)  # a0 b0 a1 b1 ..., of the first halves of a and b, and of the second
-
-
-@intrinsic
-def fetch(typingctx, array, index):
+@emits(lambda array, index: types.void)
+def fetch(context, builder, kinds, array, index):
     """Ask for the 64 bytes around array[index], so that they are in the L2 cache when they are needed.
 
     Nothing is read or written, and the index may lie outside.
     """
-
-    def codegen(context, builder, signature, args):
-        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, *(ir.Constant(number, option) for option in (0, 2, 1))])  # to read; L2; data
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
+    pointer, number = builder.gep(context.make_array(kinds[0])(context, builder, array).data, [index]), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, *(ir.Constant(number, option) for option in (0, 2, 1))])  # to read; L2; data
