@@ -62,6 +62,10 @@ def largest(share):
     return Function(lambda x: x.max(axis=1, keepdims=True), backward)
 
 
+def bytes_of(array):
+    return array.tobytes()
+
+
 def first(ties, count):
     return ties & (np.cumsum(ties, axis=1) == 1)
 
@@ -136,6 +140,16 @@ RIGHT = {  # name: (layer, x)
     "relu of whole numbers": (ReLU(), np.random.default_rng(0).integers(1, 9, (4, 5)).astype(float)),
     "x itself": (Function(lambda x: x, lambda x, dy: dy), normal(2, 3)),
     "a view of x": (Function(lambda x: x.T, lambda x, dy: dy.T), normal(2, 3)),
+    "1 + tanh far to the left beside large numbers": (Function(gelu, gelu_backward), 4 * normal(3, 7)),
+    "x - tanh(x) near 0": (Function(lambda x: x - np.tanh(x), lambda x, dy: dy * np.tanh(x) ** 2), 0.01 * normal(2, 3)),
+    "an inverse, of square matrices only": (
+        Function(np.linalg.inv, lambda x, dy: -np.linalg.inv(x).T @ dy @ np.linalg.inv(x).T),
+        normal(3, 3) + 3 * np.eye(3),
+    ),
+    "a logarithm of differences, of sorted numbers only": (
+        Function(lambda x: np.log(np.diff(x)), lambda x, dy: -np.diff(dy / np.diff(x), prepend=0, append=0)),
+        np.sort(normal(9)),
+    ),
     "rounded x": (Function(np.round, lambda x, dy: 0 * dy), normal(3, 4)),
     "one number": (Function(lambda x: np.array(x.sum()), lambda x, dy: np.full(x.shape, dy)), normal(2, 3)),
     "np.matrix": (ReLU(), np.matrix(normal(2, 3))),
@@ -190,6 +204,7 @@ WRONG = {  # name: (layer, x, message)
     "dy clipped at 0.5": (Function(lambda x: x, lambda x, dy: np.clip(dy, -0.5, 0.5)), normal(3, 4), "dx is wrong"),
     "dy clipped at 5": (Function(lambda x: x, lambda x, dy: np.clip(dy, -5, 5)), normal(3, 4), "linear in dy.*clipped"),
     "dy clipped at 1000": (Function(lambda x: x, lambda x, dy: np.clip(dy, -1e3, 1e3)), normal(3, 4), "linear in dy"),
+    "dy clipped at 1e7": (Function(lambda x: x, lambda x, dy: np.clip(dy, -1e7, 1e7)), normal(3, 4), "linear in dy"),
     "small dy dropped": (Function(lambda x: x, lambda x, dy: dy * (abs(dy) > 1e-5)), normal(3, 4), "linear in dy"),
     "a sum in float32, forward": (
         Function(lambda x: x - x.sum(dtype=FLOAT32).astype(x.dtype), lambda x, dy: dy - dy.sum()),
@@ -309,6 +324,129 @@ def test_what_one_run_leaves_to_the_next_is_found(mistake, message):
     check_layer(Leaves(None), normal(3, 4))
 
 
+class Keeps(Layer):
+    """y = relu(x) W, whose mask, W.T or dx is made anew only where its key is another than before."""
+
+    def __init__(self, mask=bytes_of, weight=bytes_of, dx=lambda x, dy: (bytes_of(x), bytes_of(dy))):
+        self.keys, self.kept = {"mask": mask, "weight": weight, "dx": dx}, {}
+        self.W = Parameter(normal(3, 3))
+
+    def keep(self, name, make, *arrays):
+        key = self.keys[name](*arrays), arrays[0].dtype
+        if self.kept.get(name, [None])[0] != key:
+            self.kept[name] = key, make()
+        return self.kept[name][1]
+
+    def forward(self, x):
+        mask = self.keep("mask", lambda: x > 0, x)
+        return self._remember(x * mask @ self.W.data.astype(x.dtype), x, mask)
+
+    def backward(self, dy):
+        x, mask = self._recall(dy)
+        self.W.grad += (x * mask).T @ dy
+        transposed = self.keep("weight", lambda: self.W.data.T.astype(dy.dtype), self.W.data)
+        return self.keep("dx", lambda: dy @ transposed * mask, x, dy).copy()
+
+
+SHARED_BY_TWO = {
+    "id": id,
+    "address": lambda array: array.ctypes.data,
+    "shape": np.shape,
+    "first entry": lambda array: array.flat[0],
+    "first and last entry": lambda array: (array.flat[0], array.flat[-1]),
+    "first row": lambda array: array[0].tobytes(),
+    "first column": lambda array: array[:, 0].tobytes(),
+    "largest entry": np.max,
+    "sum": lambda array: f"{np.sum(array):.6g}",
+}
+
+
+@pytest.mark.parametrize("key", SHARED_BY_TWO)
+def test_what_is_kept_by_less_than_all_of_x_is_found(key):
+    with pytest.raises(GradientError, match="(y|dx) differs after a batch of the same size"):
+        check_layer(Keeps(mask=SHARED_BY_TWO[key]), normal(5, 3))
+
+
+@pytest.mark.parametrize("key", ["id", "address", "shape", "first entry"])
+def test_what_is_kept_of_a_parameter_is_found_when_an_optimizer_changes_it(key):
+    with pytest.raises(GradientError, match="dx differs after a batch of the same size"):
+        check_layer(Keeps(weight=SHARED_BY_TWO[key]), normal(5, 3))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [lambda x, dy: id(dy), lambda x, dy: dy.flat[0], lambda x, dy: bytes_of(dy), lambda x, dy: bytes_of(x)],
+    ids=["id of dy", "first entry of dy", "dy alone", "x alone"],
+)
+def test_a_dx_kept_by_less_than_x_and_dy_is_found(key):
+    with pytest.raises(GradientError, match="dx differs after a batch of the same size"):
+        check_layer(Keeps(dx=key), normal(5, 3))
+
+
+def test_what_is_kept_by_all_of_its_numbers_is_accepted():
+    check_layer(Keeps(), normal(5, 3))
+
+
+class Louder(Layer):
+    """y = 1e-12 x, and one per cent more from the second forward on."""
+
+    count = 0
+
+    def forward(self, x):
+        self.count += 1
+        return self._remember(1e-12 * (1 + 0.01 * (self.count > 1)) * x)
+
+    def backward(self, dy):
+        self._recall(dy)
+        return 1e-12 * dy
+
+
+def test_small_y_are_compared_by_their_own_size():
+    with pytest.raises(GradientError, match="dx is wrong"):
+        check_layer(Louder(), normal(3, 4))
+
+
+class OwnModes:
+    """No Layer, with a mode of its own."""
+
+    def __init__(self, remembers):
+        self.remembers, self.is_training = remembers, True
+
+    def train(self):
+        self.is_training = True
+
+    def eval(self):
+        self.is_training = False
+
+    def forward(self, x):
+        self.factor = 1 if self.is_training else 3
+        return self.factor * x
+
+    def backward(self, dy):
+        return (self.factor if self.remembers else 1 if self.is_training else 3) * dy
+
+
+def test_an_object_with_train_and_eval_has_to_remember_its_mode():
+    check_layer(OwnModes(True), normal(3, 4))
+    with pytest.raises(GradientError, match="when the mode is changed between forward and backward"):
+        check_layer(OwnModes(False), normal(3, 4))
+
+
+class KeepsTheGradient:
+    """A mean of squares that computes its gradient once for each shape."""
+
+    def __init__(self):
+        self.gradients = {}
+
+    def __call__(self, y, t):
+        return np.mean((y - t) ** 2), self.gradients.setdefault((y.shape, y.dtype), 2 * (y - t) / y.size)
+
+
+def test_a_loss_that_keeps_its_first_gradient_is_found():
+    with pytest.raises(GradientError, match="differs after a batch of the same size"):
+        check_loss(KeepsTheGradient(), normal(3, 4), normal(3, 4, seed=1))
+
+
 # -- parameters -----------------------------------------------------------------------------------------------
 
 
@@ -376,6 +514,40 @@ def test_a_parameter_of_size_0_is_passed_over():
     layer = Powers(np.ones(4))
     layer.none = Parameter(np.zeros((0, 3), np.float32))
     assert [row[1] for row in check_layer(layer, normal(3, 4), modes="train").rows] == ["dx", "p.grad"]
+
+
+class Gain(Layer):
+    """y = g x with one number g, a Parameter of no axes."""
+
+    def __init__(self, mean=False):
+        self.g, self.mean = Parameter(np.float32(0.7)), mean
+
+    def forward(self, x):
+        return self._remember(self.g.data.astype(x.dtype) * x, x)
+
+    def backward(self, dy):
+        (x,) = self._recall(dy)
+        self.g.grad += np.mean(dy * x) if self.mean else np.sum(dy * x)
+        return self.g.data.astype(dy.dtype) * dy
+
+
+def test_a_parameter_of_no_axes_is_judged():
+    check_layer(Gain(), normal(3, 4))
+    with pytest.raises(GradientError, match="g.grad is wrong at 1 of 1 entries.*a factor 12 too few"):
+        check_layer(Gain(mean=True), normal(3, 4))
+
+
+class Late(Powers):
+    """Its second Parameter is made by the first forward."""
+
+    def forward(self, x):
+        self.q = self.__dict__.get("q") or Parameter(np.ones(1, np.float32))
+        return super().forward(x)
+
+
+def test_a_parameter_made_in_forward_is_reported():
+    with pytest.raises(GradientError, match="forward makes the Parameter q, too late for an optimizer"):
+        check_layer(Late(np.ones(4)), normal(3, 4))
 
 
 class Shared(Powers):

@@ -13,7 +13,7 @@ import inspect
 
 import numpy as np
 
-from minires.checks import some
+from minires.checks import require, some
 from minires.gradcheck.contract import Check
 from minires.gradcheck.subjects import Adopted, GradientError, Loss, float64_copy
 from minires.layer import Layer
@@ -83,14 +83,14 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
     mode   tensor  shape   entries  directions  worst error  kinks  hidden  sees
     train  dx      (1, 3)  3 of 3   3           0.0e+00      0      0       2e-08
     """
+    who, wanted = "check_layer", "a layer, an object with forward(x) and backward(dy)"
+    require(not isinstance(layer, type), who, wanted, f"the class {getattr(layer, '__name__', layer)} itself")
     for method in ("forward", "backward"):
-        if isinstance(layer, type) or not callable(getattr(layer, method, None)):
-            got = f"the class {layer.__name__} itself" if isinstance(layer, type) else f"{layer!r} without {method}"
-            raise TypeError(f"check_layer: expected a layer, an object with forward(x) and backward(dy), got {got}.")
-    _check_floats("check_layer", "x", x)
+        require(callable(getattr(layer, method, None)), who, wanted, f"{layer!r} without {method}")
+    _check_floats(who, "x", x)
     modes = (modes,) if isinstance(modes, str) else modes
-    if unknown := set(modes) - {"train", "eval"}:
-        raise ValueError(f"check_layer: expected modes out of ('train', 'eval'), got {unknown.pop()!r}.")
+    unknown = set(modes) - {"train", "eval"}
+    require(not unknown, who, "modes out of ('train', 'eval')", ", ".join(map(repr, unknown)))
     layer = layer if isinstance(layer, Layer) else Adopted(layer)
     title, rows = layer._who(), []
     if places := unfound(layer):
@@ -129,9 +129,8 @@ def _own_rng(seed):
 
 
 def _check_floats(who, name, x):
-    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
-        got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise TypeError(f"{who}: expected {name} to be an array of floats, got {got}. Use rng.normal(size=...).")
-    if x.size == 0 or not np.all(np.isfinite(x)):
-        got = f"the empty shape {x.shape}" if x.size == 0 else "NaN or infinite values"
-        raise ValueError(f"{who}: expected {name} to hold finite numbers, got {got}.")
+    is_floats = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+    got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+    require(is_floats, who, f"{name} to be an array of floats", got, "Use rng.normal(size=...).")
+    got = "NaN or infinite values" if x.size else f"the empty shape {x.shape}"
+    require(x.size and np.all(np.isfinite(x)), who, f"{name} to hold finite numbers", got)

@@ -1,4 +1,4 @@
-"""All that a layer promises, tried on copies of it: what crosses its boundary, and what one run leaves to the next."""
+"""What a layer promises, tried on copies of it: what crosses its boundary, and what one run leaves to the next."""
 
 import copy
 
@@ -6,11 +6,14 @@ import numpy as np
 
 from minires.gradcheck.guess import at_index
 from minires.gradcheck.slopes import Slopes, Tensor
-from minires.gradcheck.subjects import Adopted, GradientError, Watched, plain, short, strided_and_read_only
+from minires.gradcheck.subjects import GradientError, short, strided_and_read_only, watch
 from minires.layer import Buffer, Kept
 
 EPS32 = np.finfo(np.float32).eps
 FROZEN = "What crosses a layer boundary is frozen: make a new array."
+CLIPPED = "Is it clipped, or does dy pass through something that is not a product?"
+ROUNDED = "The digits of float32 only: is something rounded to it, or summed in it?"
+MODE_READ = "Does backward read self.training? Keep it in forward: self._remember(y, ..., self.training)"
 
 
 class Check:
@@ -22,41 +25,46 @@ class Check:
 
     def run(self, comparisons, is_loss=False):
         """Check everything, first what explains most; return the rows of the report."""
-        layer = copy.deepcopy(self.layer)
         self.move_off_whole_numbers()
-        self.y, self.dy, dx = self.forward_and_backward(layer, self.x)
-        self.gradients = self.by_name(dx, layer)
-        self.check_digits()
-        self.check_same_again("when run once more from the same state", self.layer, self.x, self.dy)
-        self.blur = self.rounding_of_gradients()
-        rows = self.check_derivatives(self.layer, self.gradients, comparisons)
-        self.check_caches_were_taken(layer)
+        layer = self.copy()
+        self.dy = self.random(np.shape(self.call("forward", self.copy().forward, self.x.copy(), "")))
+        self.found = self.results(self.x, self.dy, "", layer)
+        if made := set(dict(layer.named_parameters())) - set(dict(self.layer.named_parameters())):
+            raise self.error(
+                f"forward makes the Parameter {made.pop()}, too late for an optimizer: make it in __init__."
+            )
+        again = "when run once more from the same state"
+        self.check_same(self.results(self.x, self.dy, again), self.found, again)
+        nearby = self.results(self.x * (1 + 2.0**-49), self.dy, "when x is scaled by 1 + 2**-49")
+        self.blur = {name: np.abs(nearby[name] - found) for name, found in self.found.items()}  # how far it is rounded
+        rows = self.check_derivatives(self.layer, self.found, comparisons)
+        for path, inner in layer.named_layers():
+            if isinstance(inner._cache, Kept):
+                raise self.error(f"backward left the cache of {path or 'the layer'}. Take it: (x,) = self._recall(dy).")
         self.check_gradients_are_added()
-        strided = [strided_and_read_only(array) for array in (self.x, self.dy)]
-        self.check_same_again("when x and dy are strided and read-only", self.layer, *strided)
+        strided = "when x and dy are strided and read-only"
+        self.check_same(self.results(*map(strided_and_read_only, (self.x, self.dy)), strided), self.found, strided)
         self.check_float32()
         if not is_loss:
             self.check_linear_in_dy()
-            if not isinstance(self.layer, Adopted):  # other objects know no train() and eval()
-                self.check_mode_is_remembered()
-            other = self.rng.permuted(self.x) * self.rng.uniform(0.98, 1, self.x.shape)  # what x holds, elsewhere
-            self.check_after_another_batch("of the same size", other.astype(np.float32).astype(float))
-            if self.x.ndim:
-                larger = np.concatenate([self.x[::-1], self.x[:1]])
-                self.check_after_another_batch("of another size", larger)
+            self.check_mode_is_remembered()
+        self.check_after_other_batches(larger=not is_loss and self.x.ndim)
         return rows
 
     def error(self, message):
         return GradientError(f"{self.title}: {message}")
 
-    def by_name(self, dx, layer):
-        return {self.dx_name: dx, **{f"{name}.grad": p.grad.copy() for name, p in layer.named_parameters()}}
+    def copy(self):
+        return copy.deepcopy(self.layer)
+
+    def random(self, shape):
+        return np.asarray(self.rng.normal(size=shape))
 
     def move_off_whole_numbers(self):
         """Whole numbers taken as indices jump at every x: check between them, where forward is the same."""
         if np.array_equal(self.x, np.rint(self.x)):
             try:
-                here, between = (copy.deepcopy(self.layer).forward(x) for x in (self.x.copy(), self.x + 0.25))
+                here, between = (self.copy().forward(x) for x in (self.x.copy(), self.x + 0.25))
                 if np.any(here) and np.array_equal(here, between):
                     self.x = self.x + 0.25
             except Exception:  # it is the first run that reports it
@@ -64,30 +72,28 @@ class Check:
 
     # -- what crosses the boundary ----------------------------------------------------------------------------
 
-    def forward_and_backward(self, layer, x, dy=None, when="", between=lambda: None):
-        """Run both once, watching all that crosses the boundary; return y, dy, dx."""
+    def results(self, x, dy, when, layer=None, between=lambda layer: None):
+        """Run both once, watching all that crosses the boundary; return {"y": y, "dx": dx, "weight.grad": ..., ...}."""
+        layer = self.copy() if layer is None else layer
         parameters = dict(layer.named_parameters())
-        buffers = {f"the buffer {name}": buffer for name, buffer in layer._named(Buffer)}
-        watched = Watched({self.x_name: x, **{f"{name}.data": p.data for name, p in parameters.items()}})
-        if not layer.training:
-            watched.add({f"{name} in evaluation": b.data for name, b in buffers.items()})
+        data = {f"{name}.data": p.data for name, p in parameters.items()}
+        buffers = {f"the buffer {name}": buffer.data for name, buffer in layer._named(Buffer)}
+        fixed = {} if layer.training else {f"{name} in evaluation": array for name, array in buffers.items()}
+        written = watch({self.x_name: x, **data, **fixed})
         y = self.call("forward", layer.forward, x, when)
         self.check_result("forward", "y", y, None, x.dtype, when)
-        self.check_unchanged(watched, "forward")
-        dy = np.asarray(self.rng.normal(size=y.shape)) if dy is None else dy
-        watched = Watched({self.x_name: x, "the y that forward had returned": y, "dy": dy})
-        watched.add({f"{name}.data": p.data for name, p in parameters.items()})
-        watched.add({name: buffer.data for name, buffer in buffers.items()})
-        between()
+        self.check_unchanged(written(), "forward")
+        written = watch({self.x_name: x, "the y that forward had returned": y, "dy": dy, **data, **buffers})
+        between(layer)
         dx = self.call("backward", layer.backward, dy, when)
         self.check_result("backward", self.dx_name, dx, x.shape, x.dtype, when)
-        self.check_unchanged(watched, "backward")
+        self.check_unchanged(written(), "backward")
         for name, p in parameters.items():
             self.check_result("backward", f"{name}.grad", p.grad, p.data.shape, p.data.dtype, when)
             for other, array in {"x": x, "dy": dy, "dx": dx}.items():
                 if np.may_share_memory(p.grad, array):
                     raise self.error(f"{name}.grad shares memory with {other}. Add into it, {name}.grad += ...")
-        return y, dy, dx
+        return {"y": y, self.dx_name: dx, **{f"{name}.grad": p.grad.copy() for name, p in parameters.items()}}
 
     def call(self, name, method, argument, when):
         """Run it; an exception is a finding, but for the first forward, where the layer objects to x."""
@@ -106,7 +112,7 @@ class Check:
             hint = f" Is `return {name}` missing?" if array is None else ""
             hint = " Of one number make an array: np.sum(x, keepdims=True)." if isinstance(array, np.number) else hint
             raise self.error(f"{who} gave {type(array).__name__} as {name}{when}, expected an array.{hint}")
-        if type(plain(array)) is not type(array):
+        if isinstance(array, np.matrix):
             raise self.error(f"{who} gave a np.matrix as {name}{when}, whose * is another product. Use np.asarray.")
         if shape is not None and array.shape != shape:
             raise self.error(f"{name} has shape {array.shape}{when}, expected {shape}.")
@@ -115,172 +121,17 @@ class Check:
         if not np.all(np.isfinite(array)):
             raise self.error(f"{name} is not finite{when}. If the layer bears only its own parameters: jitter=False.")
 
-    def check_unchanged(self, watched, who):
-        if changed := watched.changed():
-            raise self.error(f"{who} writes into {changed}. {FROZEN}")
-
-    def check_digits(self):
-        """A gradient is linear in dy, which has the digits of float64. (One that cancels to almost 0 has few.)"""
-        largest = self.largest(self.gradients)
-        for name, gradient in self.gradients.items():
-            if self.largest({name: gradient}) > 1e-6 * largest and np.array_equal(
-                gradient, gradient.astype(np.float32)
-            ):
-                raise self.error(f"{name} is float64, but has the digits of float32 only. Is it rounded on the way?")
-
-    # -- what one run leaves to the next ----------------------------------------------------------------------
-
-    def check_same_again(self, when, layer, x, dy):
-        layer = copy.deepcopy(layer)
-        y, _, dx = self.forward_and_backward(layer, x, dy, when)
-        self.check_same({"y": y, **self.by_name(dx, layer)}, {"y": self.y, **self.gradients}, when)
-
-    @staticmethod
-    def largest(arrays):
-        return max(np.max(np.abs(array), initial=0) for array in arrays.values())
-
-    def check_same(self, got, expected, when, tolerance=1e-9):
-        if difference := self.difference(got, expected, tolerance):
-            name, at = difference
-            raise self.error(
-                f"{name} differs {when}: {got[name][at]:.6g} at {at_index(at)}, before {expected[name][at]:.6g}."
-            )
-
-    def difference(self, got, expected, tolerance=1e-9, allowed=None):
-        """Return (name, index) of the first array that differs, or None."""
-        floor = self.largest(self.gradients) / 100
-        for name, before in expected.items():
-            error = np.abs(got[name] - before)
-            most = tolerance * (np.max(np.abs(before), initial=0) + floor) + (allowed or {}).get(name, 0)
-            if np.max(error, initial=0) > most:
-                return name, np.unravel_index(np.argmax(error), error.shape)
-        return None
-
-    def check_float32(self):
-        """The same numbers in float32 within a thousandth, and what float32 cannot tell.
-
-        Where the two precisions fall on two sides of a kink they differ, and rightly: once more, then, at another x.
-        """
-        when, found = "when x is float32", None
-        for x in (self.x, self.x * (1 + 0.01 * self.rng.normal(size=self.x.shape))):
-            x = x.astype(np.float32).astype(float)
-            layers = [copy.deepcopy(self.layer) for _ in range(3)]
-            layers[1].astype(np.float32)
-            nearby = x * (1 + 2 * EPS32 * self.rng.choice([-1.0, 1.0], x.shape))
-            points = (x, self.dy), (x.astype(np.float32), self.dy.astype(np.float32)), (nearby, self.dy)
-            results = []
-            for layer, (at, dy) in zip(layers, points):
-                y, _, dx = self.forward_and_backward(layer, at, dy, when if at.dtype == np.float32 else "at another x")
-                results.append({"y": y, **self.by_name(dx, layer)})
-            expected, got, moved = results
-            if y.shape != self.y.shape:
-                return
-            sizes = {"y": np.linalg.norm(self.dy), self.dx_name: self.size(x)}
-            sizes |= {f"{name}.grad": self.size(p.data) for name, p in self.layer.named_parameters()}
-            allowed = {
-                name: 64 * EPS32 * np.linalg.norm(expected["y"] * self.dy) / sizes[name]
-                + 16 * np.max(np.abs(moved[name] - expected[name]), initial=0)
-                + 1e-30  # float32 ends at 1e-38
-                for name in expected
-            }
-            difference = self.difference(got, expected, 1e-3, allowed)
-            if difference is None:
-                return
-            found = found or (*difference, got, expected)
-        name, at, got, expected = found
-        raise self.error(
-            f"{name} differs {when}: {got[name][at]:.6g} at {at_index(at)}, before {expected[name][at]:.6g}."
-        )
-
-    @staticmethod
-    def size(array):
-        return (np.sqrt(np.mean(array**2)) if array.size else 0) or 1
-
-    def check_linear_in_dy(self):
-        """backward(a dy + b) = a backward(dy) + backward(b), for a of every size: dL/dx is linear in dL/dy."""
-        other = self.rng.normal(size=self.dy.shape)
-        of_other = self.gradients_for(other)
-        for a in (3.0, -1e6 / 3, 1e-6 / 3):
-            got = self.gradients_for(np.asarray(a * self.dy + a * other))
-            expected = {name: gradient + of_other[name] for name, gradient in self.gradients.items()}
-            got = {name: gradient / a for name, gradient in got.items()}
-            allowed = {name: 20 * np.max(blur, initial=0) for name, blur in self.blur.items()}
-            if difference := self.difference(got, expected, 1e-12, allowed):
-                name, at = difference
-                why = "Is it clipped, or does dy pass through something that is not a product?"
-                if self.difference(got, expected, 1e-5) is None:
-                    why = "The digits of float32 only: is something rounded to it, or summed in it?"
-                raise self.error(
-                    f"backward is not linear in dy: {name} of {a:.3g} * dy is not {a:.3g} times {name} of dy, but "
-                    f"{got[name][at]:.10g} at {at_index(at)}, where {expected[name][at]:.10g} is expected. {why}"
-                )
-
-    def gradients_for(self, dy, x=None, when="with another dy"):
-        layer = copy.deepcopy(self.layer)
-        _, _, dx = self.forward_and_backward(layer, self.x if x is None else x, dy, when)
-        return self.by_name(dx, layer)
-
-    def rounding_of_gradients(self):
-        """How far the gradients' last digits move when x is scaled by 1 + a few eps: what is equal stays equal."""
-        nearby = self.x * (1 + 2.0**-49)
-        if self.y.shape != copy.deepcopy(self.layer).forward(nearby.copy()).shape:
-            return {name: np.zeros_like(gradient) for name, gradient in self.gradients.items()}
-        moved = self.gradients_for(self.dy, nearby, "when x is scaled by 1 + 2**-49")
-        return {name: np.abs(moved[name] - gradient) for name, gradient in self.gradients.items()}
-
-    def check_mode_is_remembered(self):
-        """backward belongs to the forward before it, whatever train() and eval() have done in between."""
-        layer = copy.deepcopy(self.layer)
-        when = "when the mode is changed between forward and backward"
-        _, _, dx = self.forward_and_backward(
-            layer, self.x, self.dy, when, between=lambda: layer.train(not layer.training)
-        )
-        if difference := self.difference(self.by_name(dx, layer), self.gradients):
-            raise self.error(
-                f"{difference[0]} differs {when}. Does backward read self.training? Keep it in forward: "
-                "self._remember(y, ..., self.training)."
-            )
-
-    def check_caches_were_taken(self, layer):
-        for path, inner in layer.named_layers():
-            if isinstance(inner._cache, Kept):
-                raise self.error(f"backward left the cache of {path or 'the layer'}. Take it: (x,) = self._recall(dy).")
-
-    def check_gradients_are_added(self):
-        layer = copy.deepcopy(self.layer)
-        old = {}
-        for name, p in layer.named_parameters():
-            old[f"{name}.grad"] = np.asarray(self.rng.normal(size=p.grad.shape)) * (
-                np.max(np.abs(self.gradients[f"{name}.grad"]), initial=0) or 1
-            )
-            p.grad[...] = old[f"{name}.grad"]
-        self.forward_and_backward(layer, self.x, self.dy)
-        for name, p in layer.named_parameters():
-            expected = old[f"{name}.grad"] + self.gradients[f"{name}.grad"]
-            if not np.allclose(p.grad, expected, rtol=1e-9, atol=1e-9 * np.max(np.abs(expected), initial=0)):
-                raise self.error(f"{name}.grad is not added to the gradient already there: use +=.")
-
-    def check_after_another_batch(self, size, batch):
-        """Another batch first, then x: no shape and no array may be left over from it."""
-        when = f"after a batch {size}"
-        layer = copy.deepcopy(self.layer)
-        y, _, dx = self.forward_and_backward(layer, batch, when=f"for another batch {size}")
-        watched = Watched({"the y of an earlier forward": y, "the dx of an earlier backward": dx})
-        used = copy.deepcopy(layer.zero_grad())
-        y, _, dx = self.forward_and_backward(layer, self.x, self.dy, when)
-        self.check_unchanged(watched, "the layer")
-        if np.allclose(y, self.y, rtol=1e-9):
-            self.check_same(self.by_name(dx, layer), self.gradients, when)
-        else:  # by now a new mask has been drawn
-            self.check_derivatives(used, self.by_name(dx, layer), 0, f" {when}")
+    def check_unchanged(self, written, who):
+        if written:
+            raise self.error(f"{who} writes into {written}. {FROZEN}")
 
     # -- the derivative ---------------------------------------------------------------------------------------
 
-    def check_derivatives(self, layer, gradients, comparisons, when=""):
+    def check_derivatives(self, layer, found, comparisons, when=""):
         """Compare every gradient with slopes; return the rows of the report."""
         slopes = Slopes(layer, self.x, self.dy)
         arrays = [self.x, *(parameter.data for parameter in layer.parameters())]
-        named = [(*pair, array) for pair, array in zip(gradients.items(), arrays) if array.size]
+        named = [(name, found[name], array) for name, array in zip(list(found)[1:], arrays) if array.size]
         while True:
             tensors = [Tensor(*each, slopes, self.blur[each[0]]) for each in named]
             for tensor in tensors:
@@ -294,3 +145,161 @@ class Check:
         if complaints:
             raise self.error("\n  ".join(complaints) + when)
         return [tensor.row() for tensor in tensors]
+
+    # -- the same numbers once more ---------------------------------------------------------------------------
+
+    def difference(self, got, expected, tolerance=1e-9, allowed=None):
+        """Return (name, index) of the first array that differs, or None."""
+        floor = largest([found for name, found in self.found.items() if name != "y"]) / 100
+        for name, before in expected.items():
+            error = np.abs(got[name] - before)
+            if largest([error]) > tolerance * (largest([before]) + floor) + (allowed or {}).get(name, 0):
+                return name, np.unravel_index(np.argmax(error), error.shape)
+        return None
+
+    def check_same(self, got, expected, when, *limits):
+        if difference := self.difference(got, expected, *limits):
+            name, at = difference
+            raise self.error(
+                f"{name} differs {when}: {got[name][at]:.6g} at {at_index(at)}, before {expected[name][at]:.6g}."
+            )
+
+    def check_gradients_are_added(self):
+        layer, old = self.copy(), {}
+        for name, p in layer.named_parameters():
+            name = f"{name}.grad"
+            old[name] = self.random(p.grad.shape) * (largest([self.found[name]]) or 1)
+            p.grad[...] = old[name]
+        got = self.results(self.x, self.dy, "", layer)
+        added = {name: got[name] - before for name, before in old.items()}
+        if difference := self.difference(added, {name: self.found[name] for name in old}):
+            raise self.error(f"{difference[0]} is not added to the gradient already there: use +=.")
+
+    def check_float32(self):
+        """The same numbers in float32 within a thousandth, and what float32 cannot tell.
+
+        Where the two precisions fall on two sides of a kink they differ, and rightly: once more, then, at another x.
+        """
+        found = []
+        for x in (self.x, self.x * (1 + 0.01 * self.random(self.x.shape))):
+            x = x.astype(np.float32).astype(float)
+            nearby = x * (1 + 2 * EPS32 * self.rng.choice([-1.0, 1.0], x.shape))
+            expected, moved = (self.results(at, self.dy, "at another x") for at in (x, nearby))
+            got = self.results(
+                x.astype(np.float32), self.dy.astype(np.float32), "when x is float32", self.copy().astype(np.float32)
+            )
+            sizes = [np.linalg.norm(self.dy), size(x), *(size(p.data) for p in self.layer.parameters())]
+            allowed = {
+                name: 64 * EPS32 * np.linalg.norm(expected["y"] * self.dy) / of
+                + 16 * largest([moved[name] - expected[name]])
+                + 1e-30  # float32 ends at 1e-38
+                for name, of in zip(expected, sizes)
+            }
+            if self.difference(got, expected, 1e-3, allowed) is None:
+                return
+            found.append((got, expected, "when x is float32", 1e-3, allowed))
+        self.check_same(*found[0])
+
+    def check_linear_in_dy(self):
+        """backward(a dy + a b) = a backward(dy) + a backward(b), for a of every size: dL/dx is linear in dL/dy."""
+        when, other = "with another dy", self.random(self.dy.shape)
+        of_other = self.results(self.x, other, when)
+        expected = {name: found + of_other[name] for name, found in self.found.items() if name != "y"}
+        for a in (3.0, -1e9 / 3, 1e-9 / 3):
+            got = self.results(self.x, np.asarray(a * self.dy + a * other), when)
+            got = {name: gradient / a for name, gradient in got.items()}
+            allowed = {name: 20 * largest([blur]) for name, blur in self.blur.items()}
+            if difference := self.difference(got, expected, 1e-12, allowed):
+                name, at = difference
+                why = ROUNDED if self.difference(got, expected, 1e-5) is None else CLIPPED
+                raise self.error(
+                    f"backward is not linear in dy: {name} of {a:.3g} * dy is not {a:.3g} times {name} of dy, but "
+                    f"{got[name][at]:.10g} at {at_index(at)}, where {expected[name][at]:.10g} is expected. {why}"
+                )
+
+    def check_mode_is_remembered(self):
+        """backward belongs to the forward before it, whatever train() and eval() have done in between."""
+        if getattr(self.layer, "has_modes", True):
+            when = "when the mode is changed between forward and backward"
+            got = self.results(self.x, self.dy, when, between=lambda layer: layer.train(not layer.training))
+            self.check_same(got, self.found, f"{when}. {MODE_READ}")
+
+    # -- what one run leaves to the next ----------------------------------------------------------------------
+
+    def check_after_other_batches(self, larger):
+        """Other batches first, then x. What backward needs may be kept by x and dy, all of them, and by nothing less:
+        not by their shape, their first row or column, their sum, or by where they lie in memory.
+        """
+        x, dy = self.x, self.dy
+        elsewhere = self.mixed(x) * self.rng.uniform(0.98, 1, x.shape)  # what x holds, in other places
+        elsewhere = elsewhere.astype(np.float32).astype(float)
+        self.check_after("of the same size", elsewhere, self.mixed(dy), in_place=True)
+        for batch, other in (self.mixed(x, 0), self.mixed(dy, 0)), (self.mixed(x, 1), dy), (x, self.mixed(dy)):
+            self.check_after("of the same size", batch, other)
+        if larger:
+            self.check_after("of another size", np.concatenate([x[::-1], x[:1]]))
+
+    def mixed(self, array, kept=None):
+        """The same numbers in other places, but for the first along the axis that is kept, and the very last."""
+        if not array.ndim:
+            return np.asarray(array * 1.5)
+        mixed = array.copy()
+        rest = mixed if kept is None else mixed.swapaxes(0, min(kept, array.ndim - 1))[1:]
+        rest = rest if rest.size else mixed.reshape(-1)[1:]
+        values = rest.flatten()
+        free = values if kept is None else values[:-1]
+        free[...] = self.rng.permuted(free)
+        rest[...] = values.reshape(rest.shape)
+        return mixed
+
+    def check_after(self, size, batch, dy=None, in_place=False):
+        """The same y and gradients of x after the batch as without; where y is another, those of its own."""
+        try:
+            y = self.copy().forward(batch.copy())
+        except Exception:  # such a batch the layer does not take
+            return
+        if not np.all(np.isfinite(y)):
+            return
+        dy = self.random(y.shape) if dy is None or dy.shape != y.shape else dy
+        when = f"after a batch {size}"
+        used, got = self.run_after(batch, dy, size, in_place)
+        if not self.difference({"y": got["y"]}, {"y": self.found["y"]}):
+            self.check_same(got, self.found, when)
+            return
+        same_size = batch.shape == self.x.shape
+        if same_size or not self.layer.generators():
+            # a new mask, another count: the same as after x itself, but for what a Buffer keeps
+            _, expected = self.run_after(self.x, self.dy, size, in_place, used)
+            self.check_same(got, expected, when)
+        if in_place or not same_size:
+            self.check_derivatives(used, got, 0, f" {when}")
+
+    def run_after(self, batch, dy, size, in_place, buffers_of=None):
+        """Run a batch, with other parameters, then x; return the layer as it was in between, and the results of x."""
+        layer, x, dy = self.copy(), batch.copy(), dy.copy()
+        data = [(p.data, p.data.copy()) for p in layer.parameters()]
+        for now, _ in data:
+            now.reshape(-1)[now.size > 1 :] *= 0.98
+        earlier = self.results(x, dy, f"for another batch {size}", layer)
+        for now, before in data:
+            now[...] = before
+        for (_, own), (_, other) in zip(layer._named(Buffer), buffers_of._named(Buffer) if buffers_of else ()):
+            own.data[...] = other.data
+        if in_place and dy.shape == self.dy.shape:  # an optimizer, too, writes new numbers into the same arrays
+            x[...], dy[...] = self.x, self.dy
+        else:
+            x, dy = self.x, self.dy
+        used = copy.deepcopy(layer.zero_grad())
+        of_earlier = {"y of an earlier forward": earlier["y"], "dx of an earlier backward": earlier[self.dx_name]}
+        written = watch({f"the {name}": array for name, array in of_earlier.items()})
+        got = self.results(x, dy, f"after a batch {size}", layer)
+        self.check_unchanged(written(), "the layer")
+        return used, got
+
+
+def largest(arrays):
+    return max((np.max(np.abs(array), initial=0) for array in arrays), default=0)
+
+
+def size(array):
+    return (np.sqrt(np.mean(array**2)) if array.size else 0) or 1

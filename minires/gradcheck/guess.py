@@ -14,6 +14,8 @@ def ratio_and_guess(numeric, claimed, worst, channel, x_shape, y_shape):
         return "infinite: the slope is 0."
     ratio = claimed[worst] / numeric[worst]
     shown = f"{ratio:#.3g}" if abs(ratio - 1) > 0.01 else f"{ratio:.8f}"
+    if np.allclose(claimed, numeric, rtol=1e-6, atol=0):
+        return f"{shown}: the digits of float32 only. Is it rounded to float32, or summed in it?"
     if _proportional(claimed, numeric):
         factor = max(abs(ratio), 1 / abs(ratio))
         if abs(ratio + 1) < 1e-4:

@@ -41,6 +41,11 @@ class Slope(NamedTuple):
         """How far off it may be. (A jump of y at t = 0, a last digit rounded up or down, bends by 3/7 of its error.)"""
         return SIGMAS * self.rounding + 3 * abs(self.bend)
 
+    def off(self, claimed, blur):
+        """How far the gradient lies outside of what the slope allows; negative inside."""
+        own = max(abs(self.numeric), abs(claimed))
+        return abs(self.numeric - claimed) - TOLERANCE * own - self.bound - blur - TINY
+
 
 class Slopes:
     """Slopes of L = sum(y * dy). Every evaluation starts from one state: masks, counters, all."""
@@ -53,7 +58,9 @@ class Slopes:
         self.one_copy = None if layer.generators() else self.copy()  # a mask may be the same twice, by chance
         self.still_the_same()
         self.scale = max(1, np.max(np.abs(x)), np.max(np.abs(self.here)))
-        self.length = np.linalg.norm(self.here * self.dy)
+        self.products = np.asarray(self.here * self.dy)
+        self.length = np.linalg.norm(self.products)
+        self.rounded = max(self.length, np.max(np.abs(x)) * np.linalg.norm(dy))  # x - tanh(x) has the digits of x
 
     def copy(self):
         return copy.deepcopy(self.layer, dict(self.not_copied))
@@ -84,8 +91,8 @@ class Slopes:
         """(L(h) - L(-h)) / 2h from two points, and one standard error of rounding, supposing that y has all digits."""
         below, above = self.beside(array, entries, u, (-h, h))
         moved = above - below  # subtract first: the sums of L would drown it
-        rounding = EPS * np.linalg.norm(self.here[moved != 0] * self.dy[moved != 0])
-        return np.sum(moved * self.dy) / (2 * h), rounding / h
+        terms = self.products[moved != 0]
+        return np.sum(moved * self.dy) / (2 * h), EPS * math.sqrt(terms @ terms) / h
 
     def careful(self, array, entries, u, h):
         """The Slope from five points."""
@@ -96,7 +103,7 @@ class Slopes:
             return Slope(0.0, EPS * self.scale * np.linalg.norm(self.dy) / h, moved=False)
         fourth = (y2 - self.here) + (y_2 - self.here) - 4 * ((y1 - self.here) + (y_1 - self.here))
         rough = np.linalg.norm(fourth * self.dy)
-        least = EPS / 2 * np.linalg.norm((self.here * self.dy)[changed])
+        least = EPS / 2 * np.linalg.norm(self.products[changed])
         return Slope((4 * near - far) / 3, (rough / math.sqrt(70) + least) / h, near - far, rough)
 
 
@@ -104,7 +111,8 @@ class Tensor:
     """x or a parameter, its gradient from ``backward``, and the slopes to compare that with."""
 
     def __init__(self, name, analytic, array, slopes, blur):
-        self.name, self.analytic, self.array, self.slopes, self.blur = name, analytic, array, slopes, blur
+        self.name, self.analytic, self.array, self.slopes = name, analytic.reshape(-1), array, slopes
+        self.blur = SIGMAS * blur.reshape(-1)  # how far the gradient itself may be rounded
         self.lost = 1  # by so much more than its own last digit is y rounded
         self.size = np.sqrt(np.mean(array**2)) or 1
         self.step = STEP * 2.0 ** round(math.log2(self.size))  # relative to the array: a pixel may be 0.1 or 100
@@ -121,43 +129,47 @@ class Tensor:
         self.directions.append((every, _unit(np.ones(size))))  # all in step: the members of a tie stay one
         self.singles = len(singles)
         self.choose_step()
-        self.judged = [self.judge(*direction) for direction in self.directions]
-        self.numeric = np.array([slope.numeric for slope, _ in self.judged])
-        self.bounds = np.array([slope.bound for slope, _ in self.judged])
+        judged = [self.judge(*direction) for direction in self.directions]
+        self.numeric = np.array([slope.numeric for slope, _ in judged])
+        self.bounds = np.array([slope.bound for slope, _ in judged])
         self.claimed = np.array([self.claim(*direction) for direction in self.directions])
+        self.own = np.maximum(np.abs(self.numeric), np.abs(self.claimed))
+        self.verdicts = np.array([verdict for _, verdict in judged])
         for i in self.where("wrong"):  # the last direction is in step: there a tie is no excuse
-            if self.singles <= i < len(self.directions) - 1 and self.find_wrong(*self.directions[i]) is None:
-                self.judged[i] = self.judged[i][0], "kink"
+            if self.singles <= i < len(judged) - 1 and self.find_wrong(*self.directions[i]) is None:
+                self.verdicts[i] = "kink"
 
     def choose_step(self):
         """Where rounding or the step itself hides much, try other steps on the directions that move everything."""
         whole = self.directions[-3:]
 
         def slopes(exponent):
-            with np.errstate(all="ignore"):
-                return [self.slopes.careful(self.array, *direction, self.step * 2.0**exponent) for direction in whole]
-
-        def bound(exponent):
             try:
-                return np.median([slope.bound for slope in slopes(exponent)])
+                with np.errstate(all="ignore"):
+                    return [
+                        self.slopes.careful(self.array, *direction, self.step * 2.0**exponent) for direction in whole
+                    ]
             except Exception:  # so large a step may leave what the layer can take
-                return np.inf
+                return [Slope(0.0, np.inf)]
 
-        claims = np.median([abs(self.claim(*direction)) for direction in whole])
-        first, best = slopes(-0.6), 0  # no power of two: digits lost on the way may be a whole number of steps
-        least = np.median([slope.bound for slope in first])
-        if least <= 1e-5 * claims or not (np.any(self.analytic) or any(slope.moved for slope in first)):
+        def bound(found):
+            return np.median([slope.bound for slope in found])
+
+        first = slopes(-0.6)  # no power of two: digits lost on the way may be a whole number of steps
+        least, best = bound(first), 0
+        small = 1e-5 * np.median([abs(self.claim(*direction)) for direction in whole])
+        if least <= small or not (np.any(self.analytic) or any(slope.moved for slope in first)):
             return
         rough, rougher = (max(slope.rough for slope in found) for found in (first, slopes(3)))
         if rough > rougher / 4:  # rounding stays where a kink grows with the step
-            self.lost = rough / (EPS * self.slopes.length or 1)
+            self.lost = rough / (EPS * self.slopes.rounded or 1)
         for exponent in (5, 10, 15, 20, -5, -10, -15):
-            if (other := bound(exponent)) < least / 4:
+            if (other := bound(slopes(exponent))) < least / 4:
                 least, best = other, exponent
         self.step *= 2.0**best
 
     def claim(self, entries, u):
-        return np.sum(self.analytic.reshape(-1)[entries] * u)
+        return np.sum(self.analytic[entries] * u)
 
     def judge(self, entries, u):
         """Return a Slope and "right", "wrong", or why it cannot be told: "kink" or "hidden" in rounding."""
@@ -173,67 +185,58 @@ class Tensor:
             own_step = STEP * 2.0 ** round(math.log2(value))
             steps += [own_step] if not 2.0**-8 < own_step / self.step < 2.0**4 else []
         found = [self.slopes.careful(self.array, entries, u, step) for step in steps]
+        rough = [slope.rough for slope in found]
         # a fourth difference may be 0 by chance; what is left of two at small steps is rounding, at larger ones too
-        noise = max(found[1].rough, found[2].rough) / math.sqrt(70)
-        found = [
-            s._replace(rounding=max(s.rounding, noise / step)) if step >= steps[2] else s
-            for s, step in zip(found, steps)
-        ]
-        i = min(range(len(found)), key=lambda i: (not found[i].moved, found[i].bound))
-        best, blur = found[i], self.blurred(entries, u)
-        at_kink = found[0].rough / 4096 < found[2].rough < found[0].rough / 16  # it shrinks with the step
-        at_kink &= found[2].rough > max(HIDDEN * own * steps[2], 100 * EPS * self.slopes.length)
-        if self.off(best, claimed, blur) > 0:
-            if at_kink and len(entries) < self.array.size:
-                return best, "kink"
-            if self.off(best, claimed, blur) > LOST * EPS * self.slopes.length / steps[i]:  # no rounding is so large
+        noise = max(rough[1:3]) / math.sqrt(70)
+        for i, step in enumerate(steps):
+            if step >= steps[2]:
+                found[i] = found[i]._replace(rounding=max(found[i].rounding, noise / step))
+        best, step = min(zip(found, steps), key=lambda pair: (not pair[0].moved, pair[0].bound))
+        blur = np.linalg.norm(self.blur[entries] * u)
+        at_kink = rough[0] / 4096 < rough[2] < rough[0] / 16  # it shrinks with the step
+        at_kink &= rough[2] > max(HIDDEN * own * steps[2], 100 * EPS * self.slopes.length)
+        off = best.off(claimed, blur)
+        if off > 0 and at_kink and len(entries) < self.array.size:
+            return best, "kink"
+        if off > LOST * EPS * self.slopes.length / step:  # no rounding is so large
+            return best, "wrong"
+        if off > 0:
+            best, is_wrong = self.look_again(best, claimed, blur, entries, u, step)
+            if is_wrong:
                 return best, "wrong"
-            best = self.sure(best, entries, u, steps[i])
-            if self.off(best, claimed, blur) > 0:
-                return best, "hidden" if self.is_stuck(best, claimed, blur, entries, u, steps[i]) else "wrong"
-        if best.bound <= HIDDEN * max(abs(best.numeric), abs(claimed)):
+        if best.off(claimed, blur) <= 0 and best.bound + blur <= HIDDEN * max(abs(best.numeric), abs(claimed)):
             return best, "right"
         return best, "kink" if at_kink else "hidden"
 
-    def off(self, slope, claimed, blur):
-        """How far the gradient lies outside of what the slope allows; negative inside."""
-        own = max(abs(slope.numeric), abs(claimed))
-        return abs(slope.numeric - claimed) - TOLERANCE * own - slope.bound - blur - TINY
+    def look_again(self, slope, claimed, blur, entries, u, step):
+        """Before a gradient is called wrong by so little that rounding can reach it, look closer, and farther away.
 
-    def sure(self, slope, entries, u, step):
-        """One fourth difference may be small by chance: before a gradient is called wrong, take five."""
-        parts = 5 / 8, 6 / 8, 7 / 8, 9 / 8
-        found = [slope, *(self.slopes.careful(self.array, entries, u, step * part) for part in parts)]
-        numeric, rounding, bend, rough, _ = np.array(found).T
-        return Slope(np.mean(numeric), np.max(rounding), np.mean(bend), np.max(rough))
-
-    def is_stuck(self, slope, claimed, blur, entries, u, step):
-        """Whether a last digit hides that y moves: y = 1 - 1e-17 is 1, and stays 1 over many small steps.
-
-        In y itself, as in a softmax, where a step as large as the array moves it; or on the way, as in x (1 + tanh x)
-        far to the left, where somewhat larger steps leave larger fourth differences.
+        One fourth difference may be small by chance: take five. And a last digit may hide that y moves: y = 1 - 1e-17
+        is 1, and stays 1 over many small steps. In y itself, as in a softmax, where a step as large as the array moves
+        it; or on the way, as in x (1 + tanh x) far to the left, where larger steps leave larger fourth differences.
         """
-        larger = [step * 2.0**k for k in (4, 6, 8) if step < self.size / 1024]
-        with np.errstate(all="ignore"):
-            try:
+        beside = [self.slopes.careful(self.array, entries, u, step * part) for part in (5 / 8, 6 / 8, 7 / 8, 9 / 8)]
+        numeric, rounding, bend, rough, _ = np.array([slope, *beside]).T
+        slope = Slope(np.mean(numeric), np.max(rounding), np.mean(bend), np.max(rough))
+        off = slope.off(claimed, blur)
+        if off <= 0:
+            return slope, False
+        # far below the last digit of the largest entries, look as far as a part of the array itself
+        exponents = (4, 6, 8, 11, 14, 16) if off < 100 * EPS * np.max(np.abs(self.analytic)) else (4, 6, 8)
+        larger = [step * 2.0**k for k in exponents if step * 2.0**k < self.size / 4]
+        try:
+            with np.errstate(all="ignore"):
                 near, *far = self.slopes.beside(self.array, entries, u, (step, 4 * self.size, -4 * self.size))
                 rough = max([self.slopes.careful(self.array, entries, u, h).rough for h in larger], default=0)
-            except Exception:  # the layer cannot take so large a step
-                return False
+        except Exception:  # the layer cannot take so large a step
+            return slope, True
         here = self.slopes.here
         stays = (near == here) & ((far[0] != here) | (far[1] != here))
-        unseen = EPS / 2 * np.linalg.norm((here * self.slopes.dy)[stays]) + rough / math.sqrt(70)
-        return self.off(slope, claimed, blur + SIGMAS * unseen / step) <= 0
-
-    def blurred(self, entries, u):
-        """How far the gradient itself is rounded along u."""
-        return SIGMAS * np.linalg.norm(self.blur.reshape(-1)[entries] * u)
+        unseen = EPS / 2 * np.linalg.norm(self.slopes.products[stays]) + rough / math.sqrt(70)
+        return slope, slope.off(claimed, blur + SIGMAS * unseen / step) > 0
 
     def where(self, verdict):
-        return [i for i, (_, got) in enumerate(self.judged) if got == verdict]
-
-    def count(self, verdict):
-        return len(self.where(verdict))
+        return np.flatnonzero(self.verdicts == verdict)
 
     def find_wrong(self, entries, u):
         """Halve a wrong direction until one wrong entry is left, and return it; None if it is no entry's fault.
@@ -243,28 +246,29 @@ class Tensor:
         """
         if len(entries) == 1:
             return entries
-        middle = len(entries) // 2
-        halves = (entries[:middle], u[:middle]), (entries[middle:], u[middle:])
-        for half in halves:
-            if self.judge(*half)[1] == "wrong" and (found := self.find_wrong(*half)) is not None:
-                return found
+        for half in np.array_split(np.arange(len(entries)), 2):
+            if self.judge(entries[half], u[half])[1] == "wrong":
+                if (found := self.find_wrong(entries[half], u[half])) is not None:
+                    return found
         return None
 
     def sensitivity(self):
         """How far L moves when the tensor moves by its own size: comparable between tensors."""
         return np.max(np.abs(self.numeric), initial=0) * self.size
 
+    # -- in words ---------------------------------------------------------------------------------------------
+
     def complaint(self, largest):
         """What is wrong or cannot be told, in a line, or ""; ``largest`` is the largest sensitivity of all tensors."""
+        kinks, hidden, of = len(self.where("kink")), len(self.where("hidden")), len(self.directions)
         if self.lost > LOST:
             digits = max(0, 16 - round(math.log10(self.lost)))
             return (
                 f"{self.name}: y keeps about {digits} of the 16 digits of float64, too few to measure slopes. "
                 "Does forward round to float32, sum in it, or subtract large numbers?"
             )
-        if wrong := self.where("wrong"):
-            return self.what_is_wrong(wrong)
-        kinks, hidden, of = self.count("kink"), self.count("hidden"), len(self.directions)
+        if len(self.where("wrong")):
+            return self.what_is_wrong(self.where("wrong"))
         if not self.singles or 2 * (kinks + hidden) <= of:
             return ""
         if kinks >= hidden:
@@ -276,23 +280,16 @@ class Tensor:
             return ""  # 0 but for rounding: a convolution's bias before batch norm
         return (
             f"{self.name}: rounding hides a mistake smaller than {self.sees(range(of))} of it (slopes of "
-            f"{self.typical():.1e}, y of {np.max(np.abs(self.slopes.here)):.1e}). Perhaps saturated here, choose "
+            f"{np.median(self.own):.1e}, y of {np.max(np.abs(self.slopes.here)):.1e}). Perhaps saturated here, choose "
             "another x; or does forward compute in float32, or subtract large numbers?"
         )
 
-    def typical(self):
-        return np.median(np.maximum(np.abs(self.numeric), np.abs(self.claimed)))
-
-    def sees(self, told=None):
+    def sees(self, told):
         """The smallest relative mistake that would have been seen, along a direction of the usual kind."""
-        told = self.where("right") if told is None else list(told)
-        own = np.maximum(np.abs(self.numeric), np.abs(self.claimed))[told]
-        if not np.any(own):
-            return "-"
-        return f"{TOLERANCE + np.median(self.bounds[told][own > 0] / own[own > 0]):.0e}"
+        own, bounds = self.own[told], self.bounds[told]
+        return f"{TOLERANCE + np.median(bounds[own > 0] / own[own > 0]):.0e}" if np.any(own) else "-"
 
     def what_is_wrong(self, wrong):
-        wrong = np.array(wrong)
         wrong_singles, directions = wrong[wrong < self.singles], len(self.directions) - self.singles
         if len(wrong_singles):
             entries, numeric = np.array([self.directions[i][0][0] for i in wrong_singles]), self.numeric[wrong_singles]
@@ -304,10 +301,10 @@ class Tensor:
                 f"{self.numeric[wrong[0]]:.6g}, analytic {self.claimed[wrong[0]]:.6g} when all entries move in step. "
                 "Are there equal values? Where maxima tie, dy goes to one of them, or is shared out, never doubled."
             )
-        claimed = self.analytic.reshape(-1)[entries]
+        claimed = self.analytic[entries]
         worst = np.argmax(np.abs(numeric - claimed))
-        where = np.unravel_index(entries, self.array.shape)
-        channel = where[min(1, len(where) - 1)] if where else np.zeros(len(entries))
+        where = np.unravel_index(entries, self.array.shape or (1,))
+        channel = where[min(1, len(where) - 1)]
         ratio = ratio_and_guess(numeric, claimed, worst, channel, self.slopes.x.shape, self.slopes.here.shape)
         sees = self.sees(wrong)
         hides = f" (Here rounding hides a mistake smaller than {sees} of it.)" if float(sees) > 1e-7 else ""
@@ -319,14 +316,12 @@ class Tensor:
         )
 
     def row(self):
-        entries = f"{self.singles} of {self.array.size}"
-        directions = len(self.directions) - self.singles
-        told = self.where("right")
-        numeric, claimed = self.numeric[told], self.claimed[told]
-        own = np.maximum(np.abs(numeric), np.abs(claimed)) + np.max(np.abs(self.numeric)) / 10
-        worst = np.max(np.abs(numeric - claimed) / np.maximum(own, np.finfo(float).tiny), initial=0)
-        counts = self.count("kink"), self.count("hidden")
-        return self.name, self.array.shape, entries, directions, f"{worst:.1e}", *counts, self.sees()
+        """The row of the report."""
+        right, directions = self.where("right"), len(self.directions) - self.singles
+        own = np.maximum(self.own + np.max(np.abs(self.numeric)) / 10, np.finfo(float).tiny)
+        worst = np.max((np.abs(self.numeric - self.claimed) / own)[right], initial=0)
+        entries, counts = f"{self.singles} of {self.array.size}", [len(self.where(v)) for v in ("kink", "hidden")]
+        return self.name, self.array.shape, entries, directions, f"{worst:.1e}", *counts, self.sees(right)
 
 
 def _unit(signs):

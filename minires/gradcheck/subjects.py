@@ -16,11 +16,15 @@ class Adopted(Layer):
 
     def __init__(self, thing):
         self._thing = thing
+        self.has_own_modes = callable(getattr(thing, "train", None)) and callable(getattr(thing, "eval", None))
+        self.has_modes = self.has_own_modes or hasattr(thing, "training")
 
     def _members(self):
         return Layer._members(self._thing)
 
     def train(self, mode=True):
+        if self.has_own_modes:
+            self._thing.train() if mode else self._thing.eval()
         self._thing.training = bool(mode)
         return super().train(mode)
 
@@ -38,14 +42,15 @@ class Loss(Layer):
     """A loss as a layer: y is its value, and backward hands on the gradient that came with it."""
 
     def __init__(self, loss, arguments, options):
-        self._loss, self._arguments, self._options = loss, list(map(plain, arguments)), options
+        self._loss, self._options = loss, options
+        self._arguments = [np.asarray(a) if isinstance(a, np.matrix) else a for a in arguments]  # whose * is another
 
     def forward(self, x):
         others = enumerate([*self._arguments, *self._options.values()], 2)
-        watched = Watched({f"argument {i}": array for i, array in others if isinstance(array, np.ndarray)})
+        written = watch({f"argument {i}": array for i, array in others if isinstance(array, np.ndarray)})
         result = self._loss(x, *self._arguments, **self._options)
-        if changed := watched.changed():
-            raise GradientError(f"the loss writes into its {changed}. Make a new array.")
+        if name := written():
+            raise GradientError(f"the loss writes into its {name}. Make a new array.")
         if not (isinstance(result, tuple) and len(result) == 2 and np.ndim(result[0]) == 0):
             raise GradientError("expected the loss to return (value, gradient), the value a single number.")
         value, gradient = result
@@ -68,25 +73,10 @@ def is_floats(array):
     return isinstance(array, np.ndarray) and array.dtype.kind == "f"
 
 
-def plain(array):
-    """A np.matrix as the array that it holds: its * would be a product of matrices."""
-    return np.asarray(array) if isinstance(array, np.matrix) else array
-
-
-class Watched:
-    """Arrays beside copies of them, to see which was written to."""
-
-    def __init__(self, arrays):
-        self.kept = []
-        self.add(arrays)
-
-    def add(self, arrays):
-        self.kept += [(name, array, array.copy()) for name, array in arrays.items()]
-
-    def changed(self):
-        return next(
-            (name for name, array, before in self.kept if not np.array_equal(array, before, equal_nan=True)), None
-        )
+def watch(arrays):
+    """Return a function that names the first of these arrays that was written into since, or None."""
+    kept = {name: (array, array.copy()) for name, array in arrays.items()}
+    return lambda: next((name for name, pair in kept.items() if not np.array_equal(*pair, equal_nan=True)), None)
 
 
 def float64_copy(layer, rng):
