@@ -3,14 +3,28 @@
 import argparse
 import sys
 
-from minires.commands import bench, check, course, data, doctor, grade, lab, predict, report, summary, trace, train
+from minires.commands import (
+    bench,
+    check,
+    course,
+    data,
+    doctor,
+    evaluate,
+    grade,
+    lab,
+    predict,
+    report,
+    summary,
+    trace,
+    train,
+)
 from minires.commands.arguments import UsageError
 from minires.kernels import check_settings
 from minires.progress import nobody_need_listen
 from minires.version import VERSION
 
 # in the order of minires --help
-COMMANDS = [data, summary, train, bench, predict, check, trace, report, lab, doctor, course, grade]
+COMMANDS = [data, summary, train, bench, evaluate, predict, check, trace, report, lab, doctor, course, grade]
 
 
 def main(arguments=None):

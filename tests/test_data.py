@@ -1003,7 +1003,14 @@ def test_images_are_not_written_to():
         ({"batch_size": 2.5}, "expected batch_size, a whole number of at least 1, got 2.5"),
         ({"batch_size": 4, "start": -1}, "expected start, a whole number of at least 0, got -1"),
         ({"batch_size": 11, "drop_last": True}, "expected a batch_size up to 10, .* with drop_last, got 11"),
-        ({"batch_size": 4, "normalise": "mean"}, "expected normalise='pixel_mean' or 'channel', got 'mean'"),
+        (
+            {"batch_size": 4, "normalise": "mean"},
+            "expected normalise='pixel_mean', 'channel' or (shift, scale), got 'mean'",
+        ),
+        (
+            {"batch_size": 4, "normalise": (np.zeros((3, 8, 8)), np.ones(3))},
+            r"normalise=\(shift, scale\) for images of \(3, 32, 32\), got \(3, 8, 8\) and \(3,\)",
+        ),
     ],
 )
 def test_batches_names_a_wrong_argument_at_once(arguments, message):

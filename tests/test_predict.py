@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minires.checkpoint import save_checkpoint
 from minires.cli import main
 from minires.data import batches, synthetic
+from minires.data.batches import normalisation
 from minires.data.classes import class_names
 from minires.data.images import PREPROCESSING, Preprocessing, by_mean_and_std, preprocessing, read_image
 from minires.layers import Conv2d
 from minires.networks import cifar_resnet, imagenet_resnet
+from minires.train import evaluate
 from minires.weights import save_weights
 
 # -- images ---------------------------------------------------------------------------------------------------
@@ -289,6 +292,20 @@ def test_a_hundred_classes_are_those_of_cifar100(folder, capsys):
     status, out, _ = predict(capsys, "resnet-8", "--weights", "hundred.npz", "p.png", "--top", "100")
     assert status == 0 and "prepared as cifar100 (a guess" in out
     assert sorted(re.findall(r"%  (.*)", out)) == class_names(100)
+
+
+def test_evaluate_counts_what_the_net_gets_wrong_on_images_prepared_as_its_weights_ask(folder, capsys):
+    train_set, test_set = synthetic()
+    net = cifar_resnet(8, rng=0)
+    inputs = {"normalisation": normalisation(train_set, "channel"), "classes": list(train_set.classes)}
+    save_checkpoint("run.npz", net, inputs=inputs)
+    error, loss = evaluate(net, test_set, normalise="channel")
+    assert main(["evaluate", "resnet-8", "--weights", "run.npz", "--data", "synthetic"]) == 0
+    said = capsys.readouterr().out
+    assert f"{len(test_set):,} images of synthetic, test: error {error:.2%}, cross-entropy {loss:.4f}." in said
+    save_weights(cifar_resnet(8, classes=100, rng=0), "hundred.npz", names="torchvision")
+    assert main(["evaluate", "resnet-8", "--weights", "hundred.npz", "--data", "synthetic"]) == 2
+    assert "resnet-8: tells 100 classes apart, and synthetic, test has 10. Choose" in capsys.readouterr().err
 
 
 def test_the_names_of_classes_are_as_many_and_in_their_order():

@@ -16,8 +16,16 @@ from minires.weights import classes_of, load_weights, read_weights
 
 def add_options(parser):
     add = parser.add_argument
-    add("net", metavar="NET", help="a name as above, or FILE.py:NAME, a function or class that builds it")
+    weights_options(parser)
     add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
+    add("--classes", metavar="FILE", help="names of the classes, one per line (default: by their number)")
+    add("--top", type=positive, default=5, metavar="N", help="how many classes to show (default 5)")
+
+
+def weights_options(parser):
+    """Add the options of a net that ``with_weights`` makes."""
+    add = parser.add_argument
+    add("net", metavar="NET", help="resnet-20, resnet18, ..., or FILE.py:NAME, a function or class that builds it")
     weights = ".npz, .safetensors, or a run's checkpoint.npz (default: those that come with minires, for some names)"
     add("--weights", metavar="FILE", help=weights)
     add("--args", default="", help="arguments of the function or class")
@@ -26,25 +34,11 @@ def add_options(parser):
         choices=list(PREPROCESSING),
         help="whose mean and standard deviation (default: those kept in a checkpoint, else going by the names in FILE)",
     )
-    add("--classes", metavar="FILE", help="names of the classes, one per line (default: by their number)")
-    add("--top", type=positive, default=5, metavar="N", help="how many classes to show (default 5)")
 
 
 def run(options):
-    if options.weights is None:
-        try:
-            options.weights = weights_file(options.net)
-        except ValueError as error:
-            raise UsageError(f"{error} Or give --weights FILE") from None
-    state = read_weights(options.weights)
-    net = net_of(options.net, options.args, "predict", classes=classes_of(state), rng=0)
-    found, classes = load_weights(net, options.weights), net.parameters()[-1].data.size
-    inputs = None  # how the images of a training run became x, if its checkpoint says so
-    with suppress(CheckpointError):  # weights from elsewhere
-        inputs = load_inputs(options.weights)
-    prepare, how = _preparation(options, inputs, found.source, classes)
+    net, classes, inputs, prepare = with_weights(options, "predict")
     names = _class_names(options, inputs, classes)
-    print(f"{options.net}: {found}.\nImages prepared as {how}.")
     for path in options.images:
         logits = _logits(net, prepare(path), classes, path, options)
         probabilities = np.exp(logits - logits.max())
@@ -53,6 +47,24 @@ def run(options):
         for label in np.argsort(-probabilities, kind="stable")[: options.top]:
             print(f"{probabilities[label]:8.2%}  {names[label]}")
     return 0
+
+
+def with_weights(options, command):
+    """Return (net, how many classes, what its checkpoint says of its inputs or None, its Preprocessing)."""
+    if options.weights is None:
+        try:
+            options.weights = weights_file(options.net)
+        except ValueError as error:
+            raise UsageError(f"{error} Or give --weights FILE") from None
+    state = read_weights(options.weights)
+    net = net_of(options.net, options.args, command, classes=classes_of(state), rng=0)
+    found, classes = load_weights(net, options.weights), net.parameters()[-1].data.size
+    inputs = None  # how the images of a training run became x, if its checkpoint says so
+    with suppress(CheckpointError):  # weights from elsewhere
+        inputs = load_inputs(options.weights)
+    prepare, how = _preparation(options, inputs, found.source, classes)
+    print(f"{options.net}: {found}.\nImages prepared as {how}.")
+    return net, classes, inputs, prepare
 
 
 def _logits(net, x, classes, path, options):

@@ -30,10 +30,10 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
     rng : numpy.random.Generator or int, optional
     augment : bool, default True
         False: shuffle only.
-    normalise : "pixel_mean" or "channel"
-        With the statistics of the training set (``dataset.train``). "pixel_mean", as He et al.: the mean image is
-        subtracted; values of 0 to 255 are then divided by 255. "channel", as wide residual networks: of each colour
-        the mean is subtracted, and the result divided by the standard deviation.
+    normalise : "pixel_mean", "channel" or a tuple of arrays (shift (C, H, W), scale (C,))
+        x = (image - shift) * scale. "pixel_mean", as He et al.: the mean image of the training set (``dataset.train``)
+        is subtracted; values of 0 to 255 are then divided by 255. "channel", as wide residual networks: of each colour
+        the mean is subtracted, and the result divided by the standard deviation. Arrays: what given weights expect.
     start : int, default 0
         Number of batches to leave out.
     drop_last : bool, default False
@@ -107,4 +107,9 @@ def normalisation(dataset, normalise):
         if not std.all():
             raise ValueError(f"batches: a colour of {train!r} is the same everywhere; use normalise='pixel_mean'.")
         return np.broadcast_to(mean[:, None, None], train.images.shape[1:]), 1 / std
-    raise expected("batches", "normalise='pixel_mean' or 'channel'", shown(normalise))
+    if isinstance(normalise, tuple) and len(normalise) == 2:
+        shape, (shift, scale) = train.images.shape[1:], (np.asarray(part, np.float32) for part in normalise)
+        fits = scale.shape == shape[:1] and shift.shape in (shape, (*shape[:1], 1, 1))
+        require(fits, "batches", f"normalise=(shift, scale) for images of {shape}", f"{shift.shape} and {scale.shape}")
+        return np.broadcast_to(shift, shape), scale
+    raise expected("batches", "normalise='pixel_mean', 'channel' or (shift, scale)", shown(normalise))

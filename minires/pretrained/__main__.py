@@ -21,6 +21,7 @@ def main(arguments=None):
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--out", type=Path, default=HERE, metavar="FOLDER", help="where to (default: the package)")
     options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "models.json"
     known = json.loads(table.read_text(encoding="utf-8")) if table.exists() else {}
     for run in options.runs:
