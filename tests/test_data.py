@@ -1005,11 +1005,11 @@ def test_images_are_not_written_to():
         ({"batch_size": 11, "drop_last": True}, "expected a batch_size up to 10, .* with drop_last, got 11"),
         (
             {"batch_size": 4, "normalise": "mean"},
-            "expected normalise='pixel_mean', 'channel' or (shift, scale), got 'mean'",
+            r"normalise='pixel_mean', 'channel' or \(shift, scale\), got 'mean'",
         ),
         (
-            {"batch_size": 4, "normalise": (np.zeros((3, 8, 8)), np.ones(3))},
-            r"normalise=\(shift, scale\) for images of \(3, 32, 32\), got \(3, 8, 8\) and \(3,\)",
+            {"batch_size": 4, "normalise": (np.zeros((3, 9, 9)), np.ones(3))},
+            r"normalise=\(shift, scale\) for images of \(3, 8, 8\), got \(3, 9, 9\) and \(3,\)",
         ),
     ],
 )
