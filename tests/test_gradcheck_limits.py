@@ -620,3 +620,28 @@ def test_a_saturated_loss_asks_for_another_x():
 @pytest.mark.parametrize("kind", [np.asarray, np.matrix])
 def test_targets_of_float64_and_matrices_are_accepted(kind):
     check_loss(squares, normal(3, 4), kind(normal(3, 4, seed=1)))
+
+
+class HiddenDraws(Layer):
+    """A dropout whose generator lies where the checker does not see it, as in a process of its own."""
+
+    class Box:
+        __slots__ = ("rng",)
+
+    def __init__(self):
+        self.box = self.Box()
+        self.box.rng = np.random.default_rng(0)
+
+    def forward(self, x):
+        mask = self.box.rng.random(x.shape) < 0.5
+        return self._remember(x * mask, mask)
+
+    def backward(self, dy):
+        (mask,) = self._recall(dy)
+        return dy * mask
+
+
+def test_a_layer_may_draw_from_a_generator_that_is_not_found():
+    layer = HiddenDraws()
+    assert not layer.generators()
+    check_layer(layer, np.random.default_rng(1).normal(size=(3, 4)))
