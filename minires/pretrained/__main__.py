@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from minires.checkpoint import CheckpointError, load_inputs, save_checkpoint
-from minires.files import sha256_of, written_safely
+from minires.files import previous, sha256_of, written_safely
 from minires.pretrained import HERE, digest, untrained
 from minires.run import read_log, read_run_json
 from minires.weights import load_weights
@@ -47,6 +47,7 @@ def ship(run, out):
         load_weights(net, source)
         file = out / f"{name}-{state}.npz"
         save_checkpoint(file, net, inputs=load_inputs(source), step=step)
+        previous(file).unlink(missing_ok=True)
         record["states"][state] = {"file": file.name, "sha256": sha256_of(file), "step": step, **errors(log, step)}
     _write(out / f"{name}.md", card(name, record))
     return name, record
