@@ -1,4 +1,4 @@
-"""How Sphinx builds the book: python -m sphinx -W docs docs/_build, without a network."""
+"""How Sphinx builds the book: python -m sphinx -W docs docs/_build/html, without a network."""
 
 import hashlib
 import os
@@ -18,11 +18,12 @@ author = "minires contributors"
 copyright = "minires contributors, MIT licence"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["jupyter_execute", "_build"]
 html_theme = "furo"
 html_title = "minires"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
+(HERE / "_build" / "notebooks").mkdir(parents=True, exist_ok=True)  # write_notebooks fills it; Sphinx looks before
 html_extra_path = ["_build/notebooks"]
 html_show_sphinx = False
 
