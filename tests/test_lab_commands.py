@@ -75,8 +75,8 @@ def test_a_folder_is_named_by_what_is_in_it(lab):
     for text in ("", "--steps 0", "--steps 0 --images 4 --batch-norm with"):
         lab.run(f"flow --data synthetic --depths 8 {text}" if text else "shattered --networks 1 --seed 3")
     assert sorted(path.name for path in (lab.folder / "runs").iterdir()) == [
-        "flow-synthetic-steps-0",
-        "flow-synthetic-steps-0-images-4-batch-norm-with",
+        "flow-synthetic-depths-8-steps-0",
+        "flow-synthetic-depths-8-steps-0-images-4-batch-norm-with",
         "shattered-networks-1-seed-3",
     ]
 

@@ -125,9 +125,6 @@ def images_named(train_set, options):
 
 # -- an experiment ------------------------------------------------------------------------------------------------
 
-# Options that do not change what a folder holds, or that name the networks in it, each in a folder of its own.
-NOT_IN_THE_NAME = {"data", "data_dir", "data_file", "data_note", "out", "nets", "names", "depths", "seeds"}
-
 
 class Experiment:
     """One run of a room: its options, images and networks, and the folder of its results.
@@ -147,7 +144,7 @@ class Experiment:
         """A name for what was asked: flow-cifar10, flow-cifar10-steps-80, ..."""
         words = [self.options.room, *([self.options.data] if "data" in self.options else [])]
         for name, value in self.options.changed.items():
-            if name not in NOT_IN_THE_NAME:
+            if name not in ("data", "data_dir", "data_file", "data_note", "out"):
                 value = value.name if isinstance(value, Path) else value
                 several = value if isinstance(value, list) else [value]
                 words += [name.replace("_", "-"), *(map(str, several) if value is not True else [])]
