@@ -70,7 +70,8 @@ class RecalledTuple(tuple):
         names = ", ".join("abcdefgh"[: len(self)]) + "," * (len(self) == 1)
         raise error(f"self._recall(dy) returns a tuple of {len(self)}. Unpack it: ({names}) = self._recall(dy).")
 
-    __array__ = __array_ufunc__ = __mul__ = __rmul__ = __add__ = __gt__ = __ge__ = __lt__ = __le__ = _refuse
+    __array__ = __array_ufunc__ = __gt__ = __ge__ = __lt__ = __le__ = __add__ = __radd__ = __mul__ = __rmul__ = _refuse
+    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __mod__ = __neg__ = __abs__ = _refuse
 
     def __getattr__(self, name):
         self._refuse(error=AttributeError)
