@@ -12,6 +12,7 @@ import minires.layers
 from minires import kernels
 from minires.kernels import reference
 from minires.kernels.compiled.geometry import output_size, output_size_text
+from minires.layer import Parameter
 from minires.layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -31,6 +32,7 @@ from minires.layers import (
     Sigmoid,
     SubsampleShortcut,
 )
+from minires.optim import SGD, Adam, AdamW
 
 
 def normal(*shape, seed=0):
@@ -310,6 +312,17 @@ def test_a_gate_that_is_nearly_shut_raises_nothing_either():
         with np.errstate(all="raise"):
             layer.forward(tiny)
             np.testing.assert_allclose(layer.backward(tiny), 0, atol=1e-29)
+
+
+@pytest.mark.parametrize("rule", [Adam, AdamW, SGD])
+def test_squares_of_small_numbers_raise_nothing(rule):
+    parameter = Parameter(np.ones(3, np.float32))
+    parameter.grad[...] = 1e-30
+    norm = BatchNorm2d(1)
+    with np.errstate(all="raise"):
+        rule([parameter], lr=0.1).step()
+        norm.forward(np.float32([1e-20, -1e-20]).reshape(2, 1, 1, 1))  # a variance of 1e-40
+    assert np.isfinite(parameter.data).all()
 
 
 def test_dropout_zeroes_a_share_p_and_scales_the_others():

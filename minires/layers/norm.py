@@ -90,6 +90,7 @@ class BatchNorm2d(Layer):
         self.bias.grad += dbeta
         return dx
 
+    @np.errstate(under="ignore")
     def _move_running_statistics(self, mean, var, x):
         m = x.size // self.num_features
         if m == 1:

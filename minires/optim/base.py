@@ -121,6 +121,7 @@ class Optimizer:
         for parameter in self.parameters():
             parameter.grad.fill(0)
 
+    @np.errstate(under="ignore")  # of the squares of small gradients
     def step(self):
         """Move every parameter one step down its gradient."""
         self.steps += 1
