@@ -9,7 +9,7 @@ import numpy as np
 
 from minires.layer import Buffer, Layer, Parameter, dotted
 
-FIXED = (Parameter, Buffer, Layer, np.dtype, type, types.ModuleType, np.ndarray)
+FIXED = (Parameter, Buffer, Layer, np.dtype, type, types.ModuleType)
 
 
 def generators(net):

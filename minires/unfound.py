@@ -3,6 +3,7 @@
 What is not found is not trained, not saved and not checked, and nothing else would say so.
 """
 
+import collections
 import contextlib
 import functools
 import types
@@ -77,7 +78,7 @@ class _Search:
             yield from (("", part) for part in value.values())
         elif isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype == object):
             yield from (("", part) for part in value)
-        elif isinstance(value, (set, frozenset)):
-            yield from (("in a set", part) for part in value)
+        elif isinstance(value, (set, frozenset, collections.deque)):
+            yield from ((f"in a {type(value).__name__}", part) for part in value)
         elif hasattr(value, "__dict__") and not isinstance(value, np.ndarray):
             yield from ((f"in a {type(value).__name__}", part) for part in vars(value).values())

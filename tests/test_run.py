@@ -426,12 +426,12 @@ def test_what_a_checkpoint_cannot_hold_is_named_once_when_the_run_begins(tmp_pat
     class Odd(Identity):
         def __init__(self):
             self.numbers, self.size, self.rule = iter([1, 2, 3]), 3, np.tanh
-            self.more = {"system": random.SystemRandom()}
+            self.more, self.seen = {"system": random.SystemRandom()}, np.zeros(1)
 
     short_run(tmp_path, net=tiny_net(Odd()))
     err = capsys.readouterr().err
     assert err.count("a checkpoint does not hold") == 1
-    assert "more0.numbers (list_iterator), more0.more.system (SystemRandom); if it changes" in err
+    assert "more0.numbers (list_iterator), more0.more.system (SystemRandom), more0.seen (ndarray); if it changes" in err
     assert "size" not in err and "rule" not in err
 
 

@@ -1,6 +1,7 @@
 """Layers and Parameters where no layer looks for its members."""
 
 import functools
+from collections import deque
 
 import numpy as np
 import pytest
@@ -54,6 +55,8 @@ CASES = {
     "the module": (InTheModule(), "InTheModule.forward, which uses the global GAIN"),
     "a default": (InADefault(), "InADefault.forward, as a default value"),
     "a set": (with_attribute({ReLU()}), "in the attribute held, in a set"),
+    "a frozen set": (with_attribute(frozenset({ReLU()})), "in the attribute held, in a frozenset"),
+    "a queue": (with_attribute(deque([ReLU()])), "in the attribute held, in a deque"),
     "an object": (with_attribute(Holder(Holder(ReLU()))), "in the attribute held, in a Holder, in a Holder"),
     "a lambda": (with_attribute(lambda x: GAIN.data * x), "in the attribute held, which uses the global GAIN"),
     "a partial": (with_attribute(functools.partial(max, ReLU())), "in the attribute held, in a partial"),
