@@ -49,7 +49,7 @@ class Stats(NamedTuple):
         if not numbers.size:
             return cls(array.shape, *[math.nan] * 4, array.size)
         with np.errstate(all="ignore"):  # infinities have no mean
-            of_all = (float(function(numbers)) for function in (np.mean, np.std, np.min, np.max))
+            of_all = [float(function(numbers)) for function in (np.mean, np.std, np.min, np.max)]
         return cls(array.shape, *of_all, int(array.size - numbers.size))
 
 

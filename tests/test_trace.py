@@ -238,6 +238,12 @@ def test_a_trace_of_a_sequential_without_names_prints():
     assert "Linear: Multiply by a matrix" in text
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_numbers_of_an_array_with_infinities_come_without_a_warning():
+    stats = Stats.of(np.array([1, np.inf, np.nan]))
+    assert (stats.mean, stats.min, stats.max, stats.nan) == (np.inf, 1, np.inf, 1) and np.isnan(stats.std)
+
+
 def test_the_first_tensor_that_is_not_finite_is_named_on_the_page_and_in_the_table(batch):
     net = cifar_resnet(8, rng=0)
     net.stage2[0].residual.branch.conv1.weight.data[0, 0, 0, 0] = np.inf
