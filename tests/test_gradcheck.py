@@ -325,6 +325,7 @@ def test_cross_entropy_is_accepted_with_options(options):
     [
         (ReLU(), np.arange(4), TypeError, "expected x to be an array of floats, got int64"),
         (ReLU(), [1.0, 2.0], TypeError, "expected x to be an array of floats, got list"),
+        (ReLU(), np.ma.ones(2), TypeError, "expected x to be an array of floats, got MaskedArray"),
         (ReLU(), np.zeros((0, 3)), ValueError, r"expected x to hold finite numbers, got the empty shape \(0, 3\)"),
         (ReLU(), np.array([1, np.nan]), ValueError, "expected x to hold finite numbers, got NaN"),
         (ReLU, normal(2, 3), TypeError, r"got the class ReLU itself"),

@@ -13,6 +13,7 @@ from minires.networks import (
     imagenet_wide,
     network,
     preact_resnet,
+    residual_block,
     wide_resnet,
 )
 from minires.walk import summary
@@ -54,6 +55,8 @@ def test_a_wrong_depth_is_answered_with_the_rule(build, depth, message):
         (lambda: cifar_plain(20, 0), "expected classes, a whole number of at least 1, got 0. Is it the seed"),
         (lambda: imagenet_resnet(18, classes=10.0), "expected classes, a whole number .* got 10.0"),
         (lambda: imagenet_plain(50), "imagenet_plain: expected depth 18, 34, got 50"),
+        (lambda: imagenet_wide(50, k="2"), "imagenet_wide: expected k, a whole number of at least 1, got '2'"),
+        (lambda: residual_block(None), "residual_block: expected convolutions, a list of Conv2d, got None"),
         (lambda: imagenet_wide(18), "imagenet_wide: expected depth 50, 101, 152, got 18"),
         (lambda: wide_resnet(28, 0), "expected k, a whole number of at least 1, got 0. WRN-28-10 has k = 10"),
         (lambda: basic_block(3, 3, order="reversed"), "order: expected one of 'original', 'BN after.*got 'reversed'"),

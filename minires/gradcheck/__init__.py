@@ -129,8 +129,8 @@ def _own_rng(seed):
 
 
 def _check_floats(who, name, x):
-    is_floats = isinstance(x, np.ndarray) and x.dtype.kind == "f"
-    got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-    require(is_floats, who, f"{name} to be an array of floats", got, "Use rng.normal(size=...).")
+    plain = isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray)
+    got = x.dtype if plain else type(x).__name__
+    require(plain and x.dtype.kind == "f", who, f"{name} to be an array of floats", got, "Use rng.normal(size=...).")
     got = "NaN or infinite values" if x.size else f"the empty shape {x.shape}"
     require(x.size and np.all(np.isfinite(x)), who, f"{name} to hold finite numbers", got)

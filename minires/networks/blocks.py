@@ -25,7 +25,7 @@ References
 import math
 from functools import partial
 
-from minires.checks import generator, is_one_of, real, require, shown, whole
+from minires.checks import generator, instance, is_one_of, real, require, shown, whole
 from minires.layers import (
     BatchNorm2d,
     Conv2d,
@@ -115,6 +115,8 @@ def residual_block(convolutions, shortcut="A", order="original", dropout=0.0, jo
         How the two paths become one layer.
     """
     require(is_one_of(order, ORDERS), "order", f"one of {', '.join(map(repr, ORDERS))}", shown(order))
+    for conv in convolutions if isinstance(convolutions, (list, tuple)) and convolutions else [convolutions]:
+        instance("residual_block", "convolutions", conv, Conv2d, "a list of Conv2d")
     rng, dropout = generator("residual_block", rng), real("residual_block", "dropout", dropout, least=0, most=1)
     before, after, behind = ORDERS[order]
     parts = {}

@@ -22,7 +22,7 @@ References
 
 from functools import partial
 
-from minires.checks import generator, is_whole, require
+from minires.checks import generator, is_whole, require, whole
 from minires.layers import Conv2d, MaxPool2d
 from minires.networks.blocks import basic_block, bottleneck_block, preact_bottleneck
 from minires.networks.cifar import residual_network, stages
@@ -64,7 +64,7 @@ def imagenet_preact(depth=200, stride_on="3x3", classes=1000, rng=None):
 
 def imagenet_wide(depth=50, k=2, shortcut="B", stride_on="3x3", classes=1000, rng=None):
     """Return WRN-depth-k: ResNet-50, 101 or 152 with k times the channels in the 3x3 convolutions."""
-    blocks = _blocks("imagenet_wide", depth, [50, 101, 152])
+    blocks, k = _blocks("imagenet_wide", depth, [50, 101, 152]), whole("imagenet_wide", "k", k, least=1)
 
     def block(in_channels, out_channels, stride, rng):
         width = k * out_channels // 4
