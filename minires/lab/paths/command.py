@@ -11,7 +11,7 @@ import numpy as np
 
 from minires.data import batches
 from minires.figures import noted
-from minires.lab.experiment import for_images, lab_options, whole
+from minires.lab.experiment import count, for_images, lab_options, whole
 from minires.lab.paths import measure
 from minires.lab.paths.figure import lesions_figure, paths_figure
 from minires.lab.snapshots import snapshots
@@ -97,5 +97,6 @@ def train_on_effective_paths(subject, lab, test_set):
         at, size = [0, options.effective_steps], options.batch_size
         *_, end = snapshots(net, lab.train_set, at, batch_size=size, rng=data_rng, title=name)
         results[name] = {"training": end.error, "test": evaluate(net, test_set)[0]}
-        print(f"{subject.name}, {options.effective_steps} steps with {name}: test error {results[name]['test']:.1%}")
+        how = f"{count(options.effective_steps, 'step')} with {name}"
+        print(f"{subject.name}, {how}: test error {results[name]['test']:.1%}")
     return results
