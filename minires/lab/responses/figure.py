@@ -7,20 +7,20 @@ from minires.figures import DOTTED, FAINT, legend, looks, panel, sheet
 TITLES = {"in order": "in order, from the input to the loss", "sorted": "sorted by size"}
 
 
-def responses_figure(responses, floor=None):
+def responses_figure(responses, floors=None):
     """Standard deviation of every 3x3 layer's response: in order above, from the largest to the smallest below.
 
     After Fig. 7 of He et al. 2015; plain nets dashed, others drawn through. Where some are above 10 the axis is
-    logarithmic. ``responses`` are ``{("plain", 20): layer_responses(...), ...}``; ``floor`` is ``decay_alone(...)``:
-    what weight decay alone makes of a response of 1.
+    logarithmic. ``responses`` are ``{("plain", 20): layer_responses(...), ...}``; ``floors`` are ``{words:
+    decay_alone(...)}``: what weight decay alone makes of a response of 1.
     """
     _check("responses_figure", responses)
     figure = sheet(8.5, 6.4)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     for axis, order in zip(axes, TITLES):
         _draw(axis, responses, order)
-        if floor is not None:
-            axis.axhline(floor, color=FAINT, lw=0.9, ls=DOTTED, label="weight decay alone")
+        for (words, floor), ls in zip((floors or {}).items(), (DOTTED, "--", "-.", "-")):
+            axis.axhline(floor, color=FAINT, lw=0.9, ls=ls, label=words)
     legend(axes[0], loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return figure
 
