@@ -16,8 +16,9 @@ from minires.lab import shattered
 from minires.lab.experiment import Table, number
 from minires.lab.flow.figure import river_figure
 from minires.lab.responses.figure import responses_figure
-from minires.lab.responses.measure import findings
+from minires.lab.responses.measure import decay_alone, findings
 from minires.lab.shattered.measure import fall
+from minires.optim import warm_up_then_cosine
 from minires.pretrained.__main__ import main as ship
 from minires.probe import BlockFlow
 
@@ -112,6 +113,9 @@ def test_a_net_from_a_run_begins_as_its_run_did_and_stands_as_its_checkpoint(lab
     lab.run("flow --data synthetic --runs trained --images 8 --out out")
     kept = {(row["net"], row["step"]): row for row in lab.numbers}
     assert set(kept) == {(net, step) for net in ("plain-8", "resnet-8") for step in (0, 3)}
+    lab.run("responses --data synthetic --runs trained --images 8 --out out")
+    rates = warm_up_then_cosine(0.05, 3)
+    assert lab.numbers[0]["decay_alone"] == decay_alone([rates.lr(step) for step in range(3)])
     lab.run("flow --data synthetic --depths 8 --seeds 4 --steps 0 --images 8 --batch-norm with --out out")
     fresh = {(row["net"], row["step"]): row for row in lab.numbers}
     assert fresh["resnet-8", 0]["blocks"] == kept["resnet-8", 0]["blocks"]
@@ -131,6 +135,14 @@ def test_a_net_that_comes_with_minires_is_seen_before_early_in_and_after_its_tra
     assert list(kept) == [0, 2, 3] and "trained networks that come with minires" in lab.about["setting"]
     assert lab.run("flow --data synthetic --runs trained --images 8 --out out") == 0
     assert {row["step"]: row["blocks"] for row in lab.numbers} == {0: kept[0], 3: kept[3]}
+    before = []
+    for begin in ("", "--begin early", "--begin final"):
+        lab.run(f"fading --data synthetic --depths 8 --factors 1 --steps 1 --batch-size 8 --images 8 --out out {begin}")
+        before.append(lab.numbers["8"]["resnet-8, lambda 1"][0]["before"]["growth"])
+    assert (
+        before[0] != before[1] == before[2]
+        and "the final weights that come with minires, then 1 step" in lab.about["setting"]
+    )
     message = "--pretrained: no such network comes with minires. There are: resnet-8."
     assert refused(capsys, lab.run("flow --data synthetic --pretrained --depths 56"), message)
 
@@ -157,9 +169,9 @@ def test_layer_responses_and_what_is_said_of_them(lab, capsys):
     assert lab.run(f"responses {SMALL} --nets plain resnet") == 0
     out = capsys.readouterr().out
     assert [len(row["responses"]) for row in lab.numbers] == [7, 13, 7, 13]
-    assert "plain-14" in out and "Deeper residual nets respond" in out and "Weight decay alone makes 1.000" in out
+    assert "plain-14" in out and "Deeper residual nets respond" in out and "decay alone" in out
     in_order, by_size = map(drawn, lab.figures["layer-responses"].axes)
-    assert in_order.pop("weight decay alone")[0] == pytest.approx(1, abs=1e-4)
+    assert in_order.pop("weight decay alone, 2 steps")[0] == pytest.approx(1, abs=1e-4)
     for row in lab.numbers:
         np.testing.assert_array_equal(in_order[row["net"]], row["responses"])
         np.testing.assert_array_equal(by_size[row["net"]], sorted(row["responses"], reverse=True))

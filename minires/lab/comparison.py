@@ -6,7 +6,24 @@ import numpy as np
 
 from minires.lab.experiment import Table, for_images
 from minires.lab.snapshots import snapshots
+from minires.lab.subjects import shipped_for
+from minires.networks import network
+from minires.pretrained import pretrained
 from minires.train import evaluate
+
+
+def begin_option(parser):
+    """Add the option that says with which weights nets begin, for ``begun``."""
+    words = "go on from the trained network that comes with minires: as it stood early in its training, or at the end"
+    parser.add_argument("--begin", choices=["early", "final"], help=words)
+
+
+def begun(lab, name, **options):
+    """Return a fresh network; or with ``--begin`` the one of that name that comes with minires."""
+    if not lab.options.begin:
+        return network(name, **options)
+    shipped_for(name, lab.train_set)
+    return pretrained(name, lab.options.begin).train()
 
 
 class Trained(NamedTuple):

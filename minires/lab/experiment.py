@@ -214,8 +214,10 @@ class Experiment:
         elif options.pretrained:
             how = "trained networks that come with minires"
         elif options.steps:
-            steps = f"{options.steps:,} steps of {options.batch_size} images"
+            steps = f"{count(options.steps, 'step')} of {options.batch_size} images"
             how = f"{steps}, learning rate up to {options.lr:g}, warm-up over 1/10, then a cosine to 0"
+            if getattr(options, "begin", None):
+                how = f"the {options.begin} weights that come with minires, then {how}"
         where, seeds = images_named(self.train_set, options), seeds_in_words(options.seeds or [0])
         return f"{where}; {how}; {seeds}; measured on {options.images} {measured} images."
 

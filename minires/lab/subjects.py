@@ -35,6 +35,13 @@ class Subject(NamedTuple):
         """Whether it is yet to be trained."""
         return self.run is None and not self.shipped
 
+    @property
+    def config(self):
+        """The recipe it was trained by, as ``run.json`` has it; {} of a fresh net."""
+        if self.run:
+            return read_run_json(self.run)["config"]
+        return models()[self.name]["config"] if self.shipped else {}
+
     def moments(self, lab, at, lr=None):
         """Yield a ``Snapshot`` when the net stands as it did at each of the steps ``at``; 0 is before the first.
 
@@ -96,16 +103,22 @@ def shipped(options, train_set):
     """Return (kind, depth, seed, None) of the networks in minires.pretrained that were asked for."""
     found = []
     for name, about in models().items():
-        key, data = (about["config"]["net"], about["config"]["depth"], about["seed"]), about["config"]["data"]
+        key = about["config"]["net"], about["config"]["depth"], about["seed"]
         if _asked_for(key, options):
             found.append((*key, None))
-            if data != train_set.name:
-                where = f"trained on {data!r}, not on {train_set.name!r}"
-                raise ValueError(f"--pretrained: {name} was {where}. Choose with --data.")
+            shipped_for(name, train_set)
     if not found:
         there = ", ".join(models()) or "none"
         raise ValueError(f"--pretrained: no such network comes with minires. There are: {there}.")
     return sorted(found)
+
+
+def shipped_for(name, train_set):
+    """Refuse a network of minires.pretrained that was trained on other images; one that is unknown is let through."""
+    data = models()[name]["config"]["data"] if name in models() else train_set.name
+    if data != train_set.name:
+        where = f"trained on {data!r}, not on {train_set.name!r}"
+        raise ValueError(f"minires.pretrained: {name} was {where}. Choose with --data.")
 
 
 def _asked_for(key, options):

@@ -3,24 +3,25 @@ what a trained net needs, this tells what training needs::
 
     minires lab truncated                                            # synthetic images, some minutes
     minires lab truncated --data cifar10 --seeds 0 1 2 --lengths 0 1 2 3 5 9
+    minires lab truncated --data cifar10 --begin early --lr 0.05    # later in training
 """
 
 from functools import partial
 
 import numpy as np
 
-from minires.lab.comparison import as_numbers, compare
+from minires.lab.comparison import as_numbers, begin_option, begun, compare
 from minires.lab.controls import settled
 from minires.lab.experiment import for_images, several, training_options, whole
 from minires.lab.paths.measure import gradient_by_length
 from minires.lab.truncated.figure import truncated_figure
 from minires.lab.truncated.measure import ShortPaths
-from minires.networks import network
 
 
 def add_options(parser):
     training_options(parser, nets=None, depths=[20], steps=300)
     several(parser, "--lengths", whole, [0, 1, 2, 3, 5, 9], metavar="K")
+    begin_option(parser)
     parser.set_defaults(images=1000, lr=0.1)
 
 
@@ -29,7 +30,7 @@ def run(lab):
     lab.say(f"{lab.setting('test')} Forward all paths, backward those of at most k branches.")
     lengths = sorted(set(lab.options.lengths))
     for depth in lab.options.depths:
-        nets = {f"resnet-{depth}, k = {k}": partial(build, depth, k) for k in lengths}
+        nets = {f"resnet-{depth}, k = {k}": partial(build, lab, depth, k) for k in lengths}
         for make in nets.values():
             first = make(**for_images(lab.train_set), rng=0)  # a wrong k is refused before anything is trained
         parts = gradient_by_length(settled(first.net, x), x, labels)
@@ -41,5 +42,5 @@ def run(lab):
     return figures, numbers
 
 
-def build(depth, most, **options):
-    return ShortPaths(network(f"resnet-{depth}", **options), most)
+def build(lab, depth, most, **options):
+    return ShortPaths(begun(lab, f"resnet-{depth}", **options), most)
