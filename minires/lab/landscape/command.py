@@ -3,7 +3,7 @@ from the first weights to the last, and in the plane that holds most of the path
 
     minires lab landscape                                        # synthetic images, 56 layers, some minutes
     minires lab landscape --data cifar10 --depths 20 --points 25
-    minires lab landscape --runs runs/cifar10-30m --points 25    # trained by degradation_cifar.py
+    minires lab landscape --data cifar10 --pretrained            # the trained nets that come with minires
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 from minires.figures import noted
 from minires.files import written_safely
-from minires.lab.experiment import Table, each_once, lab_options, positive
+from minires.lab.experiment import Table, each_once, lab_options, positive, seeds_in_words, several
 from minires.lab.landscape import measure
 from minires.lab.landscape.figure import lines_figure, planes_figure
 from minires.lab.landscape.grid import landscapes
@@ -28,6 +28,7 @@ STATISTICS = {
     "batch": "Batch norm takes its statistics from the measured images",
     "running": "Batch norm keeps the running statistics of the trained weights",
 }
+LINE = {"batch": "random", "running": "running"}
 PLANES = {"batch": "plane", "running": "running_plane"}
 
 
@@ -37,7 +38,8 @@ def add_options(parser):
     add("--points", type=positive, default=15, metavar="N", help="N x N points to a plane (default: 15)")
     add("--reach", type=float, default=1.0, help="how far random directions go, both ways (default: 1)")
     add("--moments", type=positive, default=10, metavar="N", help="moments of training on its path (default: 10)")
-    add("--direction-seed", type=int, default=0, metavar="SEED", help="of the random directions (default: 0)")
+    seeds = "of the random directions: a line for each, the planes along the first"
+    several(parser, "--direction-seeds", int, [0], seeds, metavar="SEED")
     statistics = "of batch norm, on planes: of the measured images; running, as in the authors' code (default: both)"
     add("--statistics", choices=list(STATISTICS), nargs="+", default=list(STATISTICS), help=statistics)
     parser.set_defaults(images=128, batch_size=32, lr=0.05)  # with which 56 layers begin to learn
@@ -49,20 +51,21 @@ def run(lab):
         got = f"{options.reach} and {options.points}"
         raise ValueError(f"expected --reach above 0 and --points of at least 3, got {got}")
     images, subjects = lab.batch(), sorted(lab.subjects(one_seed=True), key=lambda subject: subject.depth)
-    options.statistics = each_once(options.statistics)
+    options.statistics, options.direction_seeds = map(each_once, (options.statistics, options.direction_seeds))
     lab.say(lab.setting())
     print(f"Folder: {lab.out}. After Ctrl-C, the same command goes on.")
     slices, moments, paths = {}, {}, {}
     for subject in subjects:
         moments[subject.name] = weights = trained(subject, lab)
-        if len(weights) > 2:
+        if len(weights) > 3:  # through three points there is always a plane
             paths[subject.name] = measure.path_plane(weights)
         slices |= slices_of(subject, weights, paths.get(subject.name), options)
     results = landscapes(slices, *images, folder=lab.out / "points")
     numbers, by_kind = {}, {}
     for key, result in results.items():
         name, _, kind = key.rpartition("-")
-        by_kind.setdefault(kind, {})[name] = result
+        kind = kind.partition(".")[0]
+        by_kind.setdefault(kind, {}).setdefault(name, []).append(result)
         ticks = [ticks.tolist() for ticks in result.ticks]
         numbers[key] = {"ticks": ticks, "loss": result.loss.tolist(), "error": result.error.tolist()}
     guess = math.log(len(lab.train_set.classes))
@@ -102,14 +105,14 @@ def trained(subject, lab):
 def slices_of(subject, moments, plane, options):
     """Return the slices of one net: {"plain-56-random": Slice, ...}; the trained weights are where alpha is 0."""
     net, name, points = subject.net, subject.name, options.points
-    delta, eta = (measure.random_direction(net, rng) for rng in np.random.default_rng(options.direction_seed).spawn(2))
     fine, ticks = (np.linspace(-options.reach, options.reach, n) for n in (2 * points - 1, points))
-    slices = {
-        "random": measure.Slice(net, (delta,), (fine,)),
-        "running": measure.Slice(net, (delta,), (fine,), "running"),
-    }
-    for statistics in options.statistics:
-        slices[PLANES[statistics]] = measure.Slice(net, (delta, eta), (ticks, ticks), statistics)
+    slices = {}
+    for i, seed in enumerate(options.direction_seeds):
+        both = tuple(measure.random_direction(net, rng) for rng in np.random.default_rng(seed).spawn(2))
+        for statistics, line in LINE.items():
+            slices[f"{line}.{i}" if i else line] = measure.Slice(net, both[:1], (fine,), statistics)
+            if i == 0 and statistics in options.statistics:
+                slices[PLANES[statistics]] = measure.Slice(net, both, (ticks, ticks), statistics)
     if len(moments) > 1:
         onward = measure.direction_between(moments[0], moments[-1])
         slices["training"] = measure.Slice(net, (onward,), (np.linspace(-1.25, 0.25, 2 * points - 1),))
@@ -145,32 +148,37 @@ def figures_of(by_kind, paths, guess, lab):
     options, figures = lab.options, {}
     grid = f"{options.points} x {options.points} points."
     for statistics in options.statistics:
-        seed = f"Filter-normalised directions, seed {options.direction_seed}"
+        seed = f"Filter-normalised directions, seed {options.direction_seeds[0]}"
         words = f"{lab.note} {seed}; {grid} {STATISTICS[statistics]}."
-        ending, planes = "" if statistics == "batch" else "-running", by_kind[PLANES[statistics]]
+        ending, planes = "" if statistics == "batch" else "-running", first_of(by_kind[PLANES[statistics]])
         figures[f"planes{ending}"] = noted(planes_figure(planes), words)
         figures[f"planes-gain{ending}"] = noted(planes_figure(planes, guess=guess), words)
     lines = {title: by_kind[kind] for kind, title in LINES.items() if kind in by_kind}
-    words = f"{lab.note} Direction: seed {options.direction_seed}. {STATISTICS['batch']}, but where said."
+    words = f"{lab.note} Directions: {seeds_in_words(options.direction_seeds)}. {STATISTICS['batch']}, but where said."
     figures["lines"] = noted(lines_figure(lines), words)
     if paths:
         words = f"{lab.note} {grid} {STATISTICS[options.statistics[0]]}."
-        figures["paths"] = noted(planes_figure(by_kind["path"], paths, guess), words)
+        figures["paths"] = noted(planes_figure(first_of(by_kind["path"]), paths, guess), words)
     return figures
+
+
+def first_of(found):
+    return {name: landscapes[0] for name, landscapes in found.items()}
 
 
 def planes_in_words(by_kind, guess, options):
     """Print a table of what is in the middle of the slices, and around it."""
     print(f"\nThe loss in the middle, and on the plane; the part of it below {guess:.2f}, a guess; local minima")
-    columns = "middle:.3f", "least:.3f", "most:.3g", "below:.0%", "minima"
+    columns = "middle:.3f", "least:.3f", "most:.3g", "below:.0%", "minima", "most on lines", "minima on lines"
     table = Table("network", "statistics", *columns, first=14, least=12)
     for statistics in options.statistics:
-        line = "random" if statistics == "batch" else "running"
-        for name, plane in by_kind[PLANES[statistics]].items():
-            middle, finite = by_kind[line][name].loss, plane.loss[np.isfinite(plane.loss)]
+        for name, plane in first_of(by_kind[PLANES[statistics]]).items():
+            lines = [line.loss for line in by_kind[LINE[statistics]][name]]
+            finite = plane.loss[np.isfinite(plane.loss)]
             least, most = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
             below, minima = np.mean(plane.loss < guess), measure.local_minima(plane.loss)
-            table.row(name, statistics, middle[len(middle) // 2], least, most, below, minima)
+            on_lines = (" ".join(f"{of(line):.3g}" for line in lines) for of in (np.nanmax, measure.local_minima))
+            table.row(name, statistics, lines[0][len(lines[0]) // 2], least, most, below, minima, *on_lines)
 
 
 def path_in_words(name, plane, moments):

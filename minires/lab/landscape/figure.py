@@ -101,7 +101,8 @@ def _path(axis, plane):
 def lines_figure(columns):
     """The loss, and the error, along lines through the weights of several nets.
 
-    ``columns`` are ``{"a random direction": {"plain-56": Landscape, "resnet-56": ...}, ...}`` of one direction each.
+    ``columns`` are ``{"a random direction": {"plain-56": [Landscape, ...], "resnet-56": ...}, ...}``, of one direction
+    each.
     """
     if not columns or not all(columns.values()):
         raise ValueError("lines_figure: expected {title: {name: Landscape}}, at least one of each.")
@@ -109,9 +110,10 @@ def lines_figure(columns):
     axes = figure.subplots(2, len(columns), sharex="col", sharey="row", squeeze=False)
     look = looks(dict.fromkeys(name for curves in columns.values() for name in curves))
     for (above, below), (title, curves) in zip(axes.T, columns.items()):
-        for name, found in curves.items():
-            above.plot(found.ticks[0], np.clip(found.loss, LEAST, None), label=name, **look[name])
-            below.plot(found.ticks[0], 100 * found.error, **look[name])
+        for name, several in curves.items():
+            for i, found in enumerate(several):
+                above.plot(found.ticks[0], np.clip(found.loss, LEAST, None), label=None if i else name, **look[name])
+                below.plot(found.ticks[0], 100 * found.error, **look[name])
         panel(above, title, y="loss", log="y")
         panel(below, x="alpha", y="error (%)")
         below.set_ylim(0, 100)

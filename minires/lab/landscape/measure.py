@@ -19,6 +19,7 @@ References
 """
 
 import copy
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -202,15 +203,16 @@ class Surface:
 
 
 def local_minima(loss):
-    """Return how many points of a plane, those at its edge left out, are lower than all eight around them.
+    """Return how many points of a line or a plane, those at its edge left out, are lower than all around them.
 
     One is a valley; many, at the fineness of the grid, are what [Li2018] call chaotic.
 
     >>> local_minima(np.array([[3, 3, 3, 3], [3, 1, 2, 3], [3, 3, 3, 3]]))
     1
     """
-    around = [np.roll(loss, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
-    return int(np.all([loss < other for other in around], axis=0)[1:-1, 1:-1].sum())
+    axes, inside = tuple(range(np.ndim(loss))), (slice(1, -1),) * np.ndim(loss)
+    around = [np.roll(loss, by, axes) for by in product((-1, 0, 1), repeat=len(axes)) if any(by)]
+    return int(np.all([loss < other for other in around], axis=0)[inside].sum())
 
 
 # -- checks -----------------------------------------------------------------------------------------------------
