@@ -4,7 +4,7 @@ error for two classes, so there the networks get a question of yes or no::
 
     minires lab boosting                                        # synthetic images, a few minutes
     minires lab boosting --data cifar10 --yes cat dog
-    minires lab boosting --runs runs/cifar10-30m --nets resnet --depths 20    # trained by degradation_cifar.py
+    minires lab boosting --data cifar10 --pretrained --nets resnet --block-steps 0    # the first question alone
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from minires.data import batches
 from minires.figures import noted
 from minires.lab.boosting import measure
 from minires.lab.boosting.figure import boosting_figure, telescoping_figure
-from minires.lab.experiment import Table, images_named, lab_options, positive
+from minires.lab.experiment import Table, images_named, lab_options, whole
 from minires.lab.paths.measure import blocks_of
 from minires.lab.snapshots import snapshots
 from minires.networks import network
@@ -24,7 +24,8 @@ QUESTIONS = {"cifar10": "airplane automobile ship truck", "synthetic": "ring fra
 def add_options(parser):
     lab_options(parser, nets=["resnet"], depths=[20], steps=400)
     add = parser.add_argument
-    add("--block-steps", type=positive, default=150, metavar="N", help="for each block trained alone (default: 150)")
+    alone = "for each block trained alone (default: 150; 0: none is)"
+    add("--block-steps", type=whole, default=150, metavar="N", help=alone)
     add("--yes", nargs="+", metavar="CLASS", help="the classes whose answer is yes (default: vehicles; thin shapes)")
     parser.set_defaults(images=1000)
 
@@ -37,7 +38,8 @@ def run(lab):
     for subject in subjects:
         of = f"-{subject.name}" if subjects[1:] else ""
         figures[f"telescoping{of}"], numbers[f"telescoping{of}"] = telescope(subject, lab)
-        figures[f"boosting{of}"], numbers[f"boosting{of}"] = compare(subject, lab, *question, yes)
+        if lab.options.block_steps:
+            figures[f"boosting{of}"], numbers[f"boosting{of}"] = compare(subject, lab, *question, yes)
     return figures, numbers
 
 

@@ -3,7 +3,7 @@ the branch, and how fast the weights learn; with batch norm and without, plain a
 
     minires lab flow                               # synthetic images, a few minutes
     minires lab flow --data cifar10 --nets plain resnet preact --depths 56
-    minires lab flow --runs runs/cifar10-30m       # networks that degradation_cifar.py trained
+    minires lab flow --data cifar10 --pretrained   # the trained nets that come with minires
 """
 
 import numpy as np
@@ -40,9 +40,10 @@ def run(lab):
     for kind, found, note in (("", histories, lab.note), ("-without-batch-norm", bare, without)):
         if found:
             figures[f"gradient-flow{kind}"] = noted(flow_history_figure(found), note)
-        for step in sorted({step for history in found.values() for step in history}):
-            flows = {f"{name}\nstep {step:,}": history[step] for name, history in found.items() if step in history}
-            figures[f"river{kind}-step-{step}"] = noted(river_figure(flows), note)
+        for i in range(max(map(len, found.values()), default=0)):  # the start, ..., the end of each net
+            steps = {name: sorted(history)[i] for name, history in found.items() if len(history) > i}
+            flows = {f"{name}\nstep {step:,}": found[name][step] for name, step in steps.items()}
+            figures[f"river{kind}-step-{max(steps.values())}"] = noted(river_figure(flows), note)
     return figures, numbers
 
 
