@@ -28,6 +28,7 @@ def spectrum_figure(moments):
         mean = np.mean([one.mean_length for one in seeds])
         panel(above, f"step {step:,}: mean length {mean:.1f}", y="% over all lengths")
         panel(below, "", "branches on the path", "size of sum / sum of sizes", log="y", whole=True)
+    axes[0, 0].set_ylim(top=1.35 * axes[0, 0].get_ylim()[1])  # room for the legend
     for axis in axes[:, 0]:
         legend(axis, fontsize=7.5)
     return figure
