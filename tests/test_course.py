@@ -236,6 +236,7 @@ def test_a_file_that(what, tmp_path):
     result = points(HOSTILE_FILES[what] + "\n" + SOLUTION, tmp_path)
     assert result["earned"] == 0 and result["trouble"] == ""
     assert all(task["tests"] for task in result["tasks"].values())
+    assert ") (" not in messages(result)  # the place is said once
     assert time.monotonic() - began < 200
 
 
@@ -404,17 +405,25 @@ def test_a_bomb_for_the_third_call_costs_its_own_task(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="deep folders by chdir")
-def test_a_deep_folder_is_measured_and_removed(tmp_path):
+@pytest.mark.parametrize(
+    "levels, measured, found",
+    [
+        (1200, "", "found 0"),
+        (2500, "made a folder that cannot be looked into (", "deep holds a folder that cannot be looked into ("),
+    ],
+    ids=["deeper than Python's stack", "deeper than a path is long"],
+)
+def test_a_deep_folder_is_measured_and_removed(levels, measured, found, tmp_path):
     here = os.open(".", os.O_RDONLY)
     (tmp_path / "deep").mkdir()
     os.chdir(tmp_path / "deep")
-    for _ in range(1200):
+    for _ in range(levels):
         os.mkdir("d")
         os.chdir("d")
     os.fchdir(here)
     os.close(here)
-    assert jail.excess([], tmp_path, ACTIVATIONS.limits) == ""
-    assert "found 0" in grade(QUICK, tmp_path / "deep")["trouble"]
+    assert jail.excess([], tmp_path, ACTIVATIONS.limits).rpartition("File name")[0] == measured
+    assert found in grade(QUICK, tmp_path / "deep")["trouble"]
     jail.remove(tmp_path / "deep")
     assert not list(tmp_path.iterdir())
 
@@ -494,6 +503,27 @@ def test_a_folder_of_submissions_becomes_a_csv_and_goes_on_after_a_stop(collecte
     assert {float(row["points"]) for row in csv.DictReader(table.open(encoding="utf-8"))} == {0, 100}
 
 
+def test_a_stop_between_report_and_result_leaves_nobody_without_a_report(tmp_path, monkeypatch):
+    (tmp_path / "collected").mkdir()
+    (tmp_path / "collected" / "ada.py").write_text("import no_such_module", encoding="utf-8")
+    written = []
+
+    def stop_after_one(path, text):
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        path.write_text(text, encoding="utf-8")
+
+    def grade_them():
+        return grade_all(STRICT, tmp_path / "collected", tmp_path / "grades.csv", jobs=1, tell=lambda said: None)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("minires.course.grade._write", stop_after_one)
+        grade_them()
+    grade_them()
+    assert sorted(path.name for path in (tmp_path / "grades.results").iterdir()) == ["ada.py.json", "ada.py.txt"]
+
+
 @pytest.mark.slow
 def test_grading_that_is_killed_goes_on_and_ends_as_if_undisturbed(tmp_path):
     texts = [SOLUTION, SOLUTION.replace("dy * (1 - y**2)", "dy"), "import no_such_module", "import os; os._exit(0)"]
@@ -571,6 +601,8 @@ def test_the_command_grades_one_file(tmp_path, capsys):
         (["grade", "2", ".", "--hidden", "."], "--hidden: no test_"),
         (["grade", "2", __file__, "--csv", "x.csv"], "expects a folder of submissions"),
         (["grade", "2", ".", "--course", "."], "no assignments in"),
+        (["grade", "2", ".", "--csv", "gone/grades.csv"], "--csv: no folder gone to write gone/grades.csv to"),
+        (["grade", "2", ".", "--json", "."], "--json: expected the name of a file, got the folder ."),
         (["course", "release"], "give a new folder"),
     ],
 )

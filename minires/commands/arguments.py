@@ -117,16 +117,18 @@ def net_of(target, args, command, **options):
 
 
 def check_folder(option, path):
-    """Refuse a place in a folder that is not there; None is no place."""
+    """Refuse a place that is a folder, or in a folder that is not there; None is no place."""
+    if path and Path(path).is_dir():
+        raise UsageError(f"{option}: expected the name of a file, got the folder {path}")
     if path and not Path(path).absolute().parent.is_dir():
         raise UsageError(f"{option}: no folder {Path(path).parent} to write {path} to")
 
 
 def check_page(option, path, by):
     """Refuse a place that cannot be written to, or that holds something other than a page of this command."""
-    check_folder(option, path)
     if Path(path).exists() and not (Path(path).is_file() and is_made_by(by, path)):
         raise UsageError(f"{option}: {path} is there already and no page of {by}. Choose another name")
+    check_folder(option, path)
 
 
 def write_page(path, text):

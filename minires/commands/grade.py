@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from minires.commands.arguments import UsageError
+from minires.commands.arguments import UsageError, check_folder
 from minires.course import jail
 from minires.course.assignment import find
 from minires.course.grade import grade, grade_all, gradescope, report
@@ -33,6 +33,8 @@ def run(options):
         raise UsageError(f"grade: no file or folder {submission}")
     if options.hidden and not any(Path(options.hidden).glob("test_*.py")):
         raise UsageError(f"--hidden: no test_*.py in {options.hidden}")
+    check_folder("--csv", options.csv)
+    check_folder("--json", options.json)
     missing = [wall for wall, stands in jail.walls().items() if not stands]
     missing += jail.exposed([Path(path).resolve() for path in (assignment.folder, options.hidden, submission) if path])
     if missing:

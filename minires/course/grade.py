@@ -29,7 +29,10 @@ def find_file(assignment, path):
     path = Path(path)
     found = [path]
     if path.is_dir() and not path.is_symlink():
-        everything = list(itertools.islice(jail.entries(path), jail.MOST_FILES + 1))
+        try:
+            everything = list(itertools.islice(jail.entries(path), jail.MOST_FILES + 1))
+        except OSError as error:  # too deep, or closed
+            raise CourseError(f"{path} holds a folder that cannot be looked into ({error.strerror}).") from None
         if len(everything) > jail.MOST_FILES:
             raise CourseError(f"{path} holds more than {jail.MOST_FILES} files.")
         found = [Path(entry.path) for entry in everything if entry.name == assignment.file]
@@ -215,8 +218,8 @@ def grade_all(assignment, folder, csv_file, *, jobs=None, tell=print, **options)
         for future in as_completed(waiting):
             path = waiting[future]
             done[path] = future.result() | {"stamp": stamps[path]}
-            _write(results / f"{_short(path)}.json", json.dumps(done[path], indent=1))
             _write(results / f"{_short(path)}.txt", report(done[path]) + "\n")
+            _write(results / f"{_short(path)}.json", json.dumps(done[path], indent=1))  # last: it says "done"
             tell(f"{_printable(path.name)}: {done[path]['earned']:g} of {assignment.points}")
     text = io.StringIO(newline="")
     table = csv.writer(text)

@@ -49,8 +49,6 @@ class Worker(wire.End):
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: they cost one call
             places = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == self.folder]
             place = [places[-1].filename, places[-1].lineno, places[-1].name] if places else None
-            if isinstance(error, SyntaxError) and error.filename:
-                place = [error.filename, error.lineno, ""]
             kinds = [kind.__name__ for kind in type(error).__mro__]
             self.send({"error": kinds, "text": _text(error), "place": place})
 
