@@ -339,13 +339,14 @@ def test_what_is_no_submission_has_a_line_in_the_table_that_says_so(tmp_path):
         (folder / name).write_bytes(b"PK")
     (folder / "eve").symlink_to(ACTIVATIONS.folder / "hidden")
     (folder / "fay.py").symlink_to(ACTIVATIONS.folder / "hidden" / "test_activations_hidden.py")
+    (folder / "ida").symlink_to("ida")
     grade_all(QUICK, folder, tmp_path / "grades.csv", jobs=1, tell=lambda said: None)
     rows = {row["submission"]: row for row in csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8"))}
-    assert list(rows) == ["ada.zip", "bob", "eve", "fay", "notes.txt"]
+    assert list(rows) == ["ada.zip", "bob", "eve", "fay", "ida", "notes.txt"]
     assert {row["points"] for row in rows.values()} == {"0"}
     assert "a folder or a file of Python (.py). Unpack it if it is an archive." in rows["ada.zip"]["trouble"]
     assert "found 0; it holds homework.tar.gz. Archives are not unpacked." in rows["bob"]["trouble"]
-    assert all("links and devices are not opened" in rows[name]["trouble"] for name in ("eve", "fay"))
+    assert all("links and devices are not opened" in rows[name]["trouble"] for name in ("eve", "fay", "ida"))
 
 
 @pytest.mark.slow
@@ -559,9 +560,10 @@ def test_names_of_submissions_cannot_stop_the_grading_of_the_others(tmp_path):
     }
     for name in (*names, ".git", "__MACOSX", "grades.results"):
         (folder / name).mkdir(parents=True)
+    (folder / "grades.csv.new").write_text("half a table", encoding="utf-8")  # as a kill leaves it
     for _ in range(2):  # the second time there is a table in the folder
         rows = grade_all(QUICK, folder, folder / "grades.csv", jobs=1, tell=lambda said: None)
-    assert {path.name for path in rows} == names
+        assert {path.name for path in rows} == names
     assert all("found 0" in row["trouble"] for row in rows.values())
     table = list(csv.reader((folder / "grades.csv").open(encoding="utf-8")))
     assert len(table) == 1 + len(names) and {"'=1+1", "'-f", "two words"} < {row[0] for row in table}

@@ -36,7 +36,7 @@ def run(options):
     check_folder("--csv", options.csv)
     check_folder("--json", options.json)
     missing = [wall for wall, stands in jail.walls().items() if not stands]
-    missing += jail.exposed([Path(path).resolve() for path in (assignment.folder, options.hidden, submission) if path])
+    missing += jail.exposed(filter(None, (assignment.folder, options.hidden, submission)))
     if missing:
         print(f"Not isolated on this system: {'; '.join(missing)}. See docs/instructors.md.")
     given = {"hidden": options.hidden, "seed": options.seed}

@@ -181,7 +181,7 @@ def _readable():
 
 def exposed(folders):
     """Say of each folder that lies where every submission may read, as with a virtual environment around it."""
-    places = [Path(place).resolve() for place in _readable()]
+    places, folders = ([Path(os.path.realpath(path)) for path in paths] for paths in (_readable(), folders))
     around = {folder: [place for place in places if place in (folder, *folder.parents)] for folder in folders}
     return [f"{one} can be read by submissions, as it lies in {found[0]}" for one, found in around.items() if found]
 
