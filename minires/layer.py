@@ -47,6 +47,7 @@ CONTAINERS = (list, tuple, dict)
 NO_FORWARD = "backward before forward. Call forward(x) first (and not inside without_caches())."
 INSIDE = "backward inside without_caches(), where forward keeps nothing. Leave the with block to train."
 TAKEN = "backward twice after one forward. The cache is taken once; call forward(x) again first."
+REPLACED = "backward after a Parameter was replaced by one of another shape. Call forward(x) again first."
 TWO_PLACES = (
     "backward a second time, after forward ran more than once. Is this one layer object used in two "
     "places? It has one cache, so make an object for each place."
@@ -300,9 +301,12 @@ class Layer(Described, Member):
     # -- checks -----------------------------------------------------------------------------------------------
 
     def __setattr__(self, name, value):
-        if isinstance(vars(self).get(name), Array) and not (value is None or isinstance(value, Member)):
+        old = vars(self).get(name)
+        if isinstance(old, Array) and not (value is None or isinstance(value, Member)):
             hint = f"To change its numbers: layer.{name}.data = array."
-            raise expected(self._who(), f"{name} to stay a {type(vars(self)[name]).__name__}", shown(value), hint)
+            raise expected(self._who(), f"{name} to stay a {type(old).__name__}", shown(value), hint)
+        if isinstance(value, Array) and self._cache is not None and value.shape != getattr(old, "shape", None):
+            vars(self).update(_cache=None, _why_empty=REPLACED)
         super().__setattr__(name, value)
 
     __getattr__ = explained("Layer")

@@ -127,6 +127,20 @@ def test_the_cache_is_taken_exactly_once():
         linear.backward(dy)
 
 
+def test_a_parameter_replaced_by_one_of_another_shape_before_backward_is_named():
+    for name, shape in [("weight", (5, 3)), ("bias", (3,)), ("bias", (1,))]:
+        linear = Linear(3, 2, rng=0)
+        linear.forward(X)
+        setattr(linear, name, Parameter(np.zeros(shape, np.float32)))
+        with pytest.raises(RuntimeError, match=r"^Linear\(3, 2\): backward after a Parameter was replaced by one of"):
+            linear.backward(np.ones((2, 2), np.float32))
+    linear = Linear(3, 2, rng=0)
+    linear.forward(X)
+    linear.weight = Parameter(np.zeros((2, 3), np.float32))  # the new one gets the gradient
+    linear.backward(np.ones((2, 2), np.float32))
+    assert np.any(linear.weight.grad)
+
+
 def test_one_layer_object_in_two_places_is_refused():
     relu = ReLU()
     net = Sequential(relu, Linear(3, 3, rng=0), relu)
