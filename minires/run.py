@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
@@ -116,6 +117,8 @@ class Run:
             _say(f"{self.log_path}: damaged after line {good}; the rest of it is left out.")
         if len(self.lines) < kept:
             _say(f"{self.log_path}: {kept - len(self.lines)} of the {kept} lines up to step {step} are missing.")
+        elif run.get("crc") not in (None, zlib.crc32(_text(self.lines[:kept]))):
+            _say(f"{self.log_path}: changed since step {step}. Restore the {kept} lines up to there from a copy.")
         held = not_saved(net)
         if held:
             _say(f"a checkpoint does not hold {', '.join(held)}; if it changes, a resumed run is not the same.")
@@ -127,7 +130,7 @@ class Run:
         self._about |= {"status": "running", "sessions": [*self._about["sessions"], session]}
         self._write_json()  # before the log: a log without it would belong to nobody
         self._session, self._saved, self._began = session, time.monotonic(), time.monotonic()
-        text = b"".join(map(_line, self.lines))
+        text = _text(self.lines)
         if self.log_path.exists() and self.log_path.read_bytes() == text:
             return
         if self._unaccounted:
@@ -139,7 +142,7 @@ class Run:
         """Append one line, a dict, to the log."""
         self.lines.append(line)
         with open(self.log_path, "ab") as file:
-            file.write(_line(line))
+            file.write(_text([line]))
 
     def save_due(self):
         """Whether the latest checkpoint is ``save_every`` seconds old."""
@@ -153,6 +156,7 @@ class Run:
         plain = counters(objects["net"], settings=True)
         changed = {path: value for path, value in plain.items() if value != self._made.get(path, value)}
         run = {"config": self._about.get("config", {}), "lines": len(self.lines), "changed": changed}
+        run["crc"] = zlib.crc32(_text(self.lines))
         save_checkpoint(self.checkpoint_path, **objects, run=run)
         self._saved = time.monotonic()
 
@@ -307,8 +311,8 @@ def _parse(text):
     return lines, rest
 
 
-def _line(content):
-    return json.dumps(content).encode() + b"\n"
+def _text(lines):
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 def read_run_json(folder):

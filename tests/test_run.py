@@ -252,6 +252,19 @@ def test_a_log_halved_between_two_starts_is_noticed(tmp_path, capsys, finished):
     assert f"{len(log) - len(log) // 2} of the {len(log)} lines up to step" in capsys.readouterr().err
 
 
+def test_a_digit_changed_in_the_log_between_two_starts_is_noticed(tmp_path, capsys):
+    short_run(tmp_path)
+    log = (tmp_path / "log.jsonl").read_bytes()
+    short_run(tmp_path)
+    assert "changed" not in capsys.readouterr().err
+    changed = log.replace(b'"step": 3, ', b'"step": 2, ', 1)
+    assert changed != log
+    (tmp_path / "log.jsonl").write_bytes(changed)
+    short_run(tmp_path)
+    assert f"log.jsonl: changed since step {STEPS}. Restore" in capsys.readouterr().err
+    assert (tmp_path / "log.jsonl").read_bytes() == changed
+
+
 @pytest.mark.parametrize(
     "text",
     [
