@@ -227,9 +227,10 @@ def learning_curves(axes, panels, colour=None, of="error", place="lower left"):
         for name, seeds in logs.items():
             training = _mean_and_spread(axis, [_training_curve(lines, of) for lines in seeds], colour[name], TRAINING)
             test = _mean_and_spread(axis, [_test_curve(lines, of) for lines in seeds], colour[name], TEST)
-            names[-1].append(((test if len(test) else training)[-1], name))
+            curve = test if len(test) else training
+            names[-1].append((next((value for value in reversed(curve) if math.isfinite(value)), 0.0), name))
     worst = max(end for ends in names for end, _ in ends)
-    top = min(100.0, max(20.0, 2.2 * worst)) if of == "error" else 1.3 * worst
+    top = min(100.0, max(20.0, 2.2 * worst)) if of == "error" else 1.3 * worst or 1
     for axis, ends in zip(axes, names):
         axis.set(xlim=(0, last), ylim=(0, top))
         _name_ends(axis, ends, colour, 1.02 * last, gap=0.052 * top)

@@ -75,3 +75,19 @@ def test_names_at_the_ends_of_curves_do_not_cover_each_other():
     heights = sorted(text.get_position()[1] for text in axis.texts)
     assert len(heights) == 3 and min(np.diff(heights)) > 2
     assert drawn(axis) == {}
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("tests, end", [([NAN, NAN], 0), ([2.0, NAN], 2), ([NAN, 2.0], 2), ([2.0, np.inf], 2), ([], 0)])
+def test_a_history_with_numbers_that_are_none_is_drawn_as_far_as_it_goes(tests, end):
+    log = [line("train", 10, NAN, NAN)] + [line("test", 10 * i, loss, loss) for i, loss in enumerate(tests, 1)]
+    figure = plot_log({"mine": log, "yours": [line("train", 5, 0.5, 1.0), line("test", 20, 0.25, 1.5)]})
+    figure.draw_without_rendering()
+    for axis, unit, other in zip(figure.axes, (100, 1), (25, 1.5), strict=True):
+        low, high = axis.get_ylim()
+        assert low == 0 and np.isfinite(high) and high >= min(100, other)
+        names = {text.get_text(): text.get_position()[1] for text in axis.texts}
+        moved = 0.052 * high
+        assert abs(names["mine"] - unit * end) <= moved and abs(names["yours"] - other) <= moved
