@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from minires.data.batches import normalisation
 from minires.data.dataset import Dataset
 from minires.lab import experiment, recipe
 from minires.lab.degradation.figure import degradation_figure
+from minires.run import read_log
 from minires.train import Interrupted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # where python examples/x.py looks
@@ -41,14 +43,29 @@ def options_of(text):
     return options
 
 
-def test_it_trains_every_network_draws_the_figure_and_says_what_it_shows(command, tmp_path, capsys):
+def test_it_trains_every_network_draws_the_figure_and_says_what_it_shows(command, tmp_path, capsys, monkeypatch):
+    drawn = []
+
+    def draw(*given):
+        drawn.append(degradation_figure(*given))
+        return drawn[-1]
+
+    monkeypatch.setattr(example, "degradation_figure", draw)
     asked = "--depths 8 14 --steps 4 --batch-size 8 --seeds 0 1 --out runs"
     assert command(asked) == 0
     out = capsys.readouterr().out
     for name, parameters in [("plain-8", "75,290"), ("resnet-14", "172,506")]:
         assert any(line.startswith(name) and parameters in line for line in out.splitlines())
     assert "He et al. 2015 (another setting)" in out and "plain-14 trains " in out
-    assert (tmp_path / "runs" / "degradation.png").stat().st_size > 10_000
+    height, width, _ = matplotlib.image.imread(tmp_path / "runs" / "degradation.png").shape
+    assert (width, height) == tuple((160 * drawn[-1].get_size_inches()).astype(int))
+    for axis, kind in zip(drawn[-1].axes, ("plain", "resnet"), strict=True):
+        assert {text.get_text() for text in axis.texts} == {f"{kind}-8", f"{kind}-14"}
+        logs = [read_log(tmp_path / "runs" / f"{kind}-{d}-seed{s}" / "log.jsonl") for d in (8, 14) for s in (0, 1)]
+        tests = [100 * next(line["error"] for line in reversed(log) if line["kind"] == "test") for log in logs]
+        ends = [line.get_ydata()[-1] for line in axis.lines if not line.is_dashed()]
+        np.testing.assert_allclose(sorted(ends), sorted([np.mean(tests[:2]), np.mean(tests[2:])]))
+    assert "4 steps of 8 images" in drawn[-1].get_supxlabel().replace("\n", " ")
 
     folders = sorted(folder.name for folder in (tmp_path / "runs").iterdir() if folder.is_dir())
     assert folders == sorted(f"{n}-{d}-seed{s}" for n in ("plain", "resnet") for d in (8, 14) for s in (0, 1))
