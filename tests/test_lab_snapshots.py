@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minires.data import batches, synthetic
+from minires.lab import subjects
 from minires.lab.controls import scaled_weights, settled, without_batchnorm
 from minires.lab.snapshots import snapshots
 from minires.layers import BatchNorm2d
@@ -106,3 +107,13 @@ def test_a_settled_net_computes_each_image_by_itself_as_it_did_in_the_batch(batc
     np.testing.assert_allclose(still.forward(x[:1]), still.forward(x)[:1], rtol=1e-4, atol=1e-5)
     assert not still.training and still.bn1.momentum == 0.1
     assert np.array_equal(before["bn1.weight"], net.bn1.weight.data) and net.training
+
+
+def test_a_training_error_of_0_is_a_number_and_a_missing_one_none(monkeypatch):
+    states = {"early": {"step": 5, "train_error": None}, "final": {"step": 9, "train_error": 0.0}}
+    monkeypatch.setattr(subjects, "models", lambda: {"plain-8": {"states": states}})
+    monkeypatch.setattr(subjects, "weights_file", lambda *_: None)
+    monkeypatch.setattr(subjects, "load_weights", lambda *_: None)
+    shipped = subjects.Subject("plain", 8, 0, None, None, run=None, shipped=True)
+    found = [(moment.step, moment.error) for moment in shipped.moments(None, [])]
+    np.testing.assert_equal(found, [(0, np.nan), (5, np.nan), (9, 0.0)])

@@ -57,7 +57,8 @@ class Subject(NamedTuple):
         if self.shipped:
             for at, state in sorted(models()[self.name]["states"].items(), key=lambda item: item[1]["step"]):
                 load_weights(self.net, weights_file(self.name, at))
-                yield Snapshot(state["step"], float("nan"), float(state["train_error"] or "nan"))
+                error = state["train_error"]
+                yield Snapshot(state["step"], float("nan"), float("nan") if error is None else error)
             return
         step = load_checkpoint(self.run / "checkpoint.npz", self.net)["step"]
         lines = [line for line in read_log(self.run / "log.jsonl") if line["kind"] == "train" and line["step"] <= step]

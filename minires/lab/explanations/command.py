@@ -11,7 +11,7 @@ import numpy as np
 
 from minires.figures import noted
 from minires.lab.controls import scaled_weights, without_batchnorm
-from minires.lab.experiment import lab_options
+from minires.lab.experiment import lab_options, number
 from minires.lab.explanations.figure import explanations_figure
 from minires.lab.explanations.measure import closing_table, gradient_correlation, identity_distance, measure, two_depths
 from minires.probe import gradient_flow
@@ -37,7 +37,8 @@ def run(lab):
         name = f"explanations-{when.lower().replace(' ', '-').replace(',', '')}"
         figures[name] = noted(explanations_figure(*found), f"{when}. {lab.note}")
     if errors:
-        print("\nTraining error: " + ", ".join(f"{name} {np.mean(seeds):.1%}" for name, seeds in errors.items()))
+        means = (f"{name} {number(np.mean(seeds), '.1%')}" for name, seeds in errors.items())
+        print(f"\nTraining error: {', '.join(means)}")
     tables = {when: closing_table(found) for when, found in measured.items()}
     page = "\n\n".join(f"{when}\n\n{table}" for when, table in tables.items())
     print(f"\n{page}")
@@ -60,7 +61,7 @@ def look_at(subjects, lab, batch):
             measured.setdefault(when, {}).setdefault((subject.kind, subject.depth), []).append(found)
             words = ", ".join(f"{question} {value:.2f}" for question, value in found.items())
             if step:
-                words += f", training error {snapshot.error:.1%}"
+                words += f", training error {number(snapshot.error, '.1%')}"
                 errors.setdefault(name, []).append(snapshot.error)
             print(f"{name}, seed {subject.seed}, step {step}: {words}")
             if first:
