@@ -430,13 +430,15 @@ print(from_the_system(30), within(int), within(lambda: 1 / 0), from_the_system(4
     assert python(code).stdout == "1 (0, 0) None 1\n"
 
 
-@pytest.mark.parametrize("how", ["disabled", "missing", "too new"])
-def test_without_numba_the_reference_serves_and_one_line_says_so(how):
+@pytest.mark.parametrize("how", ["disabled", "missing", "too new", "broken"])
+def test_without_numba_the_reference_serves_and_one_line_says_so(how, tmp_path):
+    (tmp_path / "numba.py").write_text('raise OSError("libllvmlite.so: cannot open shared object file")')
     code = "import minires, numpy\nprint(minires.kernels.chosen, minires.ReLU().forward(numpy.array([-1.0, 2.0])))\n"
     before = {
         "disabled": "",
         "missing": "import sys; sys.modules['numba'] = None\n",
         "too new": "import numba.extending; del numba.extending.register_model\n",
+        "broken": f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n",
     }
     result = python(before[how] + code, NUMBA_DISABLE_JIT="1" if how == "disabled" else "0")
     assert result.stdout == "reference [0. 2.]\n", result.stderr
@@ -489,8 +491,10 @@ print(elementwise.relu(np.array([-1.0, 2.0], np.float32)))
 def test_first_use_is_announced_in_one_line_and_the_second_is_silent(tmp_path):
     first, second = (python(SMALL, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
     assert first.stdout == second.stdout == "[0. 2.]\n"
-    assert first.stderr.count("\n") == 1 and "compiling kernels" in first.stderr
+    assert first.stderr.count("\n") == 1 and "compiling kernels for this processor, about 20 s, once" in first.stderr
     assert second.stderr == ""
+    another = python(SMALL.replace("float32", "float64"), NUMBA_CACHE_DIR=str(tmp_path)).stderr
+    assert another.count("\n") == 1 and "those for what was not computed before, some seconds, once" in another
 
 
 def test_without_home_and_with_a_cache_that_cannot_be_written_kernels_still_run(tmp_path):

@@ -32,7 +32,7 @@ if chosen == "compiled":
 
         for module in (augmentation, conv, elementwise, linear, norm, pool):
             globals().update({name: vars(module)[name] for name in KERNELS if name in vars(module)})
-    except (ImportError, AttributeError, TypeError) as error:  # what a library of another version raises
+    except Exception as error:  # a library of another version, or damaged, raises any kind
         chosen, why_not_compiled = "reference", str(error).partition("\n")[0]
         print(f"minires: no compiled kernels ({why_not_compiled}): NumPy computes, many times slower", file=sys.stderr)
 elif chosen != "reference":

@@ -161,7 +161,9 @@ class _SayOnce(event.Listener):
         if not self.said and any(happening.data["dispatcher"] is kernel for kernel in _kernels):
             self.said = True
             where = f"kept in {CACHE_FOLDER.parent}" if CACHE_FOLDER else "not kept: no folder is writable"
-            print(f"minires: compiling kernels for this processor, about 20 s, once ({where})", file=sys.stderr)
+            more = CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("*.nbc"))  # from an earlier process
+            what = "those for what was not computed before, some seconds" if more else "about 20 s"
+            print(f"minires: compiling kernels for this processor, {what}, once ({where})", file=sys.stderr)
 
     def on_end(self, happening):
         pass
