@@ -510,6 +510,22 @@ def test_one_entry_of_10240_wrong_by_a_hundred_thousandth_is_found(at):
         check_layer(Function(np.square, backward), normal(10, 1024))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_one_entry_of_an_80x128_parameter_wrong_by_a_hundred_thousandth_is_found(seed):
+    at = tuple(np.random.default_rng(seed).integers((80, 128)))
+
+    class SlightlyWrong(Linear):
+        def backward(self, dy):
+            before = self.weight.grad[at]
+            dx = super().backward(dy)
+            self.weight.grad[at] += 1e-5 * (self.weight.grad[at] - before)
+            return dx
+
+    where = ", ".join(map(str, at))
+    with pytest.raises(GradientError, match=rf"weight.grad is wrong at 1 of 10240 .*Worst at \[{where}\].*1.00001"):
+        check_layer(SlightlyWrong(128, 80), normal(2, 128), modes="train")
+
+
 def test_a_parameter_of_size_0_is_passed_over():
     layer = Powers(np.ones(4))
     layer.none = Parameter(np.zeros((0, 3), np.float32))

@@ -24,6 +24,7 @@ HIDDEN = 0.01  # a slope known no better than to a part in a hundred is not judg
 LOST = 1e5  # times the rounding of y itself: 170 in a net of 20 layers, 1e8 where something is float32
 SIGMAS = 10  # so many standard errors of rounding are allowed
 EPS = np.finfo(float).eps
+WORK = 400_000  # per slope of a tensor's share: so many numbers, of x, y and parameters, may all its slopes pass over
 TINY = np.finfo(float).tiny / EPS**2  # about 1e-276: below, numbers lose their digits one by one
 
 
@@ -57,6 +58,7 @@ class Slopes:
         self.here = self.y()
         self.one_copy = None if layer.generators() else self.copy()  # a mask may be the same twice, by chance
         self.still_the_same()
+        self.work = x.size + self.here.size + sum(parameter.size for parameter in layer.parameters())
         self.scale = max(1, np.max(np.abs(x)), np.max(np.abs(self.here)))
         self.products = np.asarray(self.here * self.dy)
         self.length = np.linalg.norm(self.products)
@@ -120,6 +122,7 @@ class Tensor:
     def measure(self, share, rng):
         """Choose directions, pairs (entries, u), and judge the slope along each."""
         size = self.array.size
+        share = size if size * self.slopes.work <= WORK * share else share  # forward is cheap: check every entry
         every, shuffled = np.arange(size), rng.permutation(size)
         singles = every if size <= share else np.sort(shuffled[: share // 2])
         groups = np.array_split(shuffled, share - share // 2) if 0 < share < size else []
