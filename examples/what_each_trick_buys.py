@@ -179,6 +179,8 @@ def main():
     options = parser.parse_args()
     if options.measure:
         return measure(options.measure, options.batch_size)
+    if options.json and not os.access(os.path.dirname(os.path.abspath(options.json)), os.W_OK):
+        parser.error(f"--json: {options.json} cannot be written to")
 
     with tempfile.TemporaryDirectory() as scratch:
         times = measure_all(options, scratch)

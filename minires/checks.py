@@ -128,9 +128,17 @@ def floats(who, name, x):
         raise expected(who, f"finite {name}", f"{x[place]} at {place}", hint)
 
 
+def as_array(who, name, value):
+    """Return what may come as a list or a tensor as an array."""
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of a tensor that wants detach(), of lists of unequal lengths
+        raise InvalidArgument(f"{who}: expected {name} as an array; np.asarray says: {error}") from None
+
+
 def numbers_of_shape(who, name, values, shape, why):
     """Return numbers that may come as a list, as an array of this shape."""
-    array, masked = np.asarray(values), isinstance(values, np.ma.MaskedArray)
+    array, masked = as_array(who, name, values), isinstance(values, np.ma.MaskedArray)
     require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape)
     got = "a masked array" if masked else array.dtype
     require(array.dtype.kind in "fiub" and not masked, who, f"{name}, an array of numbers", got)
@@ -147,11 +155,7 @@ def in_place_of(who, name, old, value, hint=""):
 
 def loadable(who, name, old, value, least=None):
     """Return ``value`` as an array that can take the place of ``old``: of its shape, of finite numbers in its dtype."""
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # of a tensor that wants detach(), of lists of unequal lengths
-        raise InvalidArgument(f"{who}: expected {name} as an array; np.asarray says: {error}") from None
-    plain = not isinstance(value, np.ma.MaskedArray)
+    array, plain = as_array(who, name, value), not isinstance(value, np.ma.MaskedArray)
     require(plain, who, f"{name} as a plain array", "a masked one", "Use .filled(0).")
     with np.errstate(all="ignore"):
         array = in_place_of(who, name, old, array, "Is it the same network?")

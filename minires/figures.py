@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 
+from minires.checks import require, shown
+
 INK, FAINT, PALE = "#333333", "#8A8A8A", "#E6E6E6"
 SHORTCUT, BRANCH = "#0072B2", "#D55E00"
 PLAIN, RESIDUAL = BRANCH, SHORTCUT
@@ -39,7 +41,7 @@ def sheet(width, height, note=""):
 def noted(figure, note):
     """Write at the foot of a figure what was run, broken into lines, by which the figure grows; return it."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(note, int(15.5 * width))
+    lines = textwrap.wrap(str(note or ""), int(15.5 * width))
     if lines:
         figure.set_size_inches(width, height + 0.16 * len(lines))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color=FAINT, linespacing=1.35)
@@ -205,8 +207,9 @@ def plot_log(log, note=""):
         For the foot of the figure; broken into lines.
     """
     logs = log if isinstance(log, dict) else {"": log}
-    if not logs or not all(logs.values()):
-        raise ValueError("plot_log: expected a log with at least one line, got none. Has the run started?")
+    sound = all(isinstance(lines, list) and lines and isinstance(lines[0], dict) for lines in logs.values())
+    got = shown(log) if np.size(log) else "none"
+    require(logs and sound, "plot_log", "a log with at least one line", got, "Has the run started?")
     figure = sheet(9, 3.6, note)
     for axis, of in zip(figure.subplots(1, 2), UNITS):
         learning_curves([axis], [{name: [lines] for name, lines in logs.items()}], of=of, place="upper right")

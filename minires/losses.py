@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.checks import floats, numbers_of_shape, real, require
+from minires.checks import as_array, floats, numbers_of_shape, real, require
 from minires.pytorch import explained
 
 
@@ -108,7 +108,7 @@ def mean_squared_error(prediction, target):
 def _check_labels(labels, logits):
     who, plain = "softmax_cross_entropy", not isinstance(labels, np.ma.MaskedArray)
     require(plain, who, "labels, a plain array", "a masked one", "Leave those rows out.")
-    labels = np.asarray(labels)
+    labels = as_array(who, "labels", labels)
     require(logits.ndim == 2, who, "logits of shape (N, K), K classes per row", logits.shape)
     N, K = logits.shape
     one_hot = "Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""

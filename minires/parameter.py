@@ -4,7 +4,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from minires.checks import UNLIKE_ARRAYS, in_place_of, require, shown
+from minires.checks import UNLIKE_ARRAYS, as_array, in_place_of, require, shown
 from minires.pytorch import explained
 
 
@@ -27,7 +27,7 @@ class Array(Member):
     kinds, wanted, least = "fiub", "numbers", None
 
     def __init__(self, data):
-        data = np.array(data, order="C")
+        data = np.array(as_array(type(self).__name__, "data", data), order="C")
         fits = data.dtype.kind in self.kinds and data.dtype.char not in "eg"  # float16, longdouble
         require(fits, type(self).__name__, f"an array of {self.wanted}", data.dtype, "Use np.float32(...).")
         self._data = data.astype(data.dtype.newbyteorder("="), copy=False)

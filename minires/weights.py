@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minires.checks import expected, some
+from minires.checks import expected, instance, is_one_of, some
 from minires.files import one_per_name, read_npz, written_safely
 from minires.foreign import NAMES, foreign_name, match_names, without_wrapper
+from minires.layer import Layer
 
 LARGEST = 4 << 30  # bytes of a file
 HEADER = 8 << 20  # bytes of the list of arrays in a .safetensors file; a thousand arrays need 100 kB
@@ -65,6 +66,7 @@ def load_weights(net, weights, strict=True):
     >>> print(load_weights(net, other.state_dict()))
     37 arrays loaded, in the names of minires
     """
+    instance("load_weights", "net", net, Layer, "a Layer")
     fits = isinstance(weights, str | os.PathLike | Mapping)
     _require(fits, "load_weights", "a file or a dict of arrays", type(weights).__name__)
     state = weights if isinstance(weights, Mapping) else read_weights(weights)
@@ -106,7 +108,8 @@ def save_weights(net, file, names="minires"):
     names : str, default "minires"
         Whose names to give to the arrays, a key of ``NAMES``: a net in "torchvision" names can be loaded there.
     """
-    if names not in NAMES:
+    instance("save_weights", "net", net, Layer, "a Layer")
+    if not is_one_of(names, NAMES):
         raise ValueError(f"save_weights: expected names as one of {', '.join(NAMES)}; got {names!r}.")
     path = Path(file)
     write = _format(path)[1]

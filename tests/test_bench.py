@@ -239,6 +239,13 @@ def test_the_command_prints_a_page_and_writes_the_numbers(report, monkeypatch, t
     assert json.loads(file.read_text()) == [report, report]
 
 
-def test_the_command_finds_out_early_that_it_cannot_write(capsys):
-    assert cli.main(["bench", "--json", "no/such/folder/times.json"]) == 2
-    assert "no folder" in capsys.readouterr().err
+def test_the_command_finds_out_early_that_it_cannot_write(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("minires.commands.arguments.os.access", lambda *_: False)  # as root everything is allowed
+    places = [
+        ("no/such/folder/times.json", "no folder"),
+        (tmp_path, "expected the name of a file"),
+        (tmp_path / "t.json", "cannot be"),
+    ]
+    for place, message in places:
+        assert cli.main(["bench", "--json", str(place)]) == 2
+        assert message in capsys.readouterr().err

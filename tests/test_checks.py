@@ -4,6 +4,17 @@ import numpy as np
 import pytest
 
 from minires.checks import generator, real, some, whole
+from minires.data import Dataset
+from minires.data.batches import normalisation
+from minires.figures import plot_log
+from minires.gradcheck import check_layer, check_loss
+from minires.layer import Parameter
+from minires.layers import Conv2d, Linear
+from minires.losses import mean_squared_error, softmax_cross_entropy
+from minires.networks import cifar_resnet, imagenet_resnet, network
+from minires.optim import clip_gradients, split_decay
+from minires.pretrained import pretrained
+from minires.weights import load_weights, save_weights
 
 WIDTHS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 
@@ -67,3 +78,56 @@ def test_a_long_value_is_cut_and_a_long_list_is_counted():
         whole("f", "n", list(range(1000)))
     assert len(str(caught.value)) < 200
     assert (some([]), some(["a"]), some("abcdefg")) == ("nothing", "a", "a, b, c, d, e and 2 more")
+
+
+LOGITS, RAGGED, MANY, IMAGES = np.zeros((2, 3)), [[1], [2, 3]], np.zeros((2, 3, 4, 5)), np.zeros((2, 3, 4, 5), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: softmax_cross_entropy(LOGITS, RAGGED),
+            "cross_entropy: expected labels as an array; np.asarray says",
+        ),
+        (lambda: softmax_cross_entropy(LOGITS, [0, 1], weight=RAGGED), "expected weight as an array; np.asarray says"),
+        (
+            lambda: mean_squared_error(LOGITS, RAGGED),
+            "mean_squared_error: expected target as an array; np.asarray",
+        ),
+        (lambda: Parameter(RAGGED), "Parameter: expected data as an array; np.asarray says"),
+        (lambda: Dataset(RAGGED, [0], ["a"]), "Dataset 'images': expected images as an array; np.asarray says"),
+        (lambda: Dataset(IMAGES, [0, 0], None), "Dataset 'images': expected classes, names of classes, got None"),
+        (
+            lambda: Dataset(IMAGES, [0, 0], ["a"], train="all"),
+            "expected train, a Dataset or None, got 'all'",
+        ),
+        (lambda: normalisation(Dataset(IMAGES, [0, 0], ["a"]), np.ones(2)), r"batches: expected normalise=.*got array"),
+        (
+            lambda: Conv2d(3, 4, 3, stride=MANY),
+            "Conv2d stride: expected a whole number of at least 1, or a pair of them",
+        ),
+        (lambda: cifar_resnet(MANY), "depth: expected 6n [+] 2 .*; got array"),
+        (lambda: imagenet_resnet(MANY), "imagenet_resnet: expected depth 18, 34, .*, got array"),
+        (lambda: network(MANY), "network: expected a name such as 'resnet-20', got array"),
+        (lambda: pretrained(MANY), "pretrained: expected one of .*; got array"),
+        (
+            lambda: clip_gradients(Linear(3, 2), 1.0),
+            "clip_gradients: expected parameters, a list such as net.parameters",
+        ),
+        (lambda: split_decay([Linear(3, 2)]), "split_decay: expected net, a Layer, got"),
+        (lambda: check_layer(Linear(3, 2), LOGITS, modes=None), r"check_layer: expected modes out of .*, got None"),
+        (lambda: check_layer(Linear(3, 2), LOGITS, comparisons="many"), "check_layer: expected comparisons, a whole"),
+        (lambda: check_layer(Linear(3, 2), LOGITS, seed=None), "check_layer: expected seed, a whole number"),
+        (lambda: check_layer(MANY, LOGITS), "check_layer: expected a layer, an object .*, got array"),
+        (lambda: check_loss(None, LOGITS), "check_loss: expected a loss, a function, got None"),
+        (lambda: load_weights(None, {}), "load_weights: expected net, a Layer, got None"),
+        (lambda: save_weights(None, "w.npz"), "save_weights: expected net, a Layer, got None"),
+        (lambda: save_weights(Linear(3, 2), "w.npz", names=["minires"]), r"save_weights: expected names as one of"),
+        (lambda: plot_log(5), "plot_log: expected a log with at least one line, got 5. Has the run started"),
+        (lambda: plot_log([None]), r"plot_log: expected a log with at least one line, got \[None\]"),
+    ],
+)
+def test_a_wrong_argument_is_named_in_one_line(call, message):
+    with pytest.raises(ValueError, match=f"^[^\n]*{message}[^\n]*$"):
+        call()

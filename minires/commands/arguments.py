@@ -117,11 +117,14 @@ def net_of(target, args, command, **options):
 
 
 def check_folder(option, path):
-    """Refuse a place that is a folder, or in a folder that is not there; None is no place."""
+    """Refuse a place that is a folder, or in a folder that is not there or not to be written to; None is no place."""
     if path and Path(path).is_dir():
         raise UsageError(f"{option}: expected the name of a file, got the folder {path}")
     if path and not Path(path).absolute().parent.is_dir():
         raise UsageError(f"{option}: no folder {Path(path).parent} to write {path} to")
+    device = path and Path(path).exists() and not Path(path).is_file()  # /dev/stdout, say
+    if path and not device and not os.access(Path(path).absolute().parent, os.W_OK):
+        raise UsageError(f"{option}: {path} cannot be written to. Choose another place")
 
 
 def check_page(option, path, by):

@@ -5,7 +5,7 @@ from itertools import chain, count
 import numpy as np
 
 from minires import kernels
-from minires.checks import expected, generator, require, shown, whole
+from minires.checks import expected, generator, is_one_of, require, shown, whole
 from minires.data.dataset import Dataset
 
 PAD = 4  # pixels on every side, from which a crop of the original size is cut
@@ -100,9 +100,9 @@ def endless(dataset, batch_size, rng, **options):
 def normalisation(dataset, normalise):
     """Return the arrays (shift (C, H, W), scale (C,)) with which ``batches`` makes x = (image - shift) * scale."""
     train = dataset.train or dataset
-    if normalise == "pixel_mean":
+    if is_one_of(normalise, ["pixel_mean"]):
         return train.pixel_mean, np.full(len(train.pixel_mean), 1 / 255, np.float32)
-    if normalise == "channel":
+    if is_one_of(normalise, ["channel"]):
         mean, std = train.channel_mean_std
         if not std.all():
             raise ValueError(f"batches: a colour of {train!r} is the same everywhere; use normalise='pixel_mean'.")

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minires.checks import expected, require, shown
+from minires.checks import as_array, expected, instance, require, shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +47,9 @@ class Dataset:
     def __post_init__(self):
         who, masked = f"Dataset {self.name!r}", np.ma.isMaskedArray(self.images) or np.ma.isMaskedArray(self.labels)
         require(not masked, who, "plain arrays", "a masked one", "Use .filled(0).")
-        images, labels, classes = np.asarray(self.images), np.asarray(self.labels), tuple(self.classes)
+        require(np.iterable(self.classes), who, "classes, names of classes", shown(self.classes))
+        images, labels = as_array(who, "images", self.images), as_array(who, "labels", self.labels)
+        classes = tuple(self.classes)
         hint = "Are they 0 to 1? Use (255 * images).round().astype(np.uint8); batches() normalises them."
         require(images.dtype == np.uint8, who, "images of uint8, 0 to 255", images.dtype, hint)
         nhwc = _is_nhwc(images.shape)
@@ -64,6 +66,8 @@ class Dataset:
             got = f"{labels[wrong[0]]} for image {wrong[0]}"
             wanted = f"labels 0 to {len(classes) - 1} (there are {len(classes)} classes)"
             raise expected(who, wanted, got, "Labels count from 0.")
+        if self.train is not None:
+            instance(who, "train", self.train, Dataset, "a Dataset or None")
         if self.train is not None and self.train.images.shape[1:] != images.shape[1:]:
             raise expected(who, f"images of {_size(self.train.images)} as in train, {self.train!r}", _size(images))
         object.__setattr__(self, "images", np.require(images, requirements="CW"))

@@ -13,7 +13,7 @@ import inspect
 
 import numpy as np
 
-from minires.checks import require, some
+from minires.checks import is_one_of, require, shown, some, whole
 from minires.gradcheck.contract import Check
 from minires.gradcheck.subjects import Adopted, GradientError, Loss, float64_copy
 from minires.layer import Layer
@@ -87,11 +87,12 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
     who, wanted = "check_layer", "a layer, an object with forward(x) and backward(dy)"
     require(not isinstance(layer, type), who, wanted, f"the class {getattr(layer, '__name__', layer)} itself")
     for method in ("forward", "backward"):
-        require(callable(getattr(layer, method, None)), who, wanted, f"{layer!r} without {method}")
+        require(callable(getattr(layer, method, None)), who, wanted, f"{shown(layer)} without {method}")
     _check_floats(who, "x", x)
-    modes = (modes,) if isinstance(modes, str) else modes
-    unknown = set(modes) - {"train", "eval"}
-    require(not unknown, who, "modes out of ('train', 'eval')", ", ".join(map(repr, unknown)))
+    modes, comparisons = (modes,) if isinstance(modes, str) else modes, whole(who, "comparisons", comparisons)
+    given = modes if isinstance(modes, (tuple, list, set)) else [modes]
+    unknown = [shown(mode) for mode in given if not is_one_of(mode, ("train", "eval"))]
+    require(not unknown, who, "modes out of ('train', 'eval')", ", ".join(unknown))
     layer = layer if isinstance(layer, Layer) else Adopted(layer)
     title, rows = layer._who(), []
     if places := unfound(layer):
@@ -100,7 +101,7 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
             f"{some(places)}. Make it an attribute: self.weight = ..."
         )
     for mode in modes:
-        rng = _own_rng(seed)
+        rng = _own_rng(who, seed)
         moved = float64_copy(layer, rng if jitter else None).train(mode == "train")
         rows += [(mode, *row) for row in Check(moved, x, rng, f"{title}, {mode} mode").run(comparisons)]
     return Report(title, rows)
@@ -118,15 +119,16 @@ def check_loss(loss, prediction, *arguments, comparisons=1000, seed=0, **options
     -     dprediction  (2,)   2 of 2   3           0.0e+00      0      0       1e-08
     """
     _check_floats("check_loss", "prediction", prediction)
-    layer = Loss(loss, arguments, options)
+    require(callable(loss), "check_loss", "a loss, a function", shown(loss))
+    comparisons, layer = whole("check_loss", "comparisons", comparisons), Loss(loss, arguments, options)
     prediction_name = next(iter(inspect.signature(loss).parameters))
-    check = Check(layer, prediction, _own_rng(seed), layer._who(), prediction_name)
+    check = Check(layer, prediction, _own_rng("check_loss", seed), layer._who(), prediction_name)
     return Report(layer._who(), [("-", *row) for row in check.run(comparisons, is_loss=True)])
 
 
-def _own_rng(seed):
+def _own_rng(who, seed):
     """Not default_rng(seed): x often comes from that, and dy would be the same numbers, a mask (dy > 0) right."""
-    return np.random.default_rng((seed, 1))
+    return np.random.default_rng((whole(who, "seed", seed), 1))
 
 
 def _check_floats(who, name, x):

@@ -45,7 +45,7 @@ References
 
 from functools import partial
 
-from minires.checks import flag, generator, is_whole, real, require, whole
+from minires.checks import flag, generator, is_whole, real, require, shown, whole
 from minires.foreign import in_own_names
 from minires.layers import BatchNorm2d, GlobalAvgPool2d, Linear, ReLU, Sequential, StochasticResidual
 from minires.networks.blocks import basic_block, bottleneck_block, conv3x3, preact_block, preact_bottleneck
@@ -204,5 +204,5 @@ def blocks_per_stage(depth, step, rest=2, examples=DEPTHS):
     if n < 1 or left:
         near = f" The nearest are {step * n + rest} and {step * (n + 1) + rest}." if n >= 1 else ""
         rule = f"{step}n + {rest} with a whole n >= 1, such as {', '.join(map(str, examples))}"
-        raise ValueError(f"depth: expected {rule}; got {depth!r}.{near}")
+        raise ValueError(f"depth: expected {rule}; got {shown(depth)}.{near}")
     return n

@@ -22,7 +22,7 @@ References
 
 from functools import partial
 
-from minires.checks import generator, is_whole, require, whole
+from minires.checks import generator, is_whole, require, shown, whole
 from minires.layers import Conv2d, MaxPool2d
 from minires.networks.blocks import basic_block, bottleneck_block, preact_bottleneck
 from minires.networks.cifar import residual_network, stages
@@ -89,5 +89,5 @@ def imagenet_network(blocks, block, expansion, classes=1000, rng=None, preactiva
 def _blocks(who, depth, depths):
     """Return how many blocks the four stages have, if the depth is among these."""
     fits = is_whole(depth) and depth in depths
-    require(fits, who, f"depth {', '.join(map(str, depths))}", repr(depth))
+    require(fits, who, f"depth {', '.join(map(str, depths))}", shown(depth))
     return {**BASIC, **BOTTLENECK}[depth]

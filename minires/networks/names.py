@@ -3,6 +3,7 @@
 import re
 from difflib import get_close_matches
 
+from minires.checks import require, shown
 from minires.networks.cifar import (
     BOTTLENECK_DEPTHS,
     DEPTHS,
@@ -83,8 +84,7 @@ def network(name, classes=None, rng=None, in_channels=None):
     >>> len(network("resnet20-B", rng=0).parameters())
     65
     """
-    if not isinstance(name, str):
-        raise TypeError(f"network: expected a name such as 'resnet-20', got {name!r}. By depth: cifar_resnet(20).")
+    require(isinstance(name, str), "network", "a name such as 'resnet-20'", shown(name), "By depth: cifar_resnet(20).")
     known = name.strip().replace("_", "-")
     for pattern, build in NAMES.items():
         match = re.fullmatch(pattern, known, re.IGNORECASE)

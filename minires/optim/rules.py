@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from minires import kernels
-from minires.checks import InvalidArgument, real, require
+from minires.checks import InvalidArgument, instance, real, require
 from minires.optim.base import Optimizer
 
 
@@ -152,6 +152,7 @@ def split_decay(net):
     >>> [p.data.shape for p in split_decay(Linear(3, 2, rng=0))[1]]
     [(2,)]
     """
+    instance("split_decay", "net", net, "parameters", "a Layer")
     parameters = net.parameters()
     return [p for p in parameters if p.data.ndim > 1], [p for p in parameters if p.data.ndim <= 1]
 
@@ -167,6 +168,7 @@ def clip_gradients(parameters, max_norm):
         When a gradient is not finite; nothing is changed then.
     """
     max_norm = real("clip_gradients", "max_norm", max_norm, above=0)
+    instance("clip_gradients", "parameters", parameters, "__iter__", "a list such as net.parameters()")
     grads = [parameter.grad for parameter in parameters]
     for index, g in enumerate(grads):
         if not np.isfinite(g).all():

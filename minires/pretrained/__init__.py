@@ -78,9 +78,9 @@ def digest(net):
 
 def _about(name):
     known = models()
-    if name not in known:
+    if not is_one_of(name, known):
         near = get_close_matches(str(name), known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         there = f"expected one of {', '.join(known)}" if known else "no trained networks come with this copy of minires"
-        raise ValueError(f"pretrained: {there}; got {name!r}.{hint}")
+        raise ValueError(f"pretrained: {there}; got {shown(name)}.{hint}")
     return known[name]

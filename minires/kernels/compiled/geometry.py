@@ -8,7 +8,7 @@ A kernel of k taps, d pixels apart, spans d*(k-1) + 1 pixels. On a row of ``size
 
 import functools
 
-from minires.checks import InvalidArgument, is_whole
+from minires.checks import expected, is_whole, shown
 
 
 def pair(name, value, least=1):
@@ -19,7 +19,7 @@ def pair(name, value, least=1):
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(sizes) != 2 or not all(is_whole(size) and size >= least for size in sizes):
-        raise InvalidArgument(f"{name}: expected a whole number of at least {least}, or a pair of them, got {value!r}.")
+        raise expected(name, f"a whole number of at least {least}, or a pair of them", shown(value))
     return int(sizes[0]), int(sizes[1])
 
 
