@@ -353,6 +353,14 @@ class Guarding:  # what these modules allocate with np.empty; no compiled functi
 
 winograd.np = elementwise.np = norm.np = Guarding()
 
+def into_guarded(pool_kernel, *arguments):  # in pool's compiled functions np.empty is NumPy's: they are compiled first
+    pool_kernel(*arguments)
+    np.empty, before = lambda shape, dtype=float: guarded(shape, dtype, at_end), np.empty
+    try:
+        return pool_kernel(*arguments)
+    finally:
+        np.empty = before
+
 def spaces(threads, dtype, *sizes):  # rows as long as they must be, so that one too many is beyond the last
     return [guarded((threads, -(-size // 16) * 16), dtype) for size in sizes]
 
@@ -368,10 +376,10 @@ for at_end, (N, C, O, H, k, s, p), dtype in itertools.product((True, False), cas
     conv.conv2d_input_gradient(dy, weight, x.shape, *geometry)
     conv.conv2d_weight_gradient(dy, x, weight.shape, *geometry)
     window = (k, k), (s, s), ((k // 2, k // 2),) * 2
-    y, argmax = pool.maxpool2d(x, *window, (1, 1), (dy.shape[2:]))
-    pool.maxpool2d_backward(copy(y, at_end), copy(argmax, at_end), x.shape)
-    average = pool.avgpool2d(x, *window, dy.shape[2:], True, None)
-    pool.avgpool2d_backward(copy(average, at_end), x.shape, *window, True, None)
+    y, argmax = into_guarded(pool.maxpool2d, x, *window, (1, 1), (dy.shape[2:]))
+    into_guarded(pool.maxpool2d_backward, y, argmax, x.shape)
+    average = into_guarded(pool.avgpool2d, x, *window, dy.shape[2:], True, None)
+    into_guarded(pool.avgpool2d_backward, average, x.shape, *window, True, None)
     mean, var = norm.batchnorm_statistics(x)
     rows = [copy(row, at_end) for row in (mean, var, mean)]
     norm.batchnorm_backward(x, x, *rows), norm.batchnorm_normalise(x, *rows, rows[0])
