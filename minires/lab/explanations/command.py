@@ -4,7 +4,7 @@ input. A table says which of these numbers separates plain from residual network
 
     minires lab explanations                               # synthetic images, a few minutes
     minires lab explanations --data cifar10 --seeds 0 1 2 --steps 0
-    minires lab explanations --runs runs/cifar10-30m       # trained by degradation_cifar.py
+    minires lab explanations --data cifar10 --pretrained   # the trained nets that come with minires
 """
 
 import numpy as np
@@ -57,6 +57,8 @@ def look_at(subjects, lab, batch):
         for snapshot in subject.moments(lab, [0, lab.options.steps]):
             net, step = subject.net.train(), snapshot.step
             when = f"After {step:,} steps" if step else "At the start"
+            if step and step == subject.config.get("steps"):
+                when = "After training"  # of nets that were trained for different numbers of steps
             found = measure(net, *batch)
             measured.setdefault(when, {}).setdefault((subject.kind, subject.depth), []).append(found)
             words = ", ".join(f"{question} {value:.2f}" for question, value in found.items())
