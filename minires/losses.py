@@ -21,8 +21,8 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
         L = -\frac{1}{N} \sum_{n, k} t[n, k] \log p[n, k]
 
     The target t is 1 at the label and 0 elsewhere; smoothed by eps, 1 - eps at the label plus eps/K everywhere
-    [Szegedy2015]. Class weights w multiply it, t[n, k] w[k], and N becomes the sum of the labels' weights. Subtracting
-    the largest logit of a row first changes no p, and no exp overflows.
+    [Szegedy2015]. Class weights w multiply it, t[n, k] w[k], and N becomes the sum of the labels' weights. The largest
+    logit of a row is subtracted first: that changes no p, and no exp overflows.
 
     Parameters
     ----------
@@ -61,7 +61,6 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0, weight=None):
     labels = _check_labels(labels, logits)
     label_smoothing = real("softmax_cross_entropy", "label_smoothing", label_smoothing, least=0, most=1)
     N, K = logits.shape
-
     t = np.full((N, K), label_smoothing / K, logits.dtype)
     t[np.arange(N), labels] += 1 - label_smoothing
     if weight is not None:

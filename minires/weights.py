@@ -1,9 +1,8 @@
-"""Weights in files, our own and other projects'.
+"""Weights in files, our own and other projects', whose names for them ``foreign.py`` knows.
 
-A state dict is a name and an array for each parameter and running statistic. The arrays are the same in every
-project, as layers are; only the names differ, and a table of patterns turns ours into theirs. Files are ``.npz`` or
-``.safetensors``, which hold arrays and nothing else. A ``.pth`` file is a pickle, whose opening can run any program:
-it is refused. Whoever trusts it, and has torch, converts it with ``examples/convert_torch_weights.py``.
+A state dict is a name and an array for each parameter and running statistic. Files are ``.npz`` or ``.safetensors``,
+which hold arrays and nothing else. A ``.pth`` file is a pickle, whose opening can run any program: it is refused.
+Whoever trusts it, and has torch, converts it with ``examples/convert_torch_weights.py``.
 """
 
 import json
@@ -67,18 +66,16 @@ def load_weights(net, weights, strict=True):
     37 arrays loaded, in the names of minires
     """
     instance("load_weights", "net", net, Layer, "a Layer")
-    fits = isinstance(weights, str | os.PathLike | Mapping)
+    fits, is_state = isinstance(weights, str | os.PathLike | Mapping), isinstance(weights, Mapping)
     _require(fits, "load_weights", "a file or a dict of arrays", type(weights).__name__)
-    state = weights if isinstance(weights, Mapping) else read_weights(weights)
-    origin = "load_weights" if isinstance(weights, Mapping) else str(weights)
-    fits = all(isinstance(name, str) for name in state)
-    _require(fits, origin, "names that are texts", some(map(repr, state)))
+    state, origin = (weights, "load_weights") if is_state else (read_weights(weights), str(weights))
+    _require(all(isinstance(name, str) for name in state), origin, "names that are texts", some(map(repr, state)))
     own = net.state_dict()
     match = match_names(own, state)
     if strict and match.complaint():
         raise WeightsError(f"{origin}: {match.complaint()} load_weights(net, file, strict=False) loads what fits.")
     arrays = {}
-    for name, theirs in match.loaded.items():
+    for name, theirs in list(match.loaded.items()):
         array, shape = _array_of(origin, theirs, state[theirs], own[name].dtype.kind), own[name].shape
         if array.shape == shape:
             arrays[name] = array
@@ -87,8 +84,7 @@ def load_weights(net, weights, strict=True):
             hint = "Is it the same network, with as many classes? strict=False leaves out what has another shape."
             _require(not strict, origin, wanted, array.shape, hint)
             match.reshaped[name] = array.shape, shape
-    for name in match.reshaped:
-        del match.loaded[name]
+            del match.loaded[name]
     if not arrays:
         raise WeightsError(f"{origin}: fits nothing. It holds {some(list(state))}; the net {some(list(own))}.")
     try:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,27 @@ def test_a_forbidden_import_is_seen(name, line, fault):
 )
 def test_an_allowed_import_passes(name, line):
     assert list(faults(name, line)) == []
+
+
+def test_the_docs_tell_the_same_floors():
+    text = (PACKAGE.parent / "docs/architecture.md").read_text(encoding="utf-8").split("```")[1]
+    told = []
+    for line in text.splitlines()[1:]:
+        number, names = re.fullmatch(r"(\d*) +(.{0,51}).*", line).groups()
+        told += [[]] * bool(number)
+        told[-1] = told[-1] + re.findall(r"(\w+)(?:\.py|/)", names)
+    assert [sorted(names) for names in reversed(told)] == [sorted(names) for names in FLOORS]
+
+
+def test_no_file_and_no_function_is_too_long_to_read():
+    for name, path in FILES.items():
+        source = path.read_text(encoding="utf-8")
+        assert len(source.splitlines()) <= 400, name
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                where, parameters = f"{name}: {node.name}", len(node.args.args + node.args.kwonlyargs)
+                assert node.end_lineno - node.lineno < 60, where
+                assert parameters <= 8 or node.name == "__init__", where
 
 
 def test_nothing_is_called_utils():

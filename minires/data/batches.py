@@ -62,6 +62,20 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
     require(not drop_last or batch_size <= N, "batches", wanted, batch_size)
     shift, scale = normalisation(dataset, normalise)
 
+    order, *places = _drawn(dataset, rng, augment)
+    end = N - N % batch_size if drop_last else N
+
+    def stream():
+        for first in range(start * batch_size, end, batch_size):
+            index, *where = (numbers[first : first + batch_size] for numbers in (order, *places))
+            yield kernels.augment(dataset.images, index, *where, PAD, shift, scale), dataset.labels[index]
+
+    return stream()
+
+
+def _drawn(dataset, rng, augment):
+    """(order, top, left, flip) of the images of an epoch."""
+    N = len(dataset)
     order, top, left, flip = np.arange(N), np.full(N, PAD), np.full(N, PAD), np.zeros(N, bool)
     if rng is not None:
         rng = generator("batches", rng)
@@ -69,16 +83,7 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
         if augment:
             top, left = rng.integers(0, 2 * PAD + 1, size=(2, N))
             flip = rng.integers(0, 2, size=N).astype(bool) & dataset.mirror
-    end = N - N % batch_size if drop_last else N
-
-    def stream():
-        for first in range(start * batch_size, end, batch_size):
-            now = slice(first, first + batch_size)
-            index = order[now]
-            x = kernels.augment(dataset.images, index, top[now], left[now], flip[now], PAD, shift, scale)
-            yield x, dataset.labels[index]
-
-    return stream()
+    return order, top, left, flip
 
 
 def endless(dataset, batch_size, rng, **options):
