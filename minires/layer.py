@@ -327,15 +327,18 @@ class Layer(Described, Member):
         self._check_floats("x", x)
         fits = x.ndim == len(shape) and x.size > 0
         for wanted, got in zip(shape, x.shape):  # a loop: every forward passes here, and all(...) takes twice as long
-            fits = fits and (wanted == got or isinstance(wanted, str))
+            fits = fits and (isinstance(wanted, str) or wanted == got)
         if not fits:
             raise wrong_shape(self._who(), x, shape)
-        arrays = []
+        arrays, dtype = [], x.dtype
         for name, wanted in members.items():
-            member = getattr(self, name)
-            if member is not None and member.shape != wanted:
-                raise expected(self._who(), f"{name} of shape {wanted}", member.shape)
-            arrays.append(member and member.data.astype(x.dtype, copy=False))
+            array = getattr(self, name)
+            if array is not None:
+                array = array.data
+                if array.shape != wanted:
+                    raise expected(self._who(), f"{name} of shape {wanted}", array.shape)
+                array = array if array.dtype is dtype else array.astype(dtype, copy=False)
+            arrays.append(array)
         return arrays
 
 
