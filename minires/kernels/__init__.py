@@ -31,7 +31,9 @@ if chosen == "compiled":
         from minires.kernels.compiled import augmentation, conv, elementwise, linear, norm, pool
 
         for module in (augmentation, conv, elementwise, linear, norm, pool):
-            globals().update({name: vars(module)[name] for name in KERNELS if name in vars(module)})
+            for name in set(KERNELS) & vars(module).keys():
+                vars(module)[name].__doc__ = globals()[name].__doc__  # written once, with the definition
+                globals()[name] = vars(module)[name]
     except Exception as error:  # a library of another version, or damaged, raises any kind
         chosen, why_not_compiled = "reference", str(error).partition("\n")[0]
         print(f"minires: no compiled kernels ({why_not_compiled}): NumPy computes, many times slower", file=sys.stderr)

@@ -8,10 +8,6 @@ from minires.kernels.machine.threads import over_threads
 
 
 def augment(images, index, top, left, flip, pad, shift, scale):
-    """Normalise the chosen images, pad them with zeros, cut an H x W piece at (top, left), and mirror some.
-
-    images (M, C, H, W) of uint8, index, top, left, flip (N,), shift (C, H, W), scale (C,); x float32 (N, C, H, W).
-    """
     rows = {"top": (top, (len(index),)), "left": (left, (len(index),)), "flip": (flip, (len(index),))}
     expect("augment", **rows, shift=(shift, images.shape[1:]), scale=(scale, images.shape[1:2]))
     if len(index) and not 0 <= np.min(index) <= np.max(index) < len(images):

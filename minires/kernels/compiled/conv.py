@@ -35,8 +35,8 @@ def conv2d_input_gradient(dy, weight, x_shape, stride, pad, dilation, groups):
 
 def conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups):
     x, dy = as_compiled(x), as_compiled(dy)
-    shapes = x.shape, dy.shape, weight_shape, (stride, pad, dilation, groups), num_threads()
-    dweight, doubt = way_of_sums(*shapes).weight_gradient(dy, x)
+    way = way_forward(x.shape, weight_shape, (stride, pad, dilation, groups), num_threads(), dy.shape)
+    dweight, doubt = way.weight_gradient(dy, x)
     if doubt:
         return reference.conv2d_weight_gradient(dy, x, weight_shape, stride, pad, dilation, groups)
     return dweight.reshape(weight_shape)
@@ -55,16 +55,21 @@ def product(x, weight, bias, find_way, *shapes):
 
 
 @functools.lru_cache(maxsize=1024)
-def way_forward(x_shape, weight_shape, window, threads):
+def way_forward(x_shape, weight_shape, window, threads, dy_shape=None):
+    """The way to y; given the shape of dy, to the gradient of the weight."""
     (N, channels, *size), (O, C, *kernel_size), (stride, pad, dilation, groups) = x_shape, weight_shape, window
-    out_size = output_sizes("conv2d", size, kernel_size, stride, pad, dilation)
+    sums = dy_shape is not None
+    who = "conv2d_weight_gradient" if sums else "conv2d"
+    out_size = output_sizes(who, size, kernel_size, stride, pad, dilation)
+    if sums and dy_shape != (N, O, *out_size):
+        raise ValueError(f"{who}: expected dy of shape {(N, O, *out_size)}, got {dy_shape}.")
     if channels != groups * C:
-        raise ValueError(f"conv2d: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
+        raise ValueError(f"{who}: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
     shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
     if winograd.fits(shape, geometry, N, out_size):
-        uneven = direct.way_forward(x_shape, shape, out_size, geometry, winograd.ROWS)
-        return winograd.find_way(x_shape, shape, out_size, pad, uneven)
-    return direct.way_forward(x_shape, shape, out_size, geometry)
+        uneven = direct.way_forward(x_shape, shape, out_size, geometry, winograd.ROWS, sums)
+        return winograd.find_way(x_shape, shape, out_size, pad, uneven, sums=sums)
+    return direct.way_forward(x_shape, shape, out_size, geometry, sums=sums)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -87,21 +92,6 @@ def way_back(dy_shape, weight_shape, image_shape, window, threads):
     if geometry[0][0] * geometry[0][1] > MOST_KINDS:
         return None
     return direct.way_back(dy_shape, shape, (N, *image_shape), geometry)
-
-
-@functools.lru_cache(maxsize=1024)
-def way_of_sums(x_shape, dy_shape, weight_shape, window, threads):
-    (N, channels, *size), (O, C, *kernel_size), (stride, pad, dilation, groups) = x_shape, weight_shape, window
-    out_size = output_sizes("conv2d_weight_gradient", size, kernel_size, stride, pad, dilation)
-    if dy_shape != (N, O, *out_size):
-        raise ValueError(f"conv2d_weight_gradient: expected dy of shape {(N, O, *out_size)}, got {dy_shape}.")
-    if channels != groups * C:
-        raise ValueError(f"conv2d_weight_gradient: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
-    shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
-    if winograd.fits(shape, geometry, N, out_size):
-        uneven = direct.way_of_sums(x_shape, shape, out_size, geometry, winograd.ROWS)
-        return winograd.find_way(x_shape, shape, out_size, pad, uneven, sums=True)
-    return direct.way_of_sums(x_shape, shape, out_size, geometry)
 
 
 def shortest(stride, out_size):

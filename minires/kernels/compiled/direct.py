@@ -5,16 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.kernels.compiled.plan import (
-    Plan,
-    Task,
-    find_taps,
-    find_taps_back,
-    gradient_parts,
-    job_of,
-    jobs,
-    make_plan,
-)
+from minires.kernels.compiled.plan import Plan, Task, find_taps, find_taps_back, gradient_parts, job_of, jobs, make_plan
 from minires.kernels.compiled.planes import (
     FILTERS,
     LARGE,
@@ -163,21 +154,17 @@ class Way(NamedTuple):
         return dweight.reshape(self.result), not np.isfinite(dweight).all()
 
 
-def way_forward(x_shape, shape, out_size, geometry, band=0, sums=0):
-    """The way to y; with ``sums``, the numbers of the weight, to their gradient. ``band``: as for Task."""
+def way_forward(x_shape, shape, out_size, geometry, band=0, sums=False):
+    """The way to y; with ``sums`` to the gradient of the weight. ``band``: as for Task."""
     (stride, pad, dilation), (groups, O, C, *kernel_size) = geometry, shape
     y_shape = x_shape[0], groups * O, *out_size
     pixelwise = is_pixelwise(kernel_size, stride, pad, x_shape, y_shape)
     long_x, long_y = (in_long_rows(s) if pixelwise else s for s in (x_shape, y_shape))
     taps, phases = find_taps(tuple(kernel_size), stride, dilation)
     ends, source = (long_y[2:], long_x[3]), (*stride, pad[0][0], pad[1][0])
-    task = Task(x_shape[0], C, O, *ends, taps, phases, (0, len(taps)), source, band, pixelwise=pixelwise, sums=sums)
+    more = {"pixelwise": pixelwise, "sums": math.prod(shape) if sums else 0}
+    task = Task(x_shape[0], C, O, *ends, taps, phases, (0, len(taps)), source, band, **more)
     return Way(make_plan(task), long_x, long_y, (groups, O, C * len(taps)), shape if sums else y_shape)
-
-
-def way_of_sums(x_shape, shape, out_size, geometry, band=0):
-    """The way to the gradient of the weight."""
-    return way_forward(x_shape, shape, out_size, geometry, band, math.prod(shape))
 
 
 def way_back(dy_shape, shape, x_shape, geometry, band=0):

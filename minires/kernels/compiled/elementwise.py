@@ -12,33 +12,28 @@ COMPILED = np.dtype(np.float32), np.dtype(np.float64)  # in the order of bytes o
 
 
 def relu(x):
-    """max(x, 0); NaN stays NaN."""
-    x = as_compiled(x)
-    y = np.empty_like(x)
-    over_threads(_relu, x.size, x.reshape(-1), y.reshape(-1), work=x.size)
-    return y
+    return _each(_relu, x)
 
 
 def relu_backward(dy, y):
-    """dy where y > 0, else 0."""
-    dy, y = as_compiled(dy), as_compiled(y)
     expect("relu_backward", y=(y, dy.shape))
-    dx = np.empty_like(dy)
-    over_threads(_relu_backward, dy.size, dy.reshape(-1), y.reshape(-1), dx.reshape(-1), work=dy.size)
-    return dx
+    return _each(_relu_backward, dy, y)
 
 
 def add(a, b):
-    """a + b."""
-    a, b = as_compiled(a), as_compiled(b)
     expect("add", b=(b, a.shape))
-    y = np.empty_like(a)
-    over_threads(_add, a.size, a.reshape(-1), b.reshape(-1), y.reshape(-1), work=a.size)
-    return y
+    return _each(_add, a, b)
+
+
+def _each(kernel, *arrays):
+    """A new array of what the kernel makes of each number, or of the numbers at one place of arrays of one shape."""
+    arrays = [as_compiled(array) for array in arrays]
+    made = np.empty_like(arrays[0])
+    over_threads(kernel, made.size, *[array.reshape(-1) for array in (*arrays, made)], work=made.size)
+    return made
 
 
 def sgd_step(p, g, v, lr, momentum, keep, weight_decay, nesterov):
-    """Move p, and v unless momentum is 0, in place: the rule of optim.SGD, where keep is 1 - dampening."""
     for array in p, g, v:
         plain = isinstance(array, np.ndarray) and array.shape == p.shape and array.flags.carray
         if not (plain and array.dtype in COMPILED):

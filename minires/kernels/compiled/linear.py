@@ -19,16 +19,13 @@ def product(a, b):
 
 
 def linear(x, weight, bias):
-    """y = x @ weight^T + bias, found as the transpose of weight @ x^T: x is smaller to turn than the weights."""
-    y = product(weight, x.T).T
+    y = product(weight, x.T).T  # not x @ weight^T: x is smaller to turn than the weights
     return np.ascontiguousarray(y) if bias is None else np.add(y, bias, order="C")
 
 
 def linear_input_gradient(dy, weight):
-    """dx = dy @ weight."""
     return product(dy, weight)
 
 
 def linear_weight_gradient(dy, x):
-    """dweight = dy^T @ x."""
     return product(dy.T, x)

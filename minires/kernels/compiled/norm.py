@@ -14,7 +14,6 @@ from minires.kernels.machine.threads import over_phases, over_threads
 
 
 def batchnorm_statistics(x):
-    """Mean and biased variance of each channel: two arrays (C,)."""
     x = as_compiled(x)
     of_planes, mean, var = _room(x)
     over_phases(_statistics, 2, len(_planes(x)), _planes(x), of_planes, mean, var, work=x.size)
@@ -22,7 +21,6 @@ def batchnorm_statistics(x):
 
 
 def batchnorm_normalise(x, mean, invstd, weight, bias):
-    """y = weight * xhat + bias, where xhat = (x - mean) * invstd."""
     x = as_compiled(x)
     y = np.empty_like(x)
     rows = _rows("batchnorm_normalise", x, mean=mean, invstd=invstd, weight=weight, bias=bias)
@@ -31,7 +29,6 @@ def batchnorm_normalise(x, mean, invstd, weight, bias):
 
 
 def batchnorm_reductions(dy, x, mean, invstd):
-    """(sum of dy * xhat, sum of dy): dweight and dbias, two arrays (C,)."""
     dy, x = as_compiled(dy), as_compiled(x)
     rows = _rows("batchnorm_reductions", x, dy, mean=mean, invstd=invstd)
     of_planes, dweight, dbias = _room(x)
@@ -41,7 +38,6 @@ def batchnorm_reductions(dy, x, mean, invstd):
 
 
 def batchnorm_backward(dy, x, mean, invstd, weight):
-    """(dx, dweight, dbias) where mean and invstd are those of x itself, and move with it."""
     dy, x = as_compiled(dy), as_compiled(x)
     rows = _rows("batchnorm_backward", x, dy, mean=mean, invstd=invstd, weight=weight)
     dx, (of_planes, dweight, dbias) = np.empty_like(x), _room(x)

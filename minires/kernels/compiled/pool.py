@@ -18,10 +18,6 @@ from minires.kernels.reference import window_areas
 
 
 def maxpool2d(x, kernel_size, stride, pad, dilation, out_size):
-    """(y, argmax): the largest pixel of each window, and its flat index into the H*W plane (int32).
-
-    The first of equal maxima wins; a NaN always does. The padding never wins: it is -inf.
-    """
     x = as_compiled(x)
     y = np.empty((*x.shape[:2], *out_size), x.dtype)
     argmax = np.empty(y.shape, np.int32)
@@ -31,7 +27,6 @@ def maxpool2d(x, kernel_size, stride, pad, dilation, out_size):
 
 
 def maxpool2d_backward(dy, argmax, x_shape):
-    """Each dy goes to the pixel that was the maximum; where windows overlap, a pixel collects several."""
     dy, argmax = as_compiled(dy), as_compiled(argmax)
     expect("maxpool2d_backward", argmax=(argmax, dy.shape), dy=(dy, (*x_shape[:2], *dy.shape[2:])))
     dx = np.empty(x_shape, dy.dtype)
@@ -42,7 +37,6 @@ def maxpool2d_backward(dy, argmax, x_shape):
 
 
 def avgpool2d(x, kernel_size, stride, pad, out_size, count_include_pad, divisor):
-    """Sum of each window over its area, or over ``divisor`` where that is not None."""
     x = as_compiled(x)
     y = np.empty((*x.shape[:2], *out_size), x.dtype)
     area = _areas(x.shape, kernel_size, stride, pad, out_size, count_include_pad, divisor)
@@ -52,7 +46,6 @@ def avgpool2d(x, kernel_size, stride, pad, out_size, count_include_pad, divisor)
 
 
 def avgpool2d_backward(dy, x_shape, kernel_size, stride, pad, count_include_pad, divisor):
-    """Every pixel of a window gets an equal share of its dy."""
     dy = as_compiled(dy)
     expect("avgpool2d_backward", dy=(dy, (*x_shape[:2], *dy.shape[2:])))
     dx = np.empty(x_shape, dy.dtype)

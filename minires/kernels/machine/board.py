@@ -11,6 +11,7 @@ Calling machine code by its address needs parts of Numba that are not promised t
 in, with the first and the last of which the tests have run; with others, threads.py does it.
 """
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -28,6 +29,7 @@ from numba.extending import intrinsic
 
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.cores import MOST_THREADS, num_threads
+from minires.kernels.machine.vectors import emits
 
 KNOWN = (0, 61), (0, 68)  # the first and the last version of Numba
 if not KNOWN[0] <= numba.version_info.short <= KNOWN[1]:
@@ -93,50 +95,32 @@ def _pointer(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-@intrinsic
-def _look(typingctx, states, index):
+@emits(lambda states, index: types.int64)
+def _look(context, builder, kinds, states, index):
     """states[index] as it is in memory now; an ordinary read in a loop may be done once, before it."""
-
-    def codegen(context, builder, signature, args):
-        return builder.load_atomic(_pointer(context, builder, states, *args), "acquire", 8)
-
-    return types.int64(states, types.intp), codegen
+    return builder.load_atomic(_pointer(context, builder, kinds[0], states, index), "acquire", 8)
 
 
-@intrinsic
-def _note(typingctx, states, index, value):
+@emits(lambda states, index, value: types.void)
+def _note(context, builder, kinds, states, index, value):
     """states[index] = value, after everything this thread has written before."""
-
-    def codegen(context, builder, signature, args):
-        builder.store_atomic(args[2], _pointer(context, builder, states, *args[:2]), "release", 8)
-        return context.get_dummy_value()
-
-    return types.void(states, types.intp, types.int64), codegen
+    builder.store_atomic(value, _pointer(context, builder, kinds[0], states, index), "release", 8)
 
 
-@intrinsic
-def _take(typingctx, states, index):
+@emits(lambda states, index: types.boolean)
+def _take(context, builder, kinds, states, index):
     """Whether states[index] was OFFERED; then it is now TAKEN, and no other thread gets this answer."""
-
-    def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, states, *args)
-        found = builder.cmpxchg(pointer, _word(OFFERED), _word(TAKEN), "acq_rel", "acquire")
-        return builder.extract_value(found, 1)
-
-    return types.boolean(states, types.intp), codegen
+    pointer = _pointer(context, builder, kinds[0], states, index)
+    found = builder.cmpxchg(pointer, _word(OFFERED), _word(TAKEN), "acq_rel", "acquire")
+    return builder.extract_value(found, 1)
 
 
-@intrinsic
-def _pause(typingctx):
+@emits(lambda: types.void)
+def _pause(context, builder, kinds):
     """Wait for some cycles, and leave the core to the other thread that may run on it."""
-
-    def codegen(context, builder, signature, args):
-        if platform.machine().lower() in ("x86_64", "amd64"):
-            kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        kind = ir.FunctionType(ir.VoidType(), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
 
 
 @intrinsic
@@ -169,16 +153,12 @@ def _post(typingctx, board, arguments, numbers):
     return types.void(board, arguments, numbers), codegen
 
 
-@intrinsic
-def _call(typingctx, board, phase, part, start, stop):
+@emits(lambda board, phase, part, start, stop: types.int64)
+def _call(context, builder, kinds, board, phase, part, start, stop):
     """Call the kernel with the arguments on the board, for one part of the range: was there an error?"""
-
-    def codegen(context, builder, signature, args):
-        on_board = _pointer(context, builder, board, args[0], _word(0))
-        caller = builder.load(_at(builder, on_board, CALLER, _caller.as_pointer()))
-        return builder.call(caller, [on_board, *args[1:]])
-
-    return types.int64(board, types.int64, types.int64, types.int64, types.int64), codegen
+    on_board = _pointer(context, builder, kinds[0], board, _word(0))
+    caller = builder.load(_at(builder, on_board, CALLER, _caller.as_pointer()))
+    return builder.call(caller, [on_board, phase, part, start, stop])
 
 
 def _at(builder, on_board, index, kind):
@@ -300,22 +280,18 @@ if hasattr(os, "register_at_fork"):
 
 # Linux often wakes a thread on the very core that called it, where it waits for milliseconds while another core idles.
 # So a sleeper is sent to a core of its own first. Once awake, it sets itself free to run anywhere, as before.
-try:
+_current_core = None
+with contextlib.suppress(AttributeError, OSError, TypeError):  # not Linux
     _current_core = ctypes.CDLL(None).sched_getcpu
-except (AttributeError, OSError, TypeError):  # not Linux
 
-    def _send_beside(thread, number):
-        pass
-else:
 
-    def _send_beside(thread, number):
-        """Bind a sleeping thread to the core that is ``number`` after the caller's; return all that are allowed."""
-        try:
-            allowed = os.sched_getaffinity(0)
-            here = _current_core()
+def _send_beside(thread, number):
+    """Bind a sleeping thread to the core that is ``number`` after the caller's; return all that are allowed."""
+    if _current_core is not None:
+        with contextlib.suppress(OSError):  # not allowed to: it wakes wherever it does
+            allowed, here = os.sched_getaffinity(0), _current_core()
             others = sorted(allowed - {here}, key=lambda core: (core < here, core))
             if others:
                 os.sched_setaffinity(thread, {others[(number - 1) % len(others)]})
                 return allowed
-        except OSError:
-            pass  # not allowed to: it wakes wherever it does
+    return None

@@ -95,17 +95,15 @@ def _save_one_at_a_time(save, forget_all):
     """Two processes that fill one cache at once must not mix up their files; a full disk must not stop training."""
 
     def save_overload(signature, result):
-        try:
-            with locked(CACHE_FOLDER / "lock", waiting=""):
-                try:
-                    save(signature, result)
-                except OSError:
-                    raise
-                except Exception:  # the list of what is kept, which saving extends, is damaged: begin a new one
-                    forget_all()
-                    save(signature, result)
-        except OSError:
-            pass  # not kept; the next process compiles again
+        # A file that cannot be written is not kept; the next process compiles again.
+        with contextlib.suppress(OSError), locked(CACHE_FOLDER / "lock", waiting=""):
+            try:
+                save(signature, result)
+            except OSError:
+                raise
+            except Exception:  # the list of what is kept, which saving extends, is damaged: begin a new one
+                forget_all()
+                save(signature, result)
 
     return save_overload
 
@@ -114,10 +112,8 @@ def _load_or_compile(load):
     """A damaged cache file counts as absent."""
 
     def load_overload(signature, target):
-        try:
+        with contextlib.suppress(Exception):
             return load(signature, target)
-        except Exception:
-            return None
 
     return load_overload
 
