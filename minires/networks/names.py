@@ -22,9 +22,7 @@ from minires.networks.variants import VARIANTS, cifar_one_layer, cifar_variant
 IMAGENET = (18, 34, 50, 101, 152)  # these depths are ImageNet's, also those that are 6n + 2
 
 
-def _resnet(depth, shortcut, variant, **options):
-    if variant:
-        return cifar_variant(depth, variant.lower(), **options)
+def _resnet(depth, shortcut=None, **options):
     if shortcut:
         options["shortcut"] = shortcut if shortcut == "2x2" else shortcut.upper()
     if depth in BOTTLENECK_DEPTHS:
@@ -38,33 +36,35 @@ def _wide(depth, k, dropout, **options):
     return wide_resnet(depth, k, float(dropout or 0), **options)
 
 
-NAMES = {  # pattern of the name: what builds the network from the groups of the pattern
-    r"plain-?(\d+)": lambda d, **more: (imagenet_plain if d in BASIC else cifar_plain)(d, **more),
-    rf"resnet-?(\d+)(?:-?([ABC]|(?<=-)2x2)|-({'|'.join(map(re.escape, VARIANTS))}))?": _resnet,
-    r"bottleneck-?(\d+)": cifar_bottleneck,
-    r"preact(?:-?resnet)?-?(\d+)": lambda depth, **options: (imagenet_preact if depth == 200 else preact_resnet)(
-        depth, **options
+NAMES = {  # what people type: (pattern of the name, what builds the network from the pattern's groups, what to suggest)
+    "plain-DEPTH": (
+        r"plain-?(\d+)",
+        lambda depth, **options: (imagenet_plain if depth in BASIC else cifar_plain)(depth, **options),
+        [f"plain-{depth}" for depth in (*DEPTHS, *BASIC)],
     ),
-    r"(?:wrn|wide-?resnet)-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?": _wide,
-    r"highway-?(\d+)": cifar_highway,
-    r"highway-mlp-?(\d+)": highway_mlp,
-    r"stochastic-depth-?(\d+)": cifar_stochastic_depth,
-    r"one-layer-?(\d+)": cifar_one_layer,
-    r"vgg-?16": vgg16,
-}
-FORMS = {  # what people type, and what to suggest
-    "plain-DEPTH": [f"plain-{depth}" for depth in (*DEPTHS, *BASIC)],
-    "resnet-DEPTH": [f"resnet-{depth}" for depth in (*DEPTHS, *IMAGENET, *BOTTLENECK_DEPTHS)],
-    "resnet-DEPTH-A|B|C|2x2": [],
-    "resnet-DEPTH-VARIANT": [f"resnet-110-{variant}" for variant in VARIANTS],
-    "bottleneck-DEPTH": ["bottleneck-164"],
-    "preact-DEPTH": ["preact-110", "preact-164", "preact-1001", "preact-200"],
-    "wrn-DEPTH-K": ["wrn-16-4", "wrn-40-4", "wrn-28-10", "wrn-50-2"],
-    "highway-DEPTH": ["highway-32"],
-    "highway-mlp-DEPTH": ["highway-mlp-10"],
-    "stochastic-depth-DEPTH": ["stochastic-depth-110"],
-    "one-layer-DEPTH": ["one-layer-20"],
-    "vgg-16": ["vgg-16"],
+    "resnet-DEPTH": (r"resnet-?(\d+)", _resnet, [f"resnet-{d}" for d in (*DEPTHS, *IMAGENET, *BOTTLENECK_DEPTHS)]),
+    "resnet-DEPTH-A|B|C|2x2": (r"resnet-?(\d+)-?([ABC]|(?<=-)2x2)", _resnet, []),
+    "resnet-DEPTH-VARIANT": (
+        rf"resnet-?(\d+)-({'|'.join(map(re.escape, VARIANTS))})",
+        lambda depth, variant, **options: cifar_variant(depth, variant.lower(), **options),
+        [f"resnet-110-{variant}" for variant in VARIANTS],
+    ),
+    "bottleneck-DEPTH": (r"bottleneck-?(\d+)", cifar_bottleneck, ["bottleneck-164"]),
+    "preact-DEPTH": (
+        r"preact(?:-?resnet)?-?(\d+)",
+        lambda depth, **options: (imagenet_preact if depth == 200 else preact_resnet)(depth, **options),
+        ["preact-110", "preact-164", "preact-1001", "preact-200"],
+    ),
+    "wrn-DEPTH-K": (
+        r"(?:wrn|wide-?resnet)-?(\d+)-(\d+)(?:-dropout(0?\.\d+))?",
+        _wide,
+        ["wrn-16-4", "wrn-40-4", "wrn-28-10", "wrn-50-2"],
+    ),
+    "highway-DEPTH": (r"highway-?(\d+)", cifar_highway, ["highway-32"]),
+    "highway-mlp-DEPTH": (r"highway-mlp-?(\d+)", highway_mlp, ["highway-mlp-10"]),
+    "stochastic-depth-DEPTH": (r"stochastic-depth-?(\d+)", cifar_stochastic_depth, ["stochastic-depth-110"]),
+    "one-layer-DEPTH": (r"one-layer-?(\d+)", cifar_one_layer, ["one-layer-20"]),
+    "vgg-16": (r"vgg-?16", vgg16, ["vgg-16"]),
 }
 RULE = (
     "For ImageNet: plain-18 and 34; resnet-18, 34, 50, 101 and 152; preact-200; wrn-50-2 and 101-2. For CIFAR: any "
@@ -74,7 +74,7 @@ RULE = (
 
 
 def network(name, classes=None, rng=None, in_channels=None):
-    """Return the network of this name: ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``wrn-DEPTH-K``, ..., see ``FORMS``.
+    """Return the network of this name: ``resnet-DEPTH``, ``resnet-DEPTH-A|B|C``, ``wrn-DEPTH-K``, ..., see ``NAMES``.
 
     The hyphen before the depth may be left out, and ``_`` stand for it. Depths 18, 34, 50, 101 and 152 are the ImageNet
     networks, 164 and 1001 the bottleneck networks of [He2016], others the CIFAR networks of 6n + 2 layers. So
@@ -86,12 +86,13 @@ def network(name, classes=None, rng=None, in_channels=None):
     """
     require(isinstance(name, str), "network", "a name such as 'resnet-20'", shown(name), "By depth: cifar_resnet(20).")
     known = name.strip().replace("_", "-")
-    for pattern, build in NAMES.items():
+    for pattern, build, _ in NAMES.values():
         match = re.fullmatch(pattern, known, re.IGNORECASE)
         if match:
             groups = [int(group) if group and group.isdecimal() else group for group in match.groups()]
             options = {"classes": classes, "in_channels": in_channels}
             return build(*groups, **{name: value for name, value in options.items() if value is not None}, rng=rng)
-    near = get_close_matches(known.lower(), [one for examples in FORMS.values() for one in examples], n=1, cutoff=0.6)
+    every = [example for *_, examples in NAMES.values() for example in examples]
+    near = get_close_matches(known.lower(), every, n=1, cutoff=0.6)
     hint, rule = (f"Did you mean {near[0]}? ", "") if near else ("", f" {RULE}.")
-    raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(FORMS)}.{rule}")
+    raise ValueError(f"unknown network {name!r}. {hint}Known: {', '.join(NAMES)}.{rule}")
