@@ -2,29 +2,15 @@
 
 import argparse
 import sys
+from importlib import import_module
 
-from minires.commands import (
-    bench,
-    check,
-    course,
-    data,
-    doctor,
-    evaluate,
-    grade,
-    lab,
-    predict,
-    report,
-    summary,
-    trace,
-    train,
-)
 from minires.commands.arguments import UsageError
 from minires.kernels import check_settings
 from minires.progress import nobody_need_listen
 from minires.version import VERSION
 
 # in the order of minires --help
-COMMANDS = [data, summary, train, bench, evaluate, predict, check, trace, report, lab, doctor, course, grade]
+COMMANDS = "data summary train bench evaluate predict check trace report lab doctor course grade".split()
 
 
 def main(arguments=None):
@@ -60,10 +46,9 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"minires {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in COMMANDS:
-        sub = commands.add_parser(
-            command.__name__.rpartition(".")[2], help=command.__doc__.rstrip("."), description=command.__doc__
-        )
+    for name in COMMANDS:
+        command = import_module(f"minires.commands.{name}")
+        sub = commands.add_parser(name, help=command.__doc__.rstrip("."), description=command.__doc__)
         sub.set_defaults(run=command.run)
         command.add_options(sub)
     return parser

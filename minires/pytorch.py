@@ -4,6 +4,8 @@ Whoever asks an object for such a name gets AttributeError, as for any missing n
 """
 
 _NUMPY = "everything here is a NumPy array in main memory and runs on the CPU: leave it out"
+_ON_CPU = {"cuda": _NUMPY, "cpu": _NUMPY, "to": f"{_NUMPY}; another dtype: net.astype(np.float64)", "device": _NUMPY}
+_CHOSEN = "give the optimizer only the parameters it shall change"
 _BY_HAND = "gradients are computed by net.backward(dlogits), with no graph behind: leave it out"
 
 INSTEAD = {  # of what: {PyTorch's name: what to use}
@@ -27,13 +29,10 @@ INSTEAD = {  # of what: {PyTorch's name: what to use}
         "load": "use minires.checkpoint.load_checkpoint, or minires.weights.load_weights for files of PyTorch",
     },
     "Layer": {
-        "cuda": _NUMPY,
-        "cpu": _NUMPY,
-        "to": f"{_NUMPY}; another dtype: net.astype(np.float64)",
+        **_ON_CPU,
         "float": "use net.astype(np.float32)",
         "double": "use net.astype(np.float64)",
         "half": "float32 and float64 are what layers compute in: net.astype(np.float32)",
-        "device": _NUMPY,
         "modules": "use [layer for _, layer in net.named_layers()]",
         "named_modules": "use net.named_layers()",
         "named_children": "use net.children(), which gives pairs (name, layer)",
@@ -44,21 +43,18 @@ INSTEAD = {  # of what: {PyTorch's name: what to use}
         "add_module": "assign it: self.name = layer",
         "register_forward_hook": "use `with Probe(net) as probe:`, then probe.y[path]",
         "register_full_backward_hook": "use `with Probe(net) as probe:`, then probe.dy[path]",
-        "requires_grad_": "give the optimizer only the parameters it shall change; layer.eval() freezes statistics",
+        "requires_grad_": f"{_CHOSEN}; layer.eval() freezes statistics",
         "apply": "use a loop: for path, layer in net.named_layers()",
     },
     "Parameter": {
-        "cuda": _NUMPY,
-        "cpu": _NUMPY,
-        "to": f"{_NUMPY}; another dtype: net.astype(np.float64)",
-        "device": _NUMPY,
+        **_ON_CPU,
         "numpy": "it is parameter.data already",
         "item": "use float(parameter.data[index])",
         "numel": "use parameter.size",
         "dim": "use parameter.ndim",
         "detach": _BY_HAND,
-        "requires_grad": "give the optimizer only the parameters it shall change",
-        "requires_grad_": "give the optimizer only the parameters it shall change",
+        "requires_grad": _CHOSEN,
+        "requires_grad_": _CHOSEN,
         "zero_": "use parameter.data.fill(0), or net.zero_grad() for gradients",
         "fill_": "use parameter.data.fill(value)",
         "copy_": "use parameter.data[...] = array",
