@@ -12,13 +12,18 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
 import numba
 import numpy as np
+
+from minires import kernels
+from minires.bench.engine import Engine, serve
+from minires.bench.ours import MiniresWork
+from minires.kernels import reference
+from minires.kernels.compiled import direct, planes, points, winograd
+from minires.kernels.machine.memory import keep_freed_memory
 
 # name: (what it adds, threads)
 ROWS = {
@@ -125,10 +130,6 @@ def has(row, trick):
 
 def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
-    from minires import kernels
-    from minires.kernels import reference
-    from minires.kernels.compiled import direct, planes, points, winograd
-
     # A kernel is compiled when it is first called, with what these names mean then.
     if not has(row, "ahead"):
         planes.AHEAD = points.AHEAD = -4096  # what is asked for has been used already
@@ -145,28 +146,11 @@ def prepare(row):
         kernels.conv2d_weight_gradient = loops_weight_gradient
 
 
-def measure(row, batch_size):
-    """In a child process: print the seconds of a step whenever a line comes in."""
+def measure(row):
+    """In a process of its own: take steps when asked for them, as ``minires bench`` does."""
     prepare(row)
-    from minires import SGD, cifar_resnet, softmax_cross_entropy
-    from minires.kernels.machine.memory import keep_freed_memory
-
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(batch_size, 3, 32, 32)).astype(np.float32)
-    labels = rng.integers(0, 10, batch_size)
-    net = cifar_resnet(20, rng=0)
-    optimizer = SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     with keep_freed_memory() if has(row, "memory") else contextlib.nullcontext():
-        for line in sys.stdin:
-            seconds = []
-            for _ in range(int(line)):
-                start = time.perf_counter()
-                loss, dlogits = softmax_cross_entropy(net.forward(x), labels)
-                net.zero_grad()
-                net.backward(dlogits)
-                optimizer.step()
-                seconds.append(time.perf_counter() - start)
-            print(json.dumps({"seconds": seconds, "loss": float(loss)}), flush=True)
+        serve(MiniresWork)
 
 
 def main():
@@ -178,7 +162,7 @@ def main():
     parser.add_argument("--measure", choices=list(ROWS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        return measure(options.measure, options.batch_size)
+        return measure(options.measure)
     if options.json and not os.access(os.path.dirname(os.path.abspath(options.json)), os.W_OK):
         parser.error(f"--json: {options.json} cannot be written to")
 
@@ -196,32 +180,21 @@ def main():
 
 
 def measure_all(options, scratch):
-    children = {}
-    for row in options.rows:
-        changes = {} if ROWS[row][1] == 0 else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        changes["MINIRES_THREADING"] = "board" if has(row, "board") else "executor"
-        if not has(row, "ahead"):  # on the disk are the real kernels: do not mix them
-            changes["NUMBA_CACHE_DIR"] = os.path.join(scratch, "rows" if row == "rows" else "others")
-        command = [sys.executable, __file__, "--measure", row, "--batch-size", str(options.batch_size)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        children[row] = subprocess.Popen(command, env=os.environ | changes, text=True, **pipes)
-
-    def ask(row, steps):
-        children[row].stdin.write(f"{steps}\n")
-        children[row].stdin.flush()
-        return json.loads(children[row].stdout.readline())
-
-    losses = {row: ask(row, 2)["loss"] for row in options.rows}  # compiles, and shows that all compute the same
-    if max(losses.values()) - min(losses.values()) > 1e-3:
-        sys.exit(f"The losses of the second step differ: {losses}")
-    times = {row: [] for row in options.rows}
-    for _ in range(options.turns):
+    """{row: seconds of its steps}, the rows taking turns."""
+    engines, work = {}, ("resnet-20", options.batch_size, (3, 32, 32), 10)
+    with contextlib.ExitStack() as stack:
         for row in options.rows:
-            times[row] += ask(row, 3)["seconds"][1:]
-    for child in children.values():
-        child.stdin.close()
-        child.wait()
-    return times
+            changes = {} if ROWS[row][1] == 0 else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            changes["MINIRES_THREADING"] = "board" if has(row, "board") else "executor"
+            if not has(row, "ahead"):  # on the disk are the real kernels: do not mix them
+                changes["NUMBA_CACHE_DIR"] = os.path.join(scratch, "rows" if row == "rows" else "others")
+            engine = Engine(row, [__file__, "--measure", row], work, changes)  # compiles, in its first two steps
+            engines[row] = stack.enter_context(contextlib.closing(engine))
+        losses = {row: engine.answer["losses"][1] for row, engine in engines.items()}
+        if max(losses.values()) - min(losses.values()) > 1e-3:  # do all compute the same?
+            sys.exit(f"The losses of the second step differ: {losses}")
+        turns = [{row: engine.ask("train", 3)[1:] for row, engine in engines.items()} for _ in range(options.turns)]
+    return {row: [seconds for turn in turns for seconds in turn[row]] for row in engines}
 
 
 if __name__ == "__main__":

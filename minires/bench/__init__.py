@@ -19,6 +19,7 @@ import numpy as np
 
 from minires.bench.engine import Engine
 from minires.checks import require, shown, whole
+from minires.layer import RANDOM, Layer
 from minires.layers import Linear
 from minires.machine import machine
 from minires.networks import network
@@ -128,28 +129,19 @@ def _same_work(engines, net):
 
 # -- the same in PyTorch -----------------------------------------------------------------------------------------
 
-ARGUMENTS = {  # constructor arguments, which have PyTorch's names
-    "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias",
-    "BatchNorm2d": "num_features eps momentum",
-    "MaxPool2d": "kernel_size stride padding dilation ceil_mode",
-    "AvgPool2d": "kernel_size stride padding ceil_mode count_include_pad divisor_override",
-    "Linear": "in_features out_features bias",
-    "Dropout": "p",
-    "SubsampleShortcut": "in_channels out_channels stride",
-    **dict.fromkeys("ReLU Sigmoid GlobalAvgPool2d Flatten Identity Sequential Network Residual".split(), ""),
-}
+KNOWN = (  # whose constructor arguments have PyTorch's names
+    "Conv2d BatchNorm2d MaxPool2d AvgPool2d Linear Dropout SubsampleShortcut ReLU Sigmoid GlobalAvgPool2d Flatten "
+    "Identity Sequential Network Residual"
+).split()
 
 
 def described(layer):
     """A layer as (kind, constructor arguments, its parts by name): enough to build it again in PyTorch."""
     kind = type(layer).__name__
-    if kind not in ARGUMENTS:
+    if kind not in KNOWN:
         raise ValueError(f"bench: --against torch does not know what {kind} is in PyTorch.")
-    arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind].split()}
-    if "bias" in arguments:
-        arguments["bias"] = layer.bias is not None
-    prefixes = [(path, child) for path, child in layer.named_layers() if path and "." not in path]
-    return kind, arguments, [(path, described(child)) for path, child in prefixes]
+    arguments = {name: value for name, value in layer.arguments().items() if not isinstance(value, (Layer, *RANDOM))}
+    return kind, arguments, [(name, described(child)) for name, child in layer.children()]
 
 
 def ways_of_torch():
