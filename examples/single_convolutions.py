@@ -75,14 +75,11 @@ def torch_ways(N, C, H, O, kernel, stride):
     try:
         import torch
     except ImportError:
-        raise SystemExit(
-            "single_convolutions: compares with PyTorch, which is not here. Run: pip install torch"
-        ) from None
+        need = "single_convolutions: compares with PyTorch, which is not here. Run: pip install torch"
+        raise SystemExit(need) from None
     torch.set_num_threads(num_threads())
-    return [
-        in_format(torch, memory_format, N, C, H, O, kernel, stride)
-        for memory_format in (torch.contiguous_format, torch.channels_last)
-    ]
+    formats = torch.contiguous_format, torch.channels_last
+    return [in_format(torch, memory_format, N, C, H, O, kernel, stride) for memory_format in formats]
 
 
 def in_format(torch, memory_format, N, C, H, O, kernel, stride):

@@ -129,7 +129,8 @@ def load_checkpoint(path, net, optimizer=None, schedule=None, rng=None, check=No
             pairs.append((rng, about["rng"] or _missing("random generator")))
         for generator, kept in pairs:
             check_generator_state(generator, kept)
-        net.load_state_dict(_part(arrays, "net/"))  # the last that can fail, and it writes all or nothing
+        own = {name.removeprefix("net/"): array for name, array in arrays.items() if name.startswith("net/")}
+        net.load_state_dict(own)  # the last that can fail, and it writes all or nothing
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         why = error.args[0] if error.args else type(error).__name__
         raise CheckpointError(f"{path}: does not fit. {why}") from None
@@ -171,10 +172,6 @@ def _optimizer_state(optimizer, arrays, about):
     state.setdefault("steps", about["progress"].get("step", 0))  # files of old versions do not count them
     optimizer.check_state_dict(state)
     return state
-
-
-def _part(arrays, prefix):
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _read(path):

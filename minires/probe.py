@@ -194,17 +194,10 @@ def gradient_flow(net, x, labels, blocks=None):
         parts = (probe.dx.get(f"{join}.{part}", nothing) for part in _PARTS)
         shortcut, branch = parts if join else (nothing, whole)
         weights = [parameter for parameter in layers[path].parameters() if parameter.data.ndim > 1]
-        flow.append(
-            BlockFlow(
-                path,
-                _norm(probe.dy[path]),
-                _norm(shortcut),
-                _norm(branch),
-                _ratio(_dot(shortcut, branch), _norm(shortcut) * _norm(branch)),
-                float(probe.y[path].std()),
-                _ratio(_norm(*(w.grad for w in weights)), _norm(*(w.data for w in weights))),
-            )
-        )
+        norms = [_norm(gradient) for gradient in (probe.dy[path], shortcut, branch)]
+        cosine = _ratio(_dot(shortcut, branch), norms[1] * norms[2])
+        change = _ratio(_norm(*(w.grad for w in weights)), _norm(*(w.data for w in weights)))
+        flow.append(BlockFlow(path, *norms, cosine, float(probe.y[path].std()), change))
     return flow
 
 

@@ -79,18 +79,14 @@ def summary(net, input_shape=(3, 32, 32)):
     net = copy.deepcopy(net).eval()
     with net.without_caches(), Probe(net, reduce=np.shape) as probe:
         net.forward(np.zeros((1, *input_shape), np.float32))
-    return Summary(
-        Row(
-            path,
-            type(layer).__name__,
-            probe.y[path][1:],
-            _arithmetic(layer, probe.x[path]),
-            sum(member.data.size for _, member in layer._members() if isinstance(member, Parameter)),
-            _multiply_adds(layer, probe.y[path]),
-        )
-        for path, layer in net.named_layers()
-        if path in probe.y and not _only_holds_others(layer)
-    )
+    rows = Summary()
+    for path, layer in net.named_layers():
+        if path in probe.y and not _only_holds_others(layer):
+            x, y = probe.x[path], probe.y[path]
+            parameters = sum(member.size for _, member in layer._members() if isinstance(member, Parameter))
+            costs = _arithmetic(layer, x), parameters, _multiply_adds(layer, y)
+            rows.append(Row(path, type(layer).__name__, y[1:], *costs))
+    return rows
 
 
 def _only_holds_others(layer):

@@ -106,10 +106,7 @@ LAYER_CASES = {  # name: (layer, shape of x)
         Gated(Linear(4, 3, rng=0), Sequential(Linear(4, 3, rng=1), Sigmoid()), Linear(4, 3, rng=2)),
         (3, 4),
     ),
-    "concat": (
-        Concat(Conv2d(2, 1, 3, padding=1, rng=0), left=Conv2d(2, 3, 1, rng=1), right=Identity()),
-        (2, 2, 4, 5),
-    ),
+    "concat": (Concat(Conv2d(2, 1, 3, padding=1, rng=0), left=Conv2d(2, 3, 1, rng=1), right=Identity()), (2, 2, 4, 5)),
     "concat of one, of vectors": (Concat(Linear(4, 3, rng=0)), (3, 4)),
     "stochastic depth, kept": (
         StochasticResidual(Conv2d(2, 2, 3, padding=1, rng=0), survival=0.8, rng=0),

@@ -1003,10 +1003,7 @@ def test_images_are_not_written_to():
         ({"batch_size": 2.5}, "expected batch_size, a whole number of at least 1, got 2.5"),
         ({"batch_size": 4, "start": -1}, "expected start, a whole number of at least 0, got -1"),
         ({"batch_size": 11, "drop_last": True}, "expected a batch_size up to 10, .* with drop_last, got 11"),
-        (
-            {"batch_size": 4, "normalise": "mean"},
-            r"normalise='pixel_mean', 'channel' or \(shift, scale\), got 'mean'",
-        ),
+        ({"batch_size": 4, "normalise": "mean"}, r"normalise='pixel_mean', 'channel' or \(shift, scale\), got 'mean'"),
         (
             {"batch_size": 4, "normalise": (np.zeros((3, 9, 9)), np.ones(3))},
             r"normalise=\(shift, scale\) for images of \(3, 8, 8\), got \(3, 9, 9\) and \(3,\)",

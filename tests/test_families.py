@@ -199,11 +199,7 @@ def test_highway_nets_can_be_as_large_as_the_papers():
 def test_a_free_carry_gate_starts_open():
     block = highway_block(3, 3, bias=-2, carry="free", rng=0)
     biases = {name: p.data[0] for name, p in block.named_parameters() if name.endswith("bias")}
-    assert biases == {
-        "branch.left.layer.bias": -2,
-        "branch.right.layer.bias": 0,
-        "shortcut.left.layer.bias": 2,
-    }
+    assert biases == {"branch.left.layer.bias": -2, "branch.right.layer.bias": 0, "shortcut.left.layer.bias": 2}
 
 
 @pytest.mark.parametrize("depth", [10, 50, 100])

@@ -8,8 +8,7 @@ from minires.figures import colours, learning_curves, looks, panel, plot_log, ro
 
 
 @pytest.mark.parametrize(
-    "limits, numbers",
-    [((0, 10), ["0", "2.5", "5", "7.5", "10"]), ((0, 0.02), ["0", "0.005", "0.01", "0.015", "0.02"])],
+    "limits, numbers", [((0, 10), ["0", "2.5", "5", "7.5", "10"]), ((0, 0.02), ["0", "0.005", "0.01", "0.015", "0.02"])]
 )
 def test_numbers_on_an_axis_are_not_rounded(limits, numbers):
     axis = panel(sheet(3, 3).subplots(), "title", "x", "y")

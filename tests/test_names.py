@@ -87,14 +87,7 @@ def test_an_unknown_shortcut_is_named(shortcut):
 
 
 @pytest.mark.parametrize(
-    "name, paths",
-    [
-        ("resnet20", 20),
-        ("ResNet-20", 20),
-        ("resnet-20-A", 20),
-        ("plain-14", 14),
-        ("plain14", 14),
-    ],
+    "name, paths", [("resnet20", 20), ("ResNet-20", 20), ("resnet-20-A", 20), ("plain-14", 14), ("plain14", 14)]
 )
 def test_networks_have_names(name, paths):
     assert sum(p.data.ndim > 1 for p in network(name, rng=0).parameters()) == paths

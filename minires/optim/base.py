@@ -58,13 +58,8 @@ class Optimizer:
             given = [{"parameters": given}]
         self.groups = [self._group(group, settings) for group in given]
         parameters = self.parameters()
-        require(
-            len({*map(id, parameters)}) == len(parameters),
-            self._who,
-            "each parameter once",
-            "one given twice",
-            "Each step would move it twice.",
-        )
+        once, hint = len({*map(id, parameters)}) == len(parameters), "Each step would move it twice."
+        require(once, self._who, "each parameter once", "one given twice", hint)
         self._memory = [{} for _ in parameters]  # arrays by name; by position, so that a copy or a pickle keeps them
 
     def move(self, p, g, lr, memory, settings):
@@ -96,9 +91,8 @@ class Optimizer:
         for item in parameters:
             require(isinstance(item, Parameter), who, "Parameters", type(item).__name__, HINT)
         unknown, known = sorted(group.keys() - common.keys() - {"parameters", "lr"}), ", ".join(["lr", *common])
-        require(
-            not unknown, who, f"a group with settings among {known}", f"the unknown setting {some(map(repr, unknown))}"
-        )
+        got = f"the unknown setting {some(map(repr, unknown))}"
+        require(not unknown, who, f"a group with settings among {known}", got)
         hint = "The lr of a group is kept in proportion to it."
         require("lr" not in group or self.lr > 0, who, "a common lr above 0", self.lr, hint)
         factor = real(who, "lr", group["lr"], least=0) / self.lr if "lr" in group else 1.0

@@ -52,9 +52,8 @@ class MultiStep(Schedule):
         require(fits, "MultiStep", "milestones, a list of iterations", shown(milestones))
         self.milestones = [whole("MultiStep", "each of the milestones", milestone) for milestone in milestones]
         self.factor = real("MultiStep", "factor", factor, least=0)
-        require(
-            self.milestones == sorted(self.milestones), "MultiStep", "milestones in ascending order", self.milestones
-        )
+        fits = self.milestones == sorted(self.milestones)
+        require(fits, "MultiStep", "milestones in ascending order", self.milestones)
 
     def lr(self, iteration):
         return self.base * self.factor ** sum(iteration >= milestone for milestone in self.milestones)
