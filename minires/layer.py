@@ -136,9 +136,9 @@ class Layer(Described, Member):
         """Return [(name, Layer), ...] of the layers right below this one."""
         return [(name, member) for name, member in self._members() if isinstance(member, Layer)]
 
-    def named_layers(self, prefix=""):
+    def named_layers(self):
         """Yield (path, layer) of this layer (path ``""``) and of all below it, parents first."""
-        return ((path, layer) for path, layer, _ in self._walk(prefix))
+        return ((path, layer) for path, layer, _ in self._walk())
 
     def _walk(self, path="", above=frozenset()):
         """Return [(path, layer, its members), ...] in the order of ``named_layers``."""
