@@ -25,9 +25,17 @@ from minires.kernels.machine.threads import num_threads, over_parts
 
 
 @compiled
-def source_grid(plan):
+def planes_of(x, planes, numbers, channels, plan):
+    """The planes of these jobs, whose images lie side by side: x itself, or copied from it to ``planes``."""
     line = plan.images * plan.together * plan.pitch
-    return Grid(plan.phases, plan.images, plan.rows, plan.pitch, line, plan.plane, *plan.source)
+    source = Grid(plan.phases, plan.images, plan.rows, plan.pitch, line, plan.plane, *plan.source)
+    for g in range(0 if plan.direct else numbers.size):
+        image, row, _, _ = job_of(numbers[g], plan)
+        gather(x, planes[g * plan.pitch :], channels, image, row, source)
+    if plan.direct:
+        image, _, _, _ = job_of(numbers[0], plan)
+        planes = x[image, channels[0] :].ravel()
+    return planes
 
 
 @compiled
@@ -41,8 +49,7 @@ def correlate(arrays, plan, room, part, start, stop):
     """
     (x, weight, bias, y, which), (planes, results, doubts), plan = arrays, room, Plan(*plan)
     cuts, straight, length = plan.cuts, plan.straight, plan.length
-    in_channels, source = x.shape[1] // weight.shape[0], source_grid(plan)
-    planes = planes[part]
+    in_channels, planes = x.shape[1] // weight.shape[0], planes[part]
     planes[: plan.sizes[0]] = 0
     filters = plan.filters if straight else min(plan.filters, FILTERS)
     results = results[part, : 0 if straight else (cuts.size - 1) * filters * length].reshape(-1, filters, length)
@@ -53,12 +60,7 @@ def correlate(arrays, plan, room, part, start, stop):
         image, row, begin, end = job_of(numbers[0], plan)
         for group in range(weight.shape[0]):
             channels = group * in_channels, (group + 1) * in_channels
-            if plan.direct:
-                planes = x[image, channels[0] :].ravel()
-            else:
-                for g in range(numbers.size):
-                    image, row, _, _ = job_of(numbers[g], plan)
-                    gather(x, planes[g * plan.pitch :], channels, image, row, source)
+            seen = planes_of(x, planes, numbers, channels, plan)
             first = group * plan.filters
             for o in range(begin, end, filters):
                 last = min(o + filters, end)
@@ -69,7 +71,7 @@ def correlate(arrays, plan, room, part, start, stop):
                     else:
                         to, span = results[i], (NO, length)
                     some, taps = weight[group, o:last], (cuts[i], cuts[i + 1])
-                    doubts[part] += multiply(some, bias[group, o:last], planes, plan.offset, taps, to, span, past)
+                    doubts[part] += multiply(some, bias[group, o:last], seen, plan.offset, taps, to, span, past)
                 for g in range(0 if straight else numbers.size):
                     image, row, _, _ = job_of(numbers[g], plan)
                     scatter(results, y, (first + o, first + last), image, row, g, plan)
@@ -79,10 +81,9 @@ def correlate(arrays, plan, room, part, start, stop):
 def correlate_transposed(arrays, plan, room, part, start, stop):
     """dweight[part] = the derivative of correlate with respect to weight, of the jobs which[start:stop]."""
     (x, dweight, dy, which), (planes, results, _), plan = arrays, room, Plan(*plan)
-    groups, length = dweight.shape[1], plan.length
-    in_channels, source = x.shape[1] // groups, source_grid(plan)
-    itself = Grid(np.zeros((1, 2), np.int64), plan.images, plan.band, plan.pitch, source.line, length, 1, 1, 0, 0)
-    planes = planes[part]
+    groups, length, line = dweight.shape[1], plan.length, plan.images * plan.together * plan.pitch
+    itself = Grid(np.zeros((1, 2), np.int64), plan.images, plan.band, plan.pitch, line, length, 1, 1, 0, 0)
+    in_channels, planes = x.shape[1] // groups, planes[part]
     planes[: plan.sizes[0]] = 0
     dout = results[part, : plan.sizes[1]].reshape(-1, length)
     dout[:] = 0
@@ -94,25 +95,20 @@ def correlate_transposed(arrays, plan, room, part, start, stop):
             dout[:] = 0
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
-            if plan.direct:
-                planes = x[image, channels[0] :].ravel()
-            else:
-                for g in range(numbers.size):
-                    image, row, _, _ = job_of(numbers[g], plan)
-                    gather(x, planes[g * plan.pitch :], channels, image, row, source)
+            seen = planes_of(x, planes, numbers, channels, plan)
             first = group * plan.filters
             of_part = dweight[part % len(dweight), group, begin : ceil_div(end, 4) * 4]
             if first_job == start or numbers[0] % plan.pieces == 0:
                 of_part[:] = 0
             if plan.straight:
-                seen = pixels[image, first + begin : first + end]
+                dy_rows = pixels[image, first + begin : first + end]
                 span = row * plan.pitch, min(row + plan.band, plan.out_rows) * plan.pitch
             else:
                 for g in range(numbers.size):
                     image, row, _, _ = job_of(numbers[g], plan)
                     gather(dy, dout.ravel()[g * plan.pitch :], (first + begin, first + end), image, row, itself)
-                seen, span = dout, (NO, length)
-            multiply_transposed(seen, span, planes, plan.offset, of_part)
+                dy_rows, span = dout, (NO, length)
+            multiply_transposed(dy_rows, span, seen, plan.offset, of_part)
 
 
 # -- ways, for filters (groups, O, C, kh, kw) and a geometry (stride, pad, dilation) -----------------------------------
