@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minires import __version__
+from minires import __version__, cli
 from minires.cli import main
 from minires.data import Dataset
 
@@ -257,6 +258,7 @@ def test_doctor_says_what_there_is_and_tries_it(capsys):
     assert status == 0
     for name in "minires python numpy numba BLAS threads kernels cache data gradients training".split():
         assert re.search(rf"^{name} +\S", out, re.MULTILINE)
+    assert out.splitlines()[0].endswith(f" in {Path(cli.__file__).parent}")
     assert out.endswith("Everything works.\n")
 
 

@@ -30,7 +30,7 @@ def run(options):
     about = machine()
     blas = np.show_config(mode="dicts")["Build Dependencies"].get("blas", {})
     facts = {
-        "minires": f"{VERSION} in {Path(__file__).parent}",
+        "minires": f"{VERSION} in {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()} in {sys.prefix}",
         **{
             name: installed(name) or f"missing: pip install {name}" for name in ("numpy", "numba", "matplotlib", "tqdm")
