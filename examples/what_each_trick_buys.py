@@ -25,18 +25,18 @@ from minires.kernels import reference
 from minires.kernels.compiled import direct, planes, points, winograd
 from minires.kernels.machine.memory import keep_freed_memory
 
-# name: (what it adds, threads)
+# What each adds; all but the last two run on one core.
 ROWS = {
-    "loops": ("convolution as its definition, seven loops, compiled; the rest NumPy", 1),
-    "im2col": ("im2col and one matrix product: the reference kernels, all NumPy", 1),
-    "passes": ("batch norm, ReLU and addition compiled, in the fewest passes over memory", 1),
-    "rows": ("convolution on shifted rows, no columns; the compiler vectorises the inner loop", 1),
-    "registers": ("sixteen vectors of sums kept in registers", 1),
-    "winograd": ("half the multiplications (Winograd)", 1),
-    "memory": ("freed memory kept for the next step", 1),
-    "ahead": ("memory asked for before it is needed", 1),
-    "threads": ("all cores, each handed its part in Python (ThreadPoolExecutor)", 0),
-    "board": ("parts handed over in compiled code", 0),
+    "loops": "convolution as its definition, seven loops, compiled; the rest NumPy",
+    "im2col": "im2col and one matrix product: the reference kernels, all NumPy",
+    "passes": "batch norm, ReLU and addition compiled, in the fewest passes over memory",
+    "rows": "convolution on shifted rows, no columns; the compiler vectorises the inner loop",
+    "registers": "sixteen vectors of sums kept in registers",
+    "winograd": "half the multiplications (Winograd)",
+    "memory": "freed memory kept for the next step",
+    "ahead": "memory asked for before it is needed",
+    "threads": "all cores, each handed its part in Python (ThreadPoolExecutor)",
+    "board": "parts handed over in compiled code",
 }
 
 
@@ -172,7 +172,7 @@ def main():
     before = None
     for row in options.rows:
         median = statistics.median(times[row])
-        print(f"{1000 * median:>10.0f}  {before / median if before else 1:>12.2f}  {ROWS[row][0]}")
+        print(f"{1000 * median:>10.0f}  {before / median if before else 1:>12.2f}  {ROWS[row]}")
         before = median
     if options.json:
         with open(options.json, "w") as file:
@@ -184,7 +184,7 @@ def measure_all(options, scratch):
     engines, work = {}, ("resnet-20", options.batch_size, (3, 32, 32), 10)
     with contextlib.ExitStack() as stack:
         for row in options.rows:
-            changes = {} if ROWS[row][1] == 0 else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            changes = {} if has(row, "threads") else {"MINIRES_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             changes["MINIRES_THREADING"] = "board" if has(row, "board") else "executor"
             if not has(row, "ahead"):  # on the disk are the real kernels: do not mix them
                 changes["NUMBA_CACHE_DIR"] = os.path.join(scratch, "rows" if row == "rows" else "others")
