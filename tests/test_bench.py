@@ -148,6 +148,8 @@ def test_engines_that_do_different_work_are_not_compared():
     _same_work([Fake("minires", [2.0, 1.9]), Fake("torch", [2.0001, 1.9])], net)
     with pytest.raises(ValueError, match="minires and torch do not do the same work"):
         _same_work([Fake("minires", [2.0, 1.9]), Fake("torch", [2.0, 1.8])], net)  # the same loss, another gradient
+    with pytest.raises(ValueError, match="TORCHINDUCTOR_CACHE_DIR"):  # code compiled for AVX-512, run with AVX2 alone
+        _same_work([Fake("minires", [2.0, 1.9]), Fake("torch compiled", [2.0, np.nan])], net)
 
 
 def test_a_layer_is_described_by_what_its_constructor_takes():

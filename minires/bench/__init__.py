@@ -124,6 +124,8 @@ def _same_work(engines, net):
             raise ValueError(
                 f"bench: minires and {engine.title} do not do the same work; the losses of their first two steps "
                 f"are {ours} and {theirs}."
+                + " Kept code of another processor? Set TORCHINDUCTOR_CACHE_DIR to a new folder."
+                * ("compiled" in engine.title)
             )
 
 
