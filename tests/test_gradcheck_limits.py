@@ -526,6 +526,16 @@ def test_one_entry_of_an_80x128_parameter_wrong_by_a_hundred_thousandth_is_found
         check_layer(SlightlyWrong(128, 80), normal(2, 128), modes="train")
 
 
+def test_a_slow_forward_and_few_comparisons_are_not_asked_for_every_entry(monkeypatch):
+    entries = {"fast": "10240 of 10240", "slow": "250 of 10240"}
+    for speed, seconds_of_forward in [("fast", 1e-4), ("slow", 2e-3)]:
+        monkeypatch.setattr("timeit.repeat", lambda *_, took=seconds_of_forward, **__: [took])
+        report = check_layer(Linear(128, 80, bias=False), normal(2, 128), modes="train")
+        assert report.rows[1][3] == entries[speed]
+    few = check_layer(Linear(128, 80, bias=False), normal(2, 128), modes="train", comparisons=100)
+    assert few.rows[1][3] == "25 of 10240"
+
+
 def test_a_parameter_of_size_0_is_passed_over():
     layer = Powers(np.ones(4))
     layer.none = Parameter(np.zeros((0, 3), np.float32))

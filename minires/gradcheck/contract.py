@@ -135,7 +135,8 @@ class Check:
         while True:
             tensors = [Tensor(*each, slopes, self.blur[each[0]]) for each in named]
             for tensor in tensors:
-                tensor.measure(max(8, comparisons // len(tensors)) if comparisons else 0, self.rng)
+                share = max(8, comparisons // len(tensors)) if comparisons else 0
+                tensor.measure(share, self.rng, may_exceed=comparisons >= 1000)
             if slopes.still_the_same():
                 break
         largest = max(tensor.sensitivity() for tensor in tensors)

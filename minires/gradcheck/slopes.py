@@ -12,6 +12,7 @@ computational noise, 2011) or a kink. Halved steps tell these two apart: roundin
 
 import copy
 import math
+import timeit
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,10 @@ class Slopes:
             return False
         return True
 
+    def are_cheap(self):
+        """Whether forward takes less than a millisecond: in loops of Python it can take a hundred, however small x."""
+        return min(timeit.repeat(self.y, number=1, repeat=5)) < 1e-3
+
     def beside(self, array, entries, u, steps):
         """y at array + step * u, for each step."""
         flat = array.reshape(-1)
@@ -119,10 +124,11 @@ class Tensor:
         self.size = np.sqrt(np.mean(array**2)) or 1
         self.step = STEP * 2.0 ** round(math.log2(self.size))  # relative to the array: a pixel may be 0.1 or 100
 
-    def measure(self, share, rng):
+    def measure(self, share, rng, may_exceed):
         """Choose directions, pairs (entries, u), and judge the slope along each."""
         size = self.array.size
-        share = size if size * self.slopes.work <= WORK * share else share  # forward is cheap: check every entry
+        if may_exceed and share < size <= WORK * share / self.slopes.work and self.slopes.are_cheap():
+            share = size
         every, shuffled = np.arange(size), rng.permutation(size)
         singles = every if size <= share else np.sort(shuffled[: share // 2])
         groups = np.array_split(shuffled, share - share // 2) if 0 < share < size else []
