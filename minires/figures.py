@@ -109,6 +109,8 @@ def round_numbers(low, high):
     >>> [round(number, 2) for number in round_numbers(0.1, 100)], round_numbers(0.9, 6)
     ([0.1, 1.0, 10.0, 100.0], [1.0, 2.0, 5.0])
     """
+    if not 0 < low <= high < math.inf:  # an axis on which there is no positive number
+        return []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         found = [step * 10.0**decade for decade in decades for step in steps]

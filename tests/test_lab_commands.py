@@ -14,7 +14,7 @@ from minires.cli import main
 from minires.commands.lab import rooms
 from minires.lab import shattered
 from minires.lab.experiment import Table, number
-from minires.lab.flow.figure import river_figure
+from minires.lab.flow.figure import gradient_flow_figure, river_figure
 from minires.lab.responses.figure import responses_figure
 from minires.lab.responses.measure import decay_alone, findings
 from minires.lab.shattered.measure import fall
@@ -270,6 +270,18 @@ def test_two_equal_parts_at_a_right_angle_make_no_bulge():
 def test_a_river_without_gradient_is_a_line(recwarn):
     river_figure({"dead": [row("stage1.0", 0.0, 0.0, 0.0)] * 2})
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("norms", [(np.nan, np.nan), (1.0, np.nan), (np.inf, 1.0), (1.0, 1e300), (0.0, 0.0)])
+def test_gradients_that_are_not_finite_are_drawn_as_gaps_but_make_no_river(norms):
+    flow = [row(f"stage1.{i}", norm, norm, norm) for i, norm in enumerate(norms)]
+    with np.errstate(all="ignore"):
+        gradient_flow_figure({"diverged": flow}).draw_without_rendering()
+    if any(norms):
+        with pytest.raises(
+            ValueError, match="^river_figure: expected gradients that are finite, got others in div.*[?]$"
+        ):
+            river_figure({"diverged": flow})
 
 
 def test_figures_of_nothing_are_refused():

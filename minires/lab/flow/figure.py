@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minires.checks import require
 from minires.figures import BRANCH, FAINT, INK, SHORTCUT, in_words, legend, panel, shade, sheet, whole_decades
 
 ALONG = "block, from the input to the loss"
@@ -69,6 +70,9 @@ def river_figure(flows):
     figure = sheet(11.0, 1.75 * len(flows) + 0.55)
     axes = figure.subplots(len(flows), 1, squeeze=False)[:, 0]
     for axis, (name, flow) in zip(axes, flows.items()):
+        sizes = np.array([(row.entering, row.shortcut, row.branch) for row in flow])
+        finite = sizes.max() < 1e150  # whose squares are, too; NaN is not
+        require(finite, "river_figure", "gradients that are finite", f"others in {name}", "Has it diverged?")
         shores = _river(axis, flow)
         axis.set(xlim=(0, len(flow)), ylim=(-1.05 * shores, 1.05 * shores))
         axis.axis("off")
