@@ -59,9 +59,8 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
     modes : "train", "eval", or both
     comparisons : int
         Slopes to measure in each mode, shared among x and the parameters. A tensor with no more entries than its
-        share is checked entry by entry. With 1000 or more, so is a larger one where x, y and the parameters are small,
-        say 10,000 numbers, and forward takes less than a millisecond; else it is checked by a sample, and by
-        directions that together move every entry.
+        share is checked entry by entry; with 1000 or more, so is a larger one where all is small and forward is fast.
+        Else a sample is checked, and directions that together move every entry.
     jitter : bool
         False leaves the parameters where they are, for a layer that cannot bear others.
     seed : int
