@@ -48,9 +48,8 @@ class Report:
 def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=True, seed=0):
     """Compare ``layer.backward`` with slopes of ``layer.forward`` at x, and check the rest of the contract.
 
-    The layer itself stays as it is: all happens on copies in float64, their parameters and running statistics moved
-    off the special values (gamma = 1, beta = 0) behind which mistakes hide. Only the given x is tried: choose more
-    than one image, H != W, a stride that does not tile.
+    All happens on copies in float64, their parameters and running statistics moved off the special values (gamma = 1)
+    behind which mistakes hide. Only this x is tried: choose several images, H != W and a stride that does not tile.
 
     Parameters
     ----------
