@@ -208,7 +208,7 @@ def test_with_and_without_augmentation_have_folders_of_their_own(lab):
     few = "overfitting --data synthetic --steps 4 --batch-size 8 --depths 8 --train-images 16"
     assert [lab.run(f"{few} {more}") for more in ("", "--augment", "--data-note noise")] == [0, 0, 0]
     folders = {path.name for path in (lab.folder / "runs").iterdir()}
-    name = "overfitting-synthetic-steps-4-batch-size-8-train-images-16"
+    name = "overfitting-synthetic-depths-8-steps-4-batch-size-8-train-images-16"
     assert folders == {name, f"{name}-augment"}
 
 
