@@ -4,3 +4,5 @@ from minires.data.batches import batches, endless
 from minires.data.dataset import Dataset
 from minires.data.sources import SOURCES, find, find_cifar10, load, load_cifar10
 from minires.data.synthetic import synthetic
+
+__all__ = ["SOURCES", "Dataset", "batches", "endless", "find", "find_cifar10", "load", "load_cifar10", "synthetic"]

@@ -9,7 +9,25 @@ from minires.layers.norm import BatchNorm2d
 from minires.layers.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minires.layers.shortcut import SubsampleShortcut
 
-__all__ = (
-    "AvgPool2d BatchNorm2d Concat Conv2d Dropout Flatten Gated GlobalAvgPool2d Identity Linear MaxPool2d Product ReLU "
-    "Residual Scale Sequential Sigmoid StochasticResidual SubsampleShortcut add"
-).split()
+__all__ = [
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Concat",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "Gated",
+    "GlobalAvgPool2d",
+    "Identity",
+    "Linear",
+    "MaxPool2d",
+    "Product",
+    "ReLU",
+    "Residual",
+    "Scale",
+    "Sequential",
+    "Sigmoid",
+    "StochasticResidual",
+    "SubsampleShortcut",
+    "add",
+]
