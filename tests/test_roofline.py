@@ -147,16 +147,18 @@ def test_the_figure_puts_every_dot_where_its_numbers_are():
     assert {"3x3, 16 to 16 channels, 32x32: 40%", "relu: 10%", "memory: 50 GB/s", "what was run"} <= set(words)
 
 
-def test_no_name_covers_a_dot_or_another_name():
+def test_no_name_covers_a_dot_or_another_name_or_lies_outside():
     rng = np.random.default_rng(0)
     shapes = [f"3x3, {c} to {c} channels, 32x32" for c in range(8)]
-    rows = [row("conv2d", 20 * 1.3**i, 400 * rng.uniform(0.7, 1.4), 0.05, shape) for i, shape in enumerate(shapes)]
+    rows = [row("conv2d", 20 * 1.3**i, 400 * rng.uniform(2.4, 3.4), 0.05, shape) for i, shape in enumerate(shapes)]
     rows += [row(name, 0.1 * 1.4**i, 20, 0.03) for i, name in enumerate(("relu", "add", "batchnorm_a", "batchnorm_b"))]
     (axis,) = roofline_figure(rows, LIMITS).axes
     named = [text.get_window_extent() for text in axis.texts if "%" in text.get_text()]
     assert len(named) >= 8
     dots = axis.transData.transform(axis.collections[0].get_offsets())
+    inside = axis.get_window_extent()
     for i, box in enumerate(named):
+        assert inside.y0 < box.y0 and box.y1 < inside.y1
         assert not box.count_overlaps(named[:i])
         assert not any(box.contains(*dot) for dot in dots)
 

@@ -8,6 +8,7 @@ while nothing else should run::
 """
 
 from minires.bench.ours import MiniresWork
+from minires.kernels.machine.memory import keep_freed_memory
 from minires.lab.experiment import count, positive
 from minires.lab.roofline.figure import roofline_figure
 from minires.lab.roofline.measure import against_roof, best_rates
@@ -28,7 +29,8 @@ def run(lab):
     options = lab.options
     images, trial = (3, options.image_size, options.image_size), (options.repeat, options.memory_mb, options.cache_mb)
     work = MiniresWork(options.net, options.batch_size, images, 10)
-    before, rows, after = best_rates(*trial), work.operators(options.repeat), best_rates(*trial)
+    with keep_freed_memory():  # as in train()
+        before, rows, after = best_rates(*trial), work.operators(options.repeat), best_rates(*trial)
     rates = {what: max(before[what], after[what]) for what in before}
     limits = {"peak": rates["peak"]}
     limits |= {place: max(rates[f"{place}, read"], rates[f"{place}, add"]) for place in ("memory", "cache")}

@@ -44,7 +44,7 @@ def roofline_figure(rows, limits, note="", labels=14):
     low, high = x.min() / 5, max(x.max(), limits["peak"] / limits["memory"]) * 4
     words = "arithmetic intensity: operations per byte that must move (FLOP/byte)", "operations per second (GFLOP/s)"
     panel(axis, "", *words, log="xy")
-    axis.set(xlim=(low, high), ylim=(y.min() / 2.5, 3 * limits["peak"]))
+    axis.set(xlim=(low, high), ylim=(y.min() / 2.5, 6 * limits["peak"]))
     figure.draw_without_rendering()  # from here on the axes stay where they are
     figure.set_layout_engine("none")
     _draw_roofs(axis, limits, low, high)
@@ -103,7 +103,9 @@ def _name(axis, x, y, radii, columns, colours):
     points, inside = axis.figure.dpi / 72, axis.get_window_extent()
     dots, radii = axis.transData.transform(np.column_stack([x, y])), radii[:, None] * points
     dots = np.hstack([dots - radii, dots + radii])  # a box is left, bottom, right, top
-    taken = [[-1e6, -1e6, inside.x0, 1e6], [inside.x1, -1e6, 1e6, 1e6], *dots]
+    left, bottom, right, top = inside.extents
+    far = 1e6
+    taken = [[-far, -far, left, far], [right, -far, far, far], [-far, -far, far, bottom], [-far, top, far, far], *dots]
     taken += [text.get_window_extent().extents for text in (*axis.texts, axis.get_legend())]
     for line in axis.lines:
         corners = axis.transData.transform(line.get_xydata())
