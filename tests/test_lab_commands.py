@@ -135,6 +135,9 @@ def test_a_net_that_comes_with_minires_is_seen_before_early_in_and_after_its_tra
     assert list(kept) == [0, 2, 3] and "trained networks that come with minires" in lab.about["setting"]
     assert lab.run("flow --data synthetic --runs trained --images 8 --out out") == 0
     assert {row["step"]: row["blocks"] for row in lab.numbers} == {0: kept[0], 3: kept[3]}
+    for steps, seen in (("", [2, 3]), ("--steps 1", [1])):  # it is taken unasked, but where it is to be trained
+        lab.run(f"responses --data synthetic --nets resnet --depths 8 --images 8 --out out {steps}")
+        assert [row["step"] for row in lab.numbers] == seen
     before = []
     for begin in ("", "--begin early", "--begin final"):
         lab.run(f"fading --data synthetic --depths 8 --factors 1 --steps 1 --batch-size 8 --images 8 --out out {begin}")

@@ -287,7 +287,9 @@ def test_the_command_deletes_follows_and_trains(images, lab, capsys):
     assert lab.run(f"{SMALL} --depths 20") == 0
     out = capsys.readouterr().out
     assert "plain-20: test error" in out and "9 blocks, 2^9 paths of 4.5 branches on average" in out
-    assert "4 of 9 random blocks: test error" in out
+    assert list(lab.numbers["effective"]) == [
+        "1 step, all blocks", "1 step, 4 of 9 random blocks", "2 steps, 4 of 9 random blocks"]  # fmt: skip
+    assert "2 steps, 4 of 9 random blocks: training error" in out
     found = lab.numbers["resnet-20"]
     assert len(found["paths"]["sum"]) == 10
     one, some, swapped = lab.figures["lesions"].axes

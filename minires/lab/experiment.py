@@ -24,7 +24,7 @@ import numpy as np
 
 from minires.data import SOURCES, batches, find_cifar10, load, synthetic
 from minires.lab.degradation.measure import final_errors
-from minires.lab.subjects import Subject, runs_found, shipped
+from minires.lab.subjects import Subject, are_shipped, runs_found, shipped
 from minires.machine import machine
 from minires.networks import network
 from minires.optim import SGD, warm_up_then_cosine
@@ -91,9 +91,10 @@ def lab_options(parser, nets, depths, steps, several_seeds=False):
     source = parser.add_mutually_exclusive_group()
     of_runs = "take trained networks from the runs of degradation_cifar.py in DIR"
     source.add_argument("--runs", type=Path, metavar="DIR", help=of_runs)
-    source.add_argument("--pretrained", action="store_true", help="take the trained networks that come with minires")
+    come = "take the trained networks that come with minires (default: where all are there, and without --steps)"
+    source.add_argument("--pretrained", action="store_true", help=come)
     usual = {"nets": nets, "depths": depths, "seeds": [0]}  # if they are not to come from runs
-    parser.set_defaults(usual=usual, nets=None, depths=None, seeds=None)
+    parser.set_defaults(usual=usual | {"steps": steps}, steps=None, nets=None, depths=None, seeds=None)
     parser.set_defaults(batch_size=64, lr=0.1, images=64)
 
 
@@ -159,6 +160,9 @@ class Experiment:
         for choice in ("nets", "depths", "seeds"):
             chosen = getattr(options, choice) or (options.usual[choice] if fresh else None)
             setattr(options, choice, chosen and each_once(chosen))
+        if fresh and are_shipped(options, self.train_set):
+            options.pretrained, fresh = True, False
+        options.steps = options.usual["steps"] if options.steps is None else options.steps
         if fresh:
             keys = [(*key, None) for key in product(options.nets, options.depths, options.seeds)]
         else:

@@ -1,5 +1,6 @@
 """The networks that an experiment looks at: fresh ones, those of runs, and those that come with minires."""
 
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,6 +99,14 @@ def runs_found(options, train_set):
     if not found:
         raise CheckpointError(f"{options.runs}: no such run there. Expected the folder of degradation_cifar.py.")
     return sorted(found)
+
+
+def are_shipped(options, train_set):
+    """Return whether all networks asked for come with minires, trained on these images, and no steps are asked for."""
+    there = [(about["config"], about["seed"]) for about in models().values()]
+    there = {(of["net"], of["depth"], seed) for of, seed in there if of["data"] == train_set.name}
+    asked = set(product(options.nets, options.depths, options.seeds))
+    return options.steps is None and not {"lr", "batch_size"} & set(options.changed) and asked <= there
 
 
 def shipped(options, train_set):

@@ -1,6 +1,6 @@
 """Reads the logs of finished or running runs, of ``minires train`` or ``degradation_cifar.py``, and trains nothing::
 
-minires lab crossing docs/cifar10-30m
+minires lab crossing docs/trained/equal-cost
 minires lab crossing runs/paper --nets resnet
 """
 

@@ -29,29 +29,30 @@ def run(lab):
     ratios = "|dy| first/last:.3g", "per block:.3f", "shortcut:.0%", "|dW|/|W| first/last:.3g"
     table = Table("network", "step", "error:.1%", *ratios)
     for subject in subjects:
-        name = subject.name if not options.seeds[1:] else f"{subject.name}, seed {subject.seed}"
+        net, name = subject.name, f"{subject.name}, seed {subject.seed}" if options.seeds[1:] else subject.name
         if options.batch_norm != "with" and subject.fresh:
             twin = subject._replace(net=without_batchnorm(subject.net), rng=np.random.default_rng(subject.seed))
             moments = twin.watched(lab, f"{name} without", options.bare_lr)
-            bare[name] = watch(moments, twin, f"{name} without", batch, table, numbers)
+            watch(moments, twin, f"{name} without", batch, table, numbers, bare.setdefault(net, {}))
         if options.batch_norm != "without":
-            histories[name] = watch(subject.watched(lab, name), subject, name, batch, table, numbers)
+            watch(subject.watched(lab, name), subject, name, batch, table, numbers, histories.setdefault(net, {}))
     without = f"{lab.setting(lr=options.bare_lr)} Without batch norm."
     for kind, found, note in (("", histories, lab.note), ("-without-batch-norm", bare, without)):
         if found:
             figures[f"gradient-flow{kind}"] = noted(flow_history_figure(found), note)
         for i in range(max(map(len, found.values()), default=0)):  # the start, ..., the end of each net
             steps = {name: sorted(history)[i] for name, history in found.items() if len(history) > i}
-            flows = {f"{name}\nstep {step:,}": found[name][step] for name, step in steps.items()}
-            figures[f"river{kind}-step-{max(steps.values())}"] = noted(river_figure(flows), note)
+            flows = {f"{name}\nstep {step:,}": found[name][step][0] for name, step in steps.items()}
+            first = f" Drawn: seed {options.seeds[0]}." if options.seeds[1:] else ""
+            figures[f"river{kind}-step-{max(steps.values())}"] = noted(river_figure(flows), note + first)
     return figures, numbers
 
 
-def watch(moments, subject, name, batch, table, numbers):
-    """Return {step: gradient flow} of one network; prints a row for each and appends it to ``numbers``."""
-    history = {}
+def watch(moments, subject, name, batch, table, numbers, history):
+    """Add one network to ``history``, {step: [gradient flow of each seed]}; print and keep a row for each moment."""
     for snapshot in moments:
-        flow = history[snapshot.step] = gradient_flow(subject.net.train(), *batch)
+        flow = gradient_flow(subject.net.train(), *batch)
+        history.setdefault(snapshot.step, []).append(flow)
         first, last = flow[0], flow[-1]
         growth = first.entering / last.entering if last.entering else float("nan")  # nan: all units are dead
         by_shortcut = np.mean([row.shortcut**2 / (row.shortcut**2 + row.branch**2 or 1) for row in flow])
@@ -59,4 +60,3 @@ def watch(moments, subject, name, batch, table, numbers):
         per_block = growth ** (1 / (len(flow) - 1))
         table.row(name, snapshot.step, snapshot.error, growth, per_block, by_shortcut, ratio)
         numbers.append(subject.about(snapshot, blocks=[row._asdict() for row in flow]) | {"net": name})
-    return history

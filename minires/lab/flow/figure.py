@@ -136,24 +136,25 @@ def _river(axis, flow):
 
 
 def flow_history_figure(histories):
-    """How the flow of gradient changes as a network trains, one column per net and one line per moment, light to dark.
+    """How the flow of gradient changes in training: a column per net, a line per moment and seed, light to dark.
 
     From top to bottom: the norm of the gradient that enters each block; the part of its square that leaves through
     the shortcut; the cosine between that and what leaves through the branch; the gradient of the weights against the
-    weights. ``histories`` are ``{"plain-56": {0: gradient_flow(...), 200: gradient_flow(...)}, ...}``, by step.
+    weights. ``histories`` are ``{"plain-56": {0: [gradient_flow(...) of each seed], 200: [...]}, ...}``, by step.
     """
     figure = sheet(1.0 + 3.1 * len(histories), 7.6)
     axes = figure.subplots(4, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[2.2, 1, 1, 1.2])
     for (norms, shares, angles, ratios), (name, history) in zip(axes.T, histories.items()):
-        for i, (step, flow) in enumerate(sorted(history.items())):
-            block = np.arange(1, len(flow) + 1)
-            shortcut, branch = (np.array([getattr(row, part) for row in flow]) for part in ("shortcut", "branch"))
-            style = {"color": shade(i, len(history)), "lw": 1.5, "label": f"step {step:,}"}
-            norms.plot(block, [row.entering for row in flow], **style)
-            ratios.plot(block, [row.weight_ratio for row in flow], **style)
-            if np.any(shortcut):
-                shares.plot(block, shortcut**2 / np.maximum(shortcut**2 + branch**2, 1e-300), **style)
-                angles.plot(block, [row.cosine for row in flow], **style)
+        for i, (step, seeds) in enumerate(sorted(history.items())):
+            for j, flow in enumerate(seeds):
+                block = np.arange(1, len(flow) + 1)
+                shortcut, branch = (np.array([getattr(row, part) for row in flow]) for part in ("shortcut", "branch"))
+                style = {"color": shade(i, len(history)), "lw": 0.9 if seeds[1:] else 1.5}
+                norms.plot(block, [row.entering for row in flow], label=None if j else f"step {step:,}", **style)
+                ratios.plot(block, [row.weight_ratio for row in flow], **style)
+                if np.any(shortcut):
+                    shares.plot(block, shortcut**2 / np.maximum(shortcut**2 + branch**2, 1e-300), **style)
+                    angles.plot(block, [row.cosine for row in flow], **style)
         if not shares.lines:
             no_shortcut(shares)
             no_shortcut(angles)
@@ -163,8 +164,8 @@ def flow_history_figure(histories):
         panel(angles, y="cosine")
         panel(ratios, x=ALONG, y="|dW| / |W|", whole=True)
         legend(norms, loc="best")
-        ratios.set_xlim(0.5, max(len(flow) for flow in history.values()) + 0.5)
-    rows = [row for history in histories.values() for flow in history.values() for row in flow]
+        ratios.set_xlim(0.5, len(flow) + 0.5)
+    rows = [row for history in histories.values() for seeds in history.values() for flow in seeds for row in flow]
     whole_decades(axes[0, 0], [row.entering for row in rows])
     whole_decades(axes[3, 0], [row.weight_ratio for row in rows])
     axes[1, 0].set_ylim(0, 1.05)

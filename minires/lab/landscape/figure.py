@@ -6,7 +6,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from minires.figures import BRANCH, FAINT, INK, colours, legend, logarithmic, looks, panel, round_numbers, sheet
+from minires.figures import BRANCH, FAINT, INK, legend, logarithmic, looks, panel, round_numbers, sheet
 
 NOWHERE = "#BDBDBD"  # where the loss is not finite
 LEAST = 1e-4  # losses below are drawn at it: the scale is logarithmic
@@ -35,11 +35,9 @@ def planes_figure(landscapes, paths=None, guess=None):
     lines = [0.25, 0.5, 0.75] if guess else round_numbers(scale.vmin, scale.vmax)
     for axis in axes.flat[len(landscapes) :]:
         axis.set_axis_off()
-    colour = colours(landscapes, by="kind")
     for axis, (name, found) in zip(axes.flat, landscapes.items()):
         panel(axis, name, "alpha", "beta")
         _plane(axis, found.ticks, shown[name], scale, lines)
-        axis.title.set_color(colour[name])
         if name in paths:
             _path(axis, paths[name])
         else:

@@ -1,6 +1,6 @@
 """After Veit, Wilber and Belongie 2016. Delete and swap blocks of a trained net, with a plain one as control; measure
 how much gradient comes down the paths of each length; and train a net of which each step uses only as many random
-blocks as the effective paths are long::
+blocks as the effective paths are long, for as many steps and for as much arithmetic::
 
     minires lab paths                                    # synthetic images, 20 layers, some minutes
     minires lab paths --data cifar10 --steps 1000
@@ -86,17 +86,21 @@ def follow_paths(subject, lab):
 
 
 def train_on_effective_paths(subject, lab, test_set):
-    """Train the whole net, and one of which each step uses 23 of 54 blocks, or that part of fewer."""
-    options, n = lab.options, len(measure.blocks_of(subject.net))
-    kept, results = max(1, round(n * 23 / 54)), {}
-    for name in ("all blocks", f"{kept} of {n} random blocks"):
+    """Train the whole net; one of which each step uses 23 of 54 blocks, or that part of fewer; and the same for longer.
+
+    The third takes as much arithmetic as the first, and a block of it as many steps.
+    """
+    n, steps, results = len(measure.blocks_of(subject.net)), lab.options.effective_steps, {}
+    kept = max(1, round(n * 23 / 54))
+    few = f"{kept} of {n} random blocks"
+    for blocks, taken in (("all blocks", steps), (few, steps), (few, steps * n // kept)):
         net_rng, data_rng = np.random.default_rng(subject.seed).spawn(2)  # the same start and batches
-        net = network(subject.name, **for_images(lab.train_set), rng=net_rng)
-        if name != "all blocks":
+        net, name = network(subject.name, **for_images(lab.train_set), rng=net_rng), f"{count(taken, 'step')}, {blocks}"
+        if blocks == few:
             net = measure.RandomBlocks(net, kept, rng=subject.seed)
-        at, size = [0, options.effective_steps], options.batch_size
+        at, size = [taken * 2 // 3, taken], lab.options.batch_size
         *_, end = snapshots(net, lab.train_set, at, batch_size=size, rng=data_rng, title=name)
-        results[name] = {"training": end.error, "test": evaluate(net, test_set)[0]}
-        how = f"{count(options.effective_steps, 'step')} with {name}"
-        print(f"{subject.name}, {how}: test error {results[name]['test']:.1%}")
+        test = evaluate(net, test_set)[0]
+        print(f"{subject.name}, {name}: training error {end.error:.1%} in the last third, test error {test:.1%}")
+        results[name] = {"training": end.error, "test": test}
     return results

@@ -32,13 +32,15 @@ def run(lab):
     table = Table("network", "step", *columns, first=14)
     responses, floors, numbers = {}, {}, []
     for subject in subjects:
-        end = subject.trained(lab)
-        rows = responses[subject.kind, subject.depth] = layer_responses(subject.net.train(), x)
-        stds = np.array([row.std for row in rows])
-        floor = floors[f"weight decay alone, {end.step:,} steps"] = decay_alone(rates(subject, options)[: end.step])
-        near = np.mean(abs(stds - floor) < 0.01 * floor)
-        table.row(subject.name, end.step, end.error, stds.mean(), stds.min(), stds.max(), floor, near)
-        numbers.append(subject.about(end, responses=stds.tolist(), decay_alone=floor))
+        for moment in subject.moments(lab, [options.steps]):
+            if subject.fresh or moment.step:  # before the first step every response is 1
+                rows = responses[subject.kind, subject.depth] = layer_responses(subject.net.train(), x)
+                stds, floor = np.array([row.std for row in rows]), decay_alone(rates(subject, options)[: moment.step])
+                near = np.mean(abs(stds - floor) < 0.01 * floor)
+                found = moment.step, moment.error, stds.mean(), stds.min(), stds.max(), floor, near
+                table.row(subject.name, *found)
+                numbers.append(subject.about(moment, responses=stds.tolist(), decay_alone=floor))
+        floors[f"weight decay alone, {moment.step:,} steps"] = floor
     print("\n" + "\n".join(findings({key: np.mean([row.std for row in rows]) for key, rows in responses.items()})))
     return {"layer-responses": responses_figure(responses, floors)}, numbers
 
