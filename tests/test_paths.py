@@ -111,8 +111,10 @@ def test_there_are_two_to_the_n_paths_and_most_are_of_middling_length():
     assert round(100 * share[5:18].sum(), 2) == 0.45
 
 
-def test_paths_of_23_random_blocks_have_the_lengths_that_are_effective_among_54():
-    assert path_lengths(23)[5:18].sum() > 0.98
+def test_paths_of_few_random_blocks_have_the_lengths_that_are_effective_in_deep_nets_only():
+    assert path_lengths(23)[5:18].sum() > 0.98  # of ResNet-110's 54 blocks
+    assert path_lengths(12)[3:12].sum() > 0.98  # of resnet-56's 27
+    assert path_lengths(4)[3:8].sum() < 0.32  # of resnet-20's 9
 
 
 def test_effective_lengths_are_the_shortest_run_that_carries_the_part():
