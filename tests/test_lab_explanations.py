@@ -1,8 +1,11 @@
 """The three explanations: each instrument on cases where the answer is known, and the words of the closing table."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from minires.lab.explanations.command import look_at
 from minires.lab.explanations.measure import (
     QUESTIONS,
     closing_table,
@@ -21,6 +24,7 @@ from minires.lab.shattered.measure import (
     scalar_gradients,
     scalar_net,
 )
+from minires.lab.snapshots import Snapshot
 from minires.layers import Flatten, Identity, Linear, ReLU, Residual, Sequential, SubsampleShortcut
 from minires.networks import cifar_plain, cifar_resnet
 
@@ -248,3 +252,11 @@ def test_the_table_has_a_row_for_each_question_and_a_column_for_each_net(batch):
     for line, question in zip(table[2:], QUESTIONS.values()):
         assert question.explanation in line and "±" in line
         assert any(f"**{answer}**" in line for answer in ("yes", "partly", "no"))
+
+
+def test_the_training_error_of_a_net_is_that_of_its_last_moment(batch):
+    seen = [Snapshot(0, np.nan, np.nan), Snapshot(2, 1.5, 0.6), Snapshot(9, 0.5, 0.2)]
+    subject = SimpleNamespace(name="resnet-8", kind="resnet", depth=8, seed=1, net=cifar_resnet(8, rng=0), config={})
+    subject.moments = lambda lab, at: seen
+    lab = SimpleNamespace(options=SimpleNamespace(seeds=[0, 1], steps=9))
+    assert look_at([subject], lab, batch)[1] == {"resnet-8": {1: 0.2}}

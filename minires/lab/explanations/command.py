@@ -37,7 +37,7 @@ def run(lab):
         name = f"explanations-{when.lower().replace(' ', '-').replace(',', '')}"
         figures[name] = noted(explanations_figure(*found), f"{when}. {lab.note}")
     if errors:
-        means = (f"{name} {number(np.mean(seeds), '.1%')}" for name, seeds in errors.items())
+        means = (f"{name} {number(np.mean([*seeds.values()]), '.1%')}" for name, seeds in errors.items())
         print(f"\nTraining error: {', '.join(means)}")
     tables = {when: closing_table(found) for when, found in measured.items()}
     page = "\n\n".join(f"{when}\n\n{table}" for when, table in tables.items())
@@ -64,7 +64,7 @@ def look_at(subjects, lab, batch):
             words = ", ".join(f"{question} {value:.2f}" for question, value in found.items())
             if step:
                 words += f", training error {number(snapshot.error, '.1%')}"
-                errors.setdefault(name, []).append(snapshot.error)
+                errors.setdefault(name, {})[subject.seed] = snapshot.error  # in the end that of the last moment
             print(f"{name}, seed {subject.seed}, step {step}: {words}")
             if first:
                 norms, correlations, distances = pictures.setdefault(when, ({}, {}, {}))
