@@ -12,7 +12,7 @@ from lines import core, lines_of_code
 
 PACKAGE = Path(__file__).parents[1] / "minires"
 FLOORS = [
-    ["checks", "files", "progress", "pytorch", "version"],
+    ["checks", "files", "progress", "pytorch", "source", "version"],
     ["parameter", "signature", "foreign", "kernels"],
     ["layer"],
     ["layers", "unfound", "losses", "optim", "data", "page", "figures", "layer_state", "machine"],
