@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -523,6 +525,37 @@ def test_a_stop_between_report_and_result_leaves_nobody_without_a_report(tmp_pat
         grade_them()
     grade_them()
     assert sorted(path.name for path in (tmp_path / "grades.results").iterdir()) == ["ada.py.json", "ada.py.txt"]
+
+
+def test_ctrl_c_ends_what_is_graded_and_begins_nothing_more(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f"{number}.py").write_text("", encoding="utf-8")
+    graded = []
+    monkeypatch.setattr("minires.course.grade.grade", lambda *a, **k: graded.append(time.sleep(0.1)) or {"earned": 0})
+    monkeypatch.setattr("minires.course.grade.report", lambda result: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        grade_all(QUICK, tmp_path, tmp_path / "grades.csv", jobs=2, tell=lambda said: None)
+    assert len(graded) <= 6
+
+
+def test_two_graders_of_one_table_grade_everybody_once(tmp_path, monkeypatch):
+    for name in "abcdef":
+        (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
+    graded = []
+
+    def slowly(assignment, path, **options):
+        graded.append(path.stem)
+        time.sleep(0.1)
+        return {"earned": 0, "imports": {path.name: []}, "trouble": "", "tasks": {}, "assignment": "2", "points": 9}
+
+    monkeypatch.setattr("minires.course.grade.grade", slowly)
+    both = [Thread(target=grade_all, args=(QUICK, tmp_path, tmp_path / "grades.csv")) for _ in range(2)]
+    for grader in both:
+        grader.start()
+    for grader in both:
+        grader.join()
+    assert sorted(graded) == list("abcdef")
+    assert (tmp_path / "grades.csv").read_text(encoding="utf-8").count("\n") == 7
 
 
 @pytest.mark.slow

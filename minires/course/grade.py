@@ -211,28 +211,43 @@ def grade_all(assignment, folder, csv_file, *, jobs=None, tell=print, **options)
     everyone = [path for path in everyone if path.name not in ours]  # none is followed: links may go round in a ring
     if not everyone:
         raise CourseError(f"no submissions in {folder}: expected a file or a folder for each student.")
-    stamps = {path: _stamp(assignment, path, options) for path in everyone}
-    done = {path: kept for path in everyone if (kept := _kept(results, path)).get("stamp") == stamps[path]}
-    tell(f"{len(everyone)} submissions, {len(done)} of them graded before")
+    with locked(results / ".lock", waiting=f"{csv_file}: another minires grade is at work on it; waiting for its end"):
+        stamps = {path: _stamp(assignment, path, options) for path in everyone}
+        done = {path: kept for path in everyone if (kept := _kept(results, path)).get("stamp") == stamps[path]}
+        tell(f"{len(everyone)} submissions, {len(done)} of them graded before")
+        with threads(jobs) as pool:
+            waiting = {pool.submit(grade, assignment, path, **options): path for path in everyone if path not in done}
+            for future in as_completed(waiting):
+                path = waiting[future]
+                done[path] = future.result() | {"stamp": stamps[path]}
+                _write(results / f"{_short(path)}.txt", report(done[path]) + "\n")
+                _write(results / f"{_short(path)}.json", json.dumps(done[path], indent=1))  # last: it says "done"
+                tell(f"{_printable(path.name)}: {done[path]['earned']:g} of {assignment.points}")
+        _write(csv_file, _table(assignment, {path: done[path] for path in everyone}))
+    return done
+
+
+@contextmanager
+def threads(jobs):
+    """A pool of threads, by default one for each core. After Ctrl-C, or an error, they begin nothing more."""
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        waiting = {pool.submit(grade, assignment, path, **options): path for path in everyone if path not in done}
-        for future in as_completed(waiting):
-            path = waiting[future]
-            done[path] = future.result() | {"stamp": stamps[path]}
-            _write(results / f"{_short(path)}.txt", report(done[path]) + "\n")
-            _write(results / f"{_short(path)}.json", json.dumps(done[path], indent=1))  # last: it says "done"
-            tell(f"{_printable(path.name)}: {done[path]['earned']:g} of {assignment.points}")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _table(assignment, results):
+    """The text of a CSV with a line for each submission."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(["submission", "points", *assignment.tasks, "imports", "trouble"])
-    for path in everyone:
-        result = done[path]
+    for path, result in results.items():
         name = path.stem if path.suffix == ".py" and not path.with_suffix("").exists() else path.name
         points = [result["earned"], *(task["earned"] for task in result["tasks"].values())]
         (imported,) = result["imports"].values()
         table.writerow([_cell(name), *points, _cell(" ".join(imported)), _cell(_reason(result))])
-    _write(csv_file, text.getvalue())
-    return done
+    return text.getvalue()
 
 
 def _cell(text):

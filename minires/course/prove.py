@@ -1,11 +1,9 @@
 """Prove the tests of an assignment: the solution passes, the starter fails by name, and mutants are caught."""
 
-import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from minires.course.grade import grade
+from minires.course.grade import grade, threads
 
 LEAST_MUTANTS = 8
 
@@ -13,21 +11,21 @@ LEAST_MUTANTS = 8
 def prove(assignment, jobs=None):
     """Return ([(assignment, task, mutant, tests that catch it), ...], [fault, ...])."""
     mutants = assignment.mutants()
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory() as folder, threads(jobs) as pool:
         for number, mutant in enumerate(mutants):
             mutant["path"] = Path(folder) / f"{number}.py"
             mutant["path"].write_text(mutant["text"], encoding="utf-8")
-        solved = pool.submit(grade, assignment, assignment.folder / "solution")
-        started = pool.submit(grade, assignment, assignment.folder / "starter")
-        graded = [pool.submit(grade, assignment, mutant["path"], select=mutant["task"]) for mutant in mutants]
-    faults = _faults_of_solution(solved.result()) + _faults_of_starter(started.result())
+        waiting = [pool.submit(grade, assignment, assignment.folder / part) for part in ("solution", "starter")]
+        waiting += [pool.submit(grade, assignment, mutant["path"], select=mutant["task"]) for mutant in mutants]
+        solved, started, *graded = [future.result() for future in waiting]
+    faults = _faults_of_solution(solved) + _faults_of_starter(started)
     if len(mutants) < LEAST_MUTANTS:
         faults.append(f"has {len(mutants)} mutants, expected at least {LEAST_MUTANTS}")
     if untried := set(assignment.tasks) - {mutant["task"] for mutant in mutants}:
         faults.append(f"has no mutant for task {', '.join(sorted(untried))}")
     rows = []
     for mutant, result in zip(mutants, graded):
-        tests = result.result()["tasks"][mutant["task"]]["tests"]
+        tests = result["tasks"][mutant["task"]]["tests"]
         failed = [row["test"] for row in tests if not row["passed"]]
         rows.append((assignment.name, mutant["task"], mutant["name"], f"{len(failed)} of {len(tests)}"))
         if any("NameError" in row["message"] or "SyntaxError" in row["message"] for row in tests):
