@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import Counter
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Session:
     def __init__(self, origin, limits):
         self.origin, self.limits, self.process = Path(origin), limits, None
         self.starts = self.in_vain = 0
-        self.task, self.lost_in, self.verdict = "", Counter(), ""
+        self.task, self.lost_in, self.verdict = "", defaultdict(list), ""  # why processes were lost, by task
         self.begin_test()
 
     def begin_test(self, task=""):
@@ -107,14 +107,14 @@ class Session:
             time.sleep(0.25)
 
     def fail(self, why):
-        self.lost_in[self.task] += 1
         self.stop()
         self.verdict = self.verdict or why
+        self.lost_in[self.task].append(self.verdict)
         raise SubmissionError(self.verdict)
 
     def module(self, name):
-        if self.lost_in[self.task] >= 2:
-            raise SubmissionError("left out, because two tests of this task had to be stopped before.")
+        if len(lost := self.lost_in[self.task]) >= 2:
+            raise SubmissionError(f"left out, because two tests of this task had to be stopped before: {lost[-1]}")
         if self.process is None and self.in_vain >= 2:
             raise SubmissionError(f"left out, because the file could not be loaded twice: {self.verdict}")
         if self.process is None:
