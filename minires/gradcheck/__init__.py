@@ -10,6 +10,7 @@ for every choice made here.
 """
 
 import inspect
+from operator import methodcaller
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from minires.gradcheck.subjects import Adopted, GradientError, Loss, float64_cop
 from minires.layer import Layer
 from minires.unfound import unfound
 
+# pytest shows the test and the layer that raised, not what is between
+__tracebackhide__ = methodcaller("errisinstance", (GradientError, NotImplementedError))
 __all__ = ["GradientError", "Report", "check_layer", "check_loss"]
 
 

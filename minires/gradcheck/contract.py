@@ -1,6 +1,7 @@
 """What a layer promises, tried on copies of it: what crosses its boundary, and what one run leaves to the next."""
 
 import copy
+from operator import methodcaller
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from minires.gradcheck.slopes import Slopes, Tensor
 from minires.gradcheck.subjects import GradientError, short, strided_and_read_only, watch
 from minires.layer import Buffer, Kept
 
+__tracebackhide__ = methodcaller("errisinstance", (GradientError, NotImplementedError))  # as in __init__
 EPS32 = np.finfo(np.float32).eps
 FROZEN = "What crosses a layer boundary is frozen: make a new array."
 CLIPPED = "Is it clipped, or does dy pass through something that is not a product?"
