@@ -204,7 +204,9 @@ class Tests(wire.End):
         return super().key_of(thing)
 
     def twin(self, key, kind, name):
-        return {"layer": Mirror, "function": Function, "object": Remote}[kind](self, str(name))
+        if kind == "layer":
+            return Mirror(self, *str(name).split("\n")[:2])
+        return {"function": Function, "object": Remote}[kind](self, str(name))
 
     def agree(self, layer, training, cached, members):
         super().agree(layer, training, cached, members)
@@ -255,10 +257,10 @@ class Function(Remote):
 class Mirror(Layer):
     """A Layer of the submission: the same tree of Parameters and Buffers; forward and backward happen elsewhere."""
 
-    __slots__ = ("_end", "_name")  # and so not among the attributes, where a Layer looks for its members
+    __slots__ = ("_end", "_name", "_place")  # and so not among the attributes, where a Layer looks for its members
 
-    def __init__(self, end, name):
-        self._end, self._name = end, name
+    def __init__(self, end, name, place=""):
+        self._end, self._name, self._place = end, name, place
 
     def forward(self, *args, **kwargs):
         return self._end.call(self, "forward", args, kwargs)

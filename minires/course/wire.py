@@ -12,6 +12,7 @@ import weakref
 
 import numpy as np
 
+from minires.gradcheck.subjects import place
 from minires.layer import Buffer, Kept, Layer, Parameter
 
 MOST_HEADER, MOST_BODY, MOST_HELD = 4 << 20, 64 << 20, 512 << 20  # bytes: of a message, and of all that live
@@ -182,7 +183,7 @@ class End:
 def _name(thing):
     """What a twin says of itself."""
     try:
-        return (thing._who() if isinstance(thing, Layer) else type(thing).__name__)[:200]
+        return f"{thing._who()[:200]}\n{place(thing)}" if isinstance(thing, Layer) else type(thing).__name__[:200]
     except Exception:  # the student's own _who
         return type(thing).__name__
 

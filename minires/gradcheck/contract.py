@@ -7,7 +7,7 @@ import numpy as np
 
 from minires.gradcheck.guess import at_index
 from minires.gradcheck.slopes import Slopes, Tensor
-from minires.gradcheck.subjects import GradientError, short, strided_and_read_only, watch
+from minires.gradcheck.subjects import GradientError, place, short, strided_and_read_only, watch
 from minires.layer import Buffer, Kept
 
 __tracebackhide__ = methodcaller("errisinstance", (GradientError, NotImplementedError))  # as in __init__
@@ -146,7 +146,8 @@ class Check:
         if len(complaints) > 5:  # a mistake spoils every gradient below it: the last one is nearest to it
             complaints[2:-3] = [f"... and {len(complaints) - 5} more; the last one is nearest to the mistake:"]
         if complaints:
-            raise self.error("\n  ".join(complaints) + when)
+            where = place(self.layer)
+            raise self.error("\n  ".join(complaints) + when + (where and f" Look at backward in {where}."))
         return [tensor.row() for tensor in tensors]
 
     # -- the same numbers once more ---------------------------------------------------------------------------
