@@ -107,7 +107,11 @@ class Run:
         if run.get("changed"):
             set_counters(net, run["changed"])
         lines, rest = _parse(self.log_path.read_bytes() if self.log_path.exists() else b"")
-        good = next((i for i, line in enumerate(lines) if type(line.get("step")) is not int), len(lines))
+
+        def damaged_at(i, line):  # what the checkpoint does not count, and is not of steps after it, is none of ours
+            return type(line.get("step")) is not int or (0 < kept <= i and line["step"] <= step)
+
+        good = next((i for i, line in enumerate(lines) if damaged_at(i, line)), len(lines))
         # Lines after the checkpoint belong to steps that will be done again.
         self.lines = [line for line in lines[:good] if line["step"] <= step]
         cut_by_a_kill = rest.startswith(b"{") and b"\n" not in rest

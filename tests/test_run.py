@@ -224,6 +224,7 @@ def test_the_log_of_an_unfinished_run_without_its_checkpoint_is_kept(tmp_path, c
         b"null\n",
         b"\0\0\0\0",
         b'{"kind": "train"}\n',
+        b'{"kind": "train", "step": 1}\n',  # of a step that the checkpoint has counted
         b"\n",
         pytest.param(99999 * b"[", id="nested"),
     ],
