@@ -632,7 +632,10 @@ def test_the_folder_of_torchvision_is_found_instead_of_a_download(home, monkeypa
     assert find_cifar10(root) == archive
     assert_is_cifar10(load_cifar10(root, download=True))
     folder = root / "cifar-10-batches-py"
-    folder.mkdir()
+    folder.mkdir()  # as unpacking that was stopped leaves it
+    assert find_cifar10(root) == archive
+    with pytest.raises(FileNotFoundError, match="no .*data_batch_1: expected data_batch_1, data_batch_2"):
+        load_cifar10(folder)
     for name, content in dictionaries():
         (folder / name).write_bytes(pickle.dumps(content, 2))
     (folder / "batches.meta").write_bytes(b"")

@@ -179,7 +179,7 @@ def find(dataset, data_dir=None, data_file=None):
     require(not folder.is_file(), "data folder", "a folder", f"the file {folder}", "Give it as data_file.")
     for form in source.forms:
         for place in (folder, folder / form.folder):
-            if place.is_dir() and (place.match(form.folder) or any(file_in(place, name) for name in _files(form))):
+            if place.is_dir() and (folder.match(form.folder) or any(file_in(place, name) for name in _files(form))):
                 return place
         if form.archive and (folder / form.archive).is_file():
             return folder / form.archive
@@ -272,7 +272,10 @@ def _read(source, place):
 def _form(source, place):
     """The form in which the set is at a place, going by the content; the first one, if it is none of them."""
     if place.is_dir():
-        return max(source.forms, key=lambda form: sum(file_in(place, name) is not None for name in _files(form)))
+        return max(
+            source.forms,
+            key=lambda form: (sum(file_in(place, n) is not None for n in _files(form)), place.match(form.folder)),
+        )
     top = first_name(place).partition("/")[0]
     for other in SOURCES.values():
         for form in other.forms:
