@@ -191,9 +191,10 @@ def _read(path):
     except Exception as error:  # zipfile, NumPy and json raise a dozen kinds for a damaged file
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # to a place before the start
             raise CheckpointError(f"{path}: could not be read ({error.strerror}).") from None
+        first_line = str(error).partition("\n")[0]
         copies = f", such as {previous(path).name}" if previous(path).exists() else ""
         raise Damaged(
-            f"{path}: damaged or cut short ({error}). Restore it from a copy{copies}, or delete it and start again."
+            f"{path}: damaged or cut short ({first_line}). Restore a copy{copies}, or delete it and start again."
         ) from None
     format = about.get("format") if isinstance(about, dict) else about
     if format != FORMAT:

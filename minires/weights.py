@@ -156,7 +156,8 @@ def read_weights(file):
     except WeightsError:
         raise
     except Exception as error:  # zipfile, NumPy and safetensors raise many kinds for a damaged file
-        raise WeightsError(f"{path}: damaged, cut short, or not of the form {path.suffix} ({error}).") from None
+        first_line = str(error).partition("\n")[0]
+        raise WeightsError(f"{path}: damaged, cut short, or not of the form {path.suffix} ({first_line}).") from None
     if not state:
         raise WeightsError(f"{path}: holds no arrays.")
     return state
@@ -182,7 +183,7 @@ def _read_npz(path):
     try:
         state = read_npz(path)
     except ValueError as error:
-        if "allow_pickle" not in str(error):
+        if "Object arrays" not in str(error):
             raise
         hint = "Save one array per name: np.savez(file, **state)."
         raise WeightsError(f"{path}: holds Python objects, which are not opened. {hint}") from None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from minires.checkpoint import CheckpointError, read_progress
 from minires.layers import BatchNorm2d, Sequential
 from minires.networks import cifar_plain, cifar_resnet
 from minires.weights import NAMES, WeightsError, classes_of, foreign_name, load_weights, read_weights, save_weights
@@ -349,6 +350,15 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, suffix, damage):
     with pytest.raises(WeightsError, match=rf"w{suffix}: damaged, cut short, or not ") as caught:
         read_weights(file)
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_head_is_refused_in_one_line_and_is_no_object(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as file:
+        file.writestr("a.npy", b"\x93NUMPY\2\0" + (200_000).to_bytes(4, "little") + b" " * 200_000)
+    with pytest.raises(WeightsError, match=r"damaged, cut short, .*large and may not be safe[^\n]*$"):
+        read_weights(tmp_path / "w.npz")
+    with pytest.raises(CheckpointError, match=r"damaged or cut short .*large and may not be safe[^\n]*$"):
+        read_progress(tmp_path / "w.npz")
 
 
 def test_a_small_file_does_not_become_large_arrays(tmp_path):
