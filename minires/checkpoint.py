@@ -8,12 +8,12 @@ goes on bit for bit as if it had never stopped. Nothing in it is pickled, so a f
 import copy
 import errno
 import json
-from pathlib import Path
 
 import numpy as np
 
-from minires.checks import some
+from minires.checks import instance, path_of, some
 from minires.files import previous, read_npz, written_safely
+from minires.layer import Layer
 from minires.layer_state import (
     check_generator_state,
     counters,
@@ -22,6 +22,7 @@ from minires.layer_state import (
     set_counters,
     set_generator_state,
 )
+from minires.optim import Optimizer
 
 FORMAT = 1
 
@@ -58,6 +59,9 @@ def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, inputs=N
     **progress : numbers, texts, lists and dicts of them
         Whatever else: ``step=1200, epoch=3``. ``load_checkpoint`` returns them.
     """
+    path = _checked("save_checkpoint", path, net, optimizer, schedule)
+    instance("save_checkpoint", "rng", rng, (np.random.Generator, dict, type(None)), "a numpy.random.Generator")
+    instance("save_checkpoint", "inputs", inputs, (dict, type(None)), "a dict of normalisation and classes")
     arrays = {f"net/{name}": array for name, array in net.state_dict().items()}
     about = {
         "format": FORMAT,
@@ -77,7 +81,6 @@ def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, inputs=N
         arrays["inputs/shift"], arrays["inputs/scale"] = inputs["normalisation"]
         about["classes"] = list(inputs["classes"])
     text = json.dumps(about, default=lambda value: value.tolist())  # arrays and numbers of NumPy, in generators' states
-    path = Path(path)
     try:
         with written_safely(path, keep_previous=True) as file:
             np.savez(file, about=text, **arrays)
@@ -110,7 +113,8 @@ def load_checkpoint(path, net, optimizer=None, schedule=None, rng=None, check=No
     CheckpointError
         When the file is missing, cut short, altered, not a checkpoint, or of another network or optimizer.
     """
-    path = Path(path)
+    path = _checked("load_checkpoint", path, net, optimizer, schedule)
+    instance("load_checkpoint", "rng", rng, (np.random.Generator, type(None)), "a numpy.random.Generator")
     arrays, about = _read(path)
     try:
         if check is not None:
@@ -146,12 +150,12 @@ def load_checkpoint(path, net, optimizer=None, schedule=None, rng=None, check=No
 
 def read_progress(path):
     """Return the keywords given to ``save_checkpoint``, without a net to load."""
-    return _read(Path(path))[1]["progress"]
+    return _read(path_of("read_progress path", path))[1]["progress"]
 
 
 def load_inputs(path):
     """Return ``inputs`` as given to ``save_checkpoint``, or None if nothing was."""
-    arrays, about = _read(Path(path))
+    arrays, about = _read(path_of("load_inputs path", path))
     if "classes" not in about:
         return None
     shift, scale, classes = arrays.get("inputs/shift"), arrays.get("inputs/scale"), about["classes"]
@@ -160,6 +164,15 @@ def load_inputs(path):
     if not fits or not np.isfinite(scale).all():
         raise CheckpointError(f"{path}: does not say how images become x. Expected finite shift (C, H, W), scale (C,).")
     return {"normalisation": (shift, scale), "classes": classes}
+
+
+def _checked(who, path, net, optimizer, schedule):
+    """The path, once all of them are found to be what is asked for."""
+    instance(who, "net", net, Layer, "a Layer")
+    instance(who, "optimizer", optimizer, (Optimizer, type(None)), "an Optimizer")
+    if schedule is not None:
+        instance(who, "schedule", schedule, "state_dict load_state_dict", "a Schedule")
+    return path_of(f"{who} path", path)
 
 
 def _optimizer_state(optimizer, arrays, about):

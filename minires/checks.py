@@ -2,9 +2,12 @@
 
 import math
 import numbers
+import os
+from pathlib import Path
 
 import numpy as np
 
+LARGEST = 10**8  # of one size: the product of two still has a place in 64 bits
 UNLIKE_ARRAYS = (np.ma.MaskedArray, np.matrix)  # arrays of NumPy that do not compute as arrays do
 
 
@@ -82,6 +85,13 @@ def flag(who, name, value):
     return bool(value)
 
 
+def path_of(what, value):
+    """Return a str or os.PathLike as a Path; ``what`` is the name of the argument, as in "Run folder"."""
+    require(isinstance(value, (str, os.PathLike)), what, "a path", shown(value))
+    require(os.fspath(value), what, "a path", "an empty one", "Is a variable of the shell not set?")
+    return Path(value)
+
+
 def is_one_of(value, names):
     """Whether a value is one of these strings; of an array or a list that cannot be asked with ``in``."""
     return isinstance(value, str) and value in names
@@ -97,12 +107,12 @@ def generator(who, rng):
 
 
 def sizes(who, **values):
-    """Return each of the values as an int of at least 1.
+    """Return each of the values as an int of at least 1, and at most ``LARGEST``.
 
     >>> sizes("Linear", in_features=np.int64(3), out_features=2)
     [3, 2]
     """
-    return [whole(who, name, value, least=1) for name, value in values.items()]
+    return [whole(who, n, v, 1, LARGEST if is_whole(v) and v > LARGEST else None) for n, v in values.items()]
 
 
 def like_default(who, name, value, default):

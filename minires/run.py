@@ -13,10 +13,9 @@ import time
 import zlib
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
-from pathlib import Path
 
 from minires.checkpoint import CheckpointError, Damaged, load_checkpoint, read_progress, save_checkpoint
-from minires.checks import shown
+from minires.checks import instance, path_of, real, shown
 from minires.files import copy_aside, locked, previous, set_aside, written_safely
 from minires.layer_state import counters, not_saved, set_counters
 from minires.machine import machine
@@ -47,8 +46,10 @@ class Run:
     """
 
     def __init__(self, folder, config=None, deviations=(), save_every=120):
-        self.folder = Path(folder)
-        self.config, self.deviations, self.save_every = dict(config or {}), list(deviations), save_every
+        self.folder, self.save_every = path_of("Run folder", folder), real("Run", "save_every", save_every, least=0)
+        instance("Run", "config", config, (dict, type(None)), "a dict")
+        instance("Run", "deviations", deviations, (list, tuple), "a list of str")
+        self.config, self.deviations = dict(config or {}), list(deviations)
         self.log_path, self.json_path = self.folder / "log.jsonl", self.folder / "run.json"
         self.checkpoint_path = self.folder / "checkpoint.npz"
         self.lines = []
@@ -296,7 +297,8 @@ class Unrecorded:
 
 def read_log(path):
     """Return the lines of a ``log.jsonl`` as dicts, up to the first that is none; [] if there is no file."""
-    return _parse(Path(path).read_bytes())[0] if Path(path).exists() else []
+    path = path_of("read_log path", path)
+    return _parse(path.read_bytes())[0] if path.exists() else []
 
 
 def _parse(text):
@@ -321,7 +323,7 @@ def _text(lines):
 
 def read_run_json(folder):
     """Return the ``run.json`` of a run folder as a dict; "config" and "sessions" are there."""
-    path = Path(folder) / "run.json"
+    path = path_of("read_run_json folder", folder) / "run.json"
     try:
         about = json.loads(path.read_bytes())
     except FileNotFoundError:

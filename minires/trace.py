@@ -19,11 +19,11 @@ import inspect
 import json
 import math
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import instance, path_of, real
 from minires.files import read_npz, written_safely
 from minires.layer import Layer
 from minires.layer_state import generator_state, generators, set_generator_state
@@ -96,14 +96,15 @@ class Trace:
         arrays = {f"state/{name}": array for name, array in self.state.items()}
         arrays |= {f"tensor/{i}": array for i, array in enumerate(self.tensors.values())}
         about = self.about | {"format": FORMAT, "tensors": list(self.tensors)}
-        with written_safely(path) as file:
+        with written_safely(path_of("Trace.save path", path)) as file:
             np.savez(file, about=json.dumps(about), **arrays)
 
     @classmethod
     def load(cls, path):
         """Read what ``save`` wrote."""
+        path = path_of("Trace.load path", path)
         try:
-            arrays = read_npz(Path(path))
+            arrays = read_npz(path)
             about = json.loads(str(arrays["about"]))
             if about.get("format") != FORMAT:
                 raise KeyError("format")
@@ -155,6 +156,7 @@ def trace(net, x, labels, name="net"):
     >>> mine.rows[0].path, mine.rows[0].y.shape
     ('conv1', (2, 16, 8, 8))
     """
+    instance("trace", "net", net, Layer, "a Layer")
     net, state = copy.deepcopy(net).zero_grad(), net.state_dict()
     random = {path: generator_state(generator) for path, generator in generators(net).items()}
     layers = dict(net.named_layers())
@@ -248,8 +250,9 @@ def difference(mine, reference, tolerance=1e-3):
 
 def differences(mine, reference, tolerance=1e-3):
     """Return every Difference of two traces, in the order in which the tensors came about; see ``difference``."""
-    if not tolerance >= 0:
-        raise ValueError(f"difference: expected a tolerance of at least 0, got {tolerance}.")
+    real("difference", "tolerance", tolerance, least=0)
+    for name, value in {"mine": mine, "reference": reference}.items():
+        instance("difference", name, value, Trace, "a Trace, as in  Trace.load(path)")
     found, rounding = [], _rounding(reference.tensors)
     names, kinds = dict.fromkeys([*mine.tensors, *reference.tensors]), reference.about["kinds"] | mine.about["kinds"]
     for name in names:

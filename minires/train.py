@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minires.checks import InvalidArgument, generator, instance, some, whole
+from minires.checks import InvalidArgument, flag, generator, instance, some, whole
 from minires.data.batches import batches, normalisation
 from minires.data.dataset import Dataset, fingerprint
 from minires.diverged import Diverged, first_not_finite, not_finite_explained, require_finite
@@ -84,6 +84,8 @@ def steps(net, optimizer, batches, *, loss=softmax_cross_entropy, schedule=None,
     0.0
     """
     require_own_parameters(net, optimizer)
+    instance("steps", "batches", batches, "__iter__", "pairs (x, target) such as batches(train_set, 128, rng)")
+    instance("steps", "loss", loss, "__call__", "a function such as mean_squared_error")
     for number, (x, target) in enumerate(batches, first + 1):
         if schedule is not None:
             optimizer.lr = schedule.lr(number - 1)
@@ -103,6 +105,8 @@ def steps(net, optimizer, batches, *, loss=softmax_cross_entropy, schedule=None,
 
 def require_own_parameters(net, optimizer):
     """Raise InvalidArgument, naming them, when an optimizer moves parameters that are not the net's."""
+    instance("train", "net", net, Layer, "a Layer")
+    instance("train", "optimizer", optimizer, Optimizer, "an optimizer such as SGD(net.parameters(), lr=0.1)")
     own, moved = dict(net.named_parameters()), optimizer.parameters()
     known = {id(parameter) for parameter in own.values()}
     strays = [f"parameter {i} {p.shape}" for i, p in enumerate(moved) if id(p) not in known]
@@ -194,19 +198,17 @@ class Training:
     bar: bool = True
 
     def __post_init__(self):
-        instance("train", "net", self.net, Layer, "a Layer")
-        instance("train", "optimizer", self.optimizer, Optimizer, "an optimizer such as SGD(net.parameters(), lr=0.1)")
+        require_own_parameters(self.net, self.optimizer)
         a_dataset = "a Dataset, as in  train_set, test_set = synthetic()"
         instance("train", "train_set", self.train_set, Dataset, a_dataset)
         instance("train", "test_set", self.test_set, (Dataset, type(None)), a_dataset)
-        require_own_parameters(self.net, self.optimizer)
         hint = f"Use int({self.steps!r})." if isinstance(self.steps, float) else ""
         self.steps = whole("train", "steps", self.steps, hint=hint)
         self.batch_size = whole("train", "batch_size", self.batch_size, least=1)
         self.log_every = whole("train", "log_every", self.log_every, least=1)
         test_every = -(-len(self.train_set) // self.batch_size) if self.test_every is None else self.test_every
         self.test_every = whole("train", "test_every", test_every, least=1)
-        self.rng = generator("train", self.rng)
+        self.augment, self.rng = flag("train", "augment", self.augment), generator("train", self.rng)
         self.schedule = Schedule(self.optimizer.lr) if self.schedule is None else self.schedule
         what = "a Schedule such as Schedule(0.1) or Cosine(0.1, total=1000)"
         instance("train", "schedule", self.schedule, "lr observe state_dict load_state_dict", what)
@@ -289,6 +291,7 @@ def evaluate(net, dataset, batch_size=500, normalise="pixel_mean"):
 
     The error is the fraction of wrong images. Afterwards every layer is in the mode it was in.
     """
+    instance("evaluate", "net", net, Layer, "a Layer")
     wrong = total = 0
     with net.evaluating():
         for x, labels in batches(dataset, batch_size, normalise=normalise):

@@ -9,11 +9,10 @@ import json
 import os
 from collections.abc import Mapping
 from operator import itemgetter
-from pathlib import Path
 
 import numpy as np
 
-from minires.checks import expected, instance, is_one_of, some
+from minires.checks import expected, instance, is_one_of, path_of, shown, some
 from minires.files import one_per_name, read_npz, written_safely
 from minires.foreign import NAMES, foreign_name, match_names, without_wrapper
 from minires.layer import Layer
@@ -106,8 +105,8 @@ def save_weights(net, file, names="minires"):
     """
     instance("save_weights", "net", net, Layer, "a Layer")
     if not is_one_of(names, NAMES):
-        raise ValueError(f"save_weights: expected names as one of {', '.join(NAMES)}; got {names!r}.")
-    path = Path(file)
+        raise ValueError(f"save_weights: expected names as one of {', '.join(NAMES)}; got {shown(names)}.")
+    path = path_of("save_weights file", file)
     write = _format(path)[1]
     # safetensors writes the bytes of an array as they lie in memory; state_dict's copies lie in order.
     state = {foreign_name(name, names): array for name, array in net.state_dict().items()}
@@ -145,7 +144,7 @@ def read_weights(file):
 
     Of a checkpoint of a training run, only the net is returned.
     """
-    path = Path(file)
+    path = path_of("read_weights file", file)
     read = _format(path)[0]
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Is the path right?")

@@ -3,18 +3,23 @@
 import numpy as np
 import pytest
 
+from minires.checkpoint import load_checkpoint, load_inputs, read_progress, save_checkpoint
 from minires.checks import generator, real, some, whole
-from minires.data import Dataset
+from minires.data import Dataset, batches, load
 from minires.data.batches import normalisation
+from minires.data.images import by_mean_and_std, preprocessing, read_image
 from minires.figures import plot_log
 from minires.gradcheck import check_layer, check_loss
 from minires.layer import Parameter
-from minires.layers import Conv2d, Linear
+from minires.layers import BatchNorm2d, Conv2d, Linear
 from minires.losses import mean_squared_error, softmax_cross_entropy
 from minires.networks import cifar_resnet, imagenet_resnet, network
-from minires.optim import clip_gradients, split_decay
+from minires.optim import SGD, clip_gradients, split_decay
 from minires.pretrained import pretrained
-from minires.weights import load_weights, save_weights
+from minires.run import Run, read_log, read_run_json
+from minires.trace import Trace, difference, trace
+from minires.train import evaluate, steps
+from minires.weights import load_weights, read_weights, save_weights
 
 WIDTHS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 
@@ -80,6 +85,8 @@ def test_a_long_value_is_cut_and_a_long_list_is_counted():
     assert (some([]), some(["a"]), some("abcdefg")) == ("nothing", "a", "a, b, c, d, e and 2 more")
 
 
+NET = Linear(3, 2, rng=0)
+RATE = SGD(NET.parameters(), lr=0.1)
 LOGITS, RAGGED, MANY, IMAGES = np.zeros((2, 3)), [[1], [2, 3]], np.zeros((2, 3, 4, 5)), np.zeros((2, 3, 4, 5), np.uint8)
 
 
@@ -126,6 +133,59 @@ LOGITS, RAGGED, MANY, IMAGES = np.zeros((2, 3)), [[1], [2, 3]], np.zeros((2, 3, 
         (lambda: save_weights(Linear(3, 2), "w.npz", names=["minires"]), r"save_weights: expected names as one of"),
         (lambda: plot_log(5), "plot_log: expected a log with at least one line, got 5. Has the run started"),
         (lambda: plot_log([None]), r"plot_log: expected a log with at least one line, got \[None\]"),
+        (lambda: Conv2d(10**30, 4, 3), "Conv2d: expected in_channels, a whole number from 1 to 100000000, got 1000"),
+        (lambda: Linear(3, 10**30), "Linear: expected out_features, a whole number from 1 to 100000000, got 1000"),
+        (lambda: BatchNorm2d(10**30), "BatchNorm2d: expected num_features, a whole number from 1 to 100000000"),
+        (lambda: SGD(np.array(3), lr=0.1), "SGD: expected a list of Parameters, got ndarray"),
+        (
+            lambda: clip_gradients([np.zeros(3)], 1.0),
+            "clip_gradients: expected each of the parameters, a Parameter, got",
+        ),
+        (lambda: batches(Dataset(IMAGES, [0, 0], ["a"]), 1, augment="no"), "batches: expected augment, True or False"),
+        (lambda: load(MANY), "dataset: expected one of cifar10, .*, got array"),
+        (lambda: load("cifar10", data_dir=3), "data_dir: expected a path, got 3"),
+        (lambda: preprocessing(["imagenet"]), "preprocessing: expected one of imagenet, .* got .'imagenet'"),
+        (lambda: by_mean_and_std("abc", (1, 1, 1)), "by_mean_and_std: expected mean of shape .3,., red, green, blue"),
+        (lambda: by_mean_and_std((0, 0, 0), (1, 1, 1), crop="32"), "by_mean_and_std: expected crop, a whole number"),
+        (lambda: read_image(None, 32, 32), "read_image path: expected a path, got None"),
+        (lambda: Run(None), "Run folder: expected a path, got None"),
+        (lambda: Run(""), "Run folder: expected a path, got an empty one. Is a variable of the shell not set"),
+        (lambda: Run("r", config="resnet-20"), "Run: expected config, a dict, got 'resnet-20'"),
+        (
+            lambda: Run("r", deviations="half the steps"),
+            "Run: expected deviations, a list of str, got 'half the steps'",
+        ),
+        (lambda: Run("r", save_every="2 min"), "Run: expected save_every, a finite number of at least 0, got '2 min'"),
+        (lambda: read_log(5), "read_log path: expected a path, got 5"),
+        (lambda: read_run_json(Run("r")), "read_run_json folder: expected a path, got <minires.run.Run"),
+        (lambda: save_checkpoint(NET, "c.npz"), "save_checkpoint: expected net, a Layer, got 'c.npz'"),
+        (lambda: save_checkpoint("c.npz", NET, 0.1), "save_checkpoint: expected optimizer, an Optimizer, got 0.1"),
+        (lambda: save_checkpoint("c.npz", NET, RATE, 0.1), "save_checkpoint: expected schedule, a Schedule, got 0.1"),
+        (
+            lambda: save_checkpoint("c.npz", NET, rng=0),
+            "save_checkpoint: expected rng, a numpy.random.Generator, got 0",
+        ),
+        (lambda: save_checkpoint("c.npz", NET, inputs="channel"), "save_checkpoint: expected inputs, a dict of norm"),
+        (lambda: load_checkpoint(None, NET), "load_checkpoint path: expected a path, got None"),
+        (lambda: load_checkpoint("c.npz", NET, RATE, rng=0), "load_checkpoint: expected rng, a numpy.random.Generator"),
+        (lambda: load_inputs(NET), "load_inputs path: expected a path, got Linear"),
+        (lambda: read_progress(3), "read_progress path: expected a path, got 3"),
+        (lambda: save_weights(NET, None), "save_weights file: expected a path, got None"),
+        (lambda: read_weights(NET), "read_weights file: expected a path, got Linear"),
+        (lambda: trace("resnet-8", MANY, [0]), "trace: expected net, a Layer, got 'resnet-8'"),
+        (lambda: difference("mine.npz", "ref.npz"), "difference: expected mine, a Trace, .*, got 'mine.npz'"),
+        (lambda: Trace.load(3), "Trace.load path: expected a path, got 3"),
+        (
+            lambda: evaluate("resnet-8", Dataset(IMAGES, [0, 0], ["a"])),
+            "evaluate: expected net, a Layer, got 'resnet-8'",
+        ),
+        (lambda: list(steps(None, RATE, [])), "train: expected net, a Layer, got None"),
+        (lambda: list(steps(NET, 0.1, [])), "train: expected optimizer, an optimizer such as .*, got 0.1"),
+        (lambda: list(steps(NET, RATE, None)), "steps: expected batches, pairs .x, target. such as .*, got None"),
+        (
+            lambda: list(steps(NET, RATE, [], loss=3.5)),
+            "steps: expected loss, a function such as mean_squared_error, got",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named_in_one_line(call, message):

@@ -59,7 +59,7 @@ def _kernels():
     if os.environ.get("MINIRES_KERNELS"):
         why = "set by MINIRES_KERNELS"
     if kernels.why_not_compiled:
-        why = f"no compiled ones: {kernels.why_not_compiled}. NumPy computes, many times slower"
+        why = f"no compiled ones: {kernels.why_not_compiled.rstrip('.')}. NumPy computes, many times slower"
     sharing, cache = "none: NumPy has threads of its own", "none: these kernels are not compiled"
     if kernels.chosen != "reference":
         from minires.kernels.machine.compiler import CACHE_FOLDER

@@ -5,7 +5,7 @@ from itertools import chain, count
 import numpy as np
 
 from minires import kernels
-from minires.checks import expected, generator, is_one_of, require, shown, whole
+from minires.checks import expected, flag, generator, is_one_of, require, shown, whole
 from minires.data.dataset import Dataset
 
 PAD = 4  # pixels on every side, from which a crop of the original size is cut
@@ -59,10 +59,10 @@ def batches(dataset, batch_size, rng=None, *, augment=True, normalise="pixel_mea
     batch_size, start = whole("batches", "batch_size", batch_size, least=1), whole("batches", "start", start)
     N = len(dataset)
     wanted = f"a batch_size up to {N}, the images of {dataset!r}, with drop_last"
-    require(not drop_last or batch_size <= N, "batches", wanted, batch_size)
+    require(not flag("batches", "drop_last", drop_last) or batch_size <= N, "batches", wanted, batch_size)
     shift, scale = normalisation(dataset, normalise)
 
-    order, *places = _drawn(dataset, rng, augment)
+    order, *places = _drawn(dataset, rng, flag("batches", "augment", augment))
     end = N - N % batch_size if drop_last else N
 
     def stream():

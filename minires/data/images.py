@@ -5,11 +5,10 @@ numbers does not fail, it merely answers worse. ``PREPROCESSING`` knows what the
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from minires.checks import require, shown
+from minires.checks import is_one_of, numbers_of_shape, path_of, require, shown, sizes
 from minires.data.sources import load_cifar10
 
 
@@ -47,11 +46,11 @@ def by_mean_and_std(mean, std, resize=32, crop=32):
     >>> by_mean_and_std(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).shift.ravel()
     array([127.5, 127.5, 127.5], dtype=float32)
     """
-    mean, std = np.array(mean, np.float32), np.array(std, np.float32)
-    fits = mean.shape == std.shape == (3,) and np.isfinite(mean).all() and np.isfinite(std).all()
-    wanted = "a mean and a std of 3 numbers each, red, green, blue"
-    require(fits, "by_mean_and_std", wanted, f"{mean} and {std}")
-    require((std > 0).all(), "by_mean_and_std", "a std above 0 for each colour", std)
+    who, of = "by_mean_and_std", "red, green, blue"
+    mean, std = (numbers_of_shape(who, *given, (3,), of).astype(np.float32) for given in [("mean", mean), ("std", std)])
+    fits = np.isfinite([mean, std]).all() and (std > 0).all()
+    require(fits, who, "a finite mean and a std above 0 for each colour", f"{mean} and {std}")
+    resize, crop = sizes(who, resize=resize, crop=crop)
     return Preprocessing(resize, crop, 255 * mean[:, None, None], 1 / (255 * std))
 
 
@@ -71,7 +70,7 @@ PREPROCESSING = {  # the arguments of ``by_mean_and_std``
 
 def preprocessing(name):
     """Return the Preprocessing of this name; "mean-image" needs CIFAR-10 on this disk."""
-    require(name in PREPROCESSING, "preprocessing", f"one of {', '.join(PREPROCESSING)}", shown(name))
+    require(is_one_of(name, PREPROCESSING), "preprocessing", f"one of {', '.join(PREPROCESSING)}", shown(name))
     if PREPROCESSING[name] is None:
         train_set, _ = load_cifar10()
         return Preprocessing(32, 32, train_set.pixel_mean, np.full(3, 1 / 255, np.float32))
@@ -86,7 +85,7 @@ def read_image(path, resize, crop, channels=3):
     """
     from PIL import Image, ImageOps  # Pillow comes with Matplotlib; importing minires shall not wait for it
 
-    path = Path(path)
+    path = path_of("read_image path", path)
     if channels not in (1, 3):
         raise ValueError(f"{path}: a picture has 1 or 3 channels, and this net takes {channels}.")
     if not path.is_file():

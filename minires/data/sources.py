@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
-from minires.checks import is_one_of, require, shown
+from minires.checks import is_one_of, path_of, require, shown
 from minires.data.archives import file_in, files_in, first_name
 from minires.data.classes import CIFAR10, FASHION, class_names
 from minires.data.dataset import Dataset
@@ -132,7 +131,7 @@ def load(dataset, data_dir=None, data_file=None, download=False):
     ConnectionError
         When the download fails; it can go on later.
     """
-    if dataset == "synthetic":
+    if is_one_of(dataset, ["synthetic"]):
         return synthetic()
     source = _source(dataset)
     place, form = find(dataset, data_dir, data_file), source.forms[0]
@@ -207,9 +206,8 @@ def _absent(dataset, source, folder):
 
 
 def _path(what, value):
-    require(os.fspath(value), what, "a path", "an empty one", "Is a variable of the shell not set?")
     try:
-        return Path(value).expanduser()
+        return path_of(what, value).expanduser()
     except RuntimeError:
         raise ValueError(f"{what}: there is no user of that name in {value}.") from None
 

@@ -11,7 +11,7 @@ round alike: a seed gives the same bytes everywhere. (Sines and logarithms would
 
 import numpy as np
 
-from minires.checks import whole
+from minires.checks import sizes, whole
 from minires.data.dataset import Dataset
 
 SIDE = 32  # pixels
@@ -41,8 +41,7 @@ def synthetic(train_size=10_000, test_size=2_000, seed=0):
     >>> train_set
     Dataset('synthetic, training': 100 images of 3x32x32, 10 classes)
     """
-    train_size = whole("synthetic", "train_size", train_size, least=1)
-    test_size = whole("synthetic", "test_size", test_size, least=1)
+    train_size, test_size = sizes("synthetic", train_size=train_size, test_size=test_size)
     seed = whole("synthetic", "seed", seed)
     train_set = Dataset(*_images(train_size, np.random.default_rng([seed, 0])), SHAPES, "synthetic, training")
     test_images = _images(test_size, np.random.default_rng([seed, 1]))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minires import kernels
-from minires.checks import expected, real, whole
+from minires.checks import expected, real, sizes
 from minires.layer import Buffer, Layer, Parameter
 
 
@@ -61,7 +61,7 @@ class BatchNorm2d(Layer):
     """
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
-        self.num_features = num_features = whole("BatchNorm2d", "num_features", num_features, least=1)
+        (self.num_features,) = sizes("BatchNorm2d", num_features=num_features)
         self.eps = real("BatchNorm2d", "eps", eps, least=0)
         self.momentum = real("BatchNorm2d", "momentum", momentum, least=0, most=1)
         self.weight = Parameter(np.ones(num_features, np.float32))

@@ -52,7 +52,7 @@ class Optimizer:
     def __init__(self, parameters, lr, **settings):
         self.lr, self.steps = lr, 0
         given = [parameters] if isinstance(parameters, (Parameter, dict)) else parameters
-        require(hasattr(given, "__iter__"), self._who, "a list of Parameters", type(given).__name__, HINT)
+        require(np.iterable(given), self._who, "a list of Parameters", type(given).__name__, HINT)
         given = list(given)  # once: it may be a generator
         if not given or not all(isinstance(item, dict) for item in given):
             given = [{"parameters": given}]

@@ -7,6 +7,7 @@ import numpy as np
 from minires import kernels
 from minires.checks import InvalidArgument, instance, real, require
 from minires.optim.base import Optimizer
+from minires.parameter import Parameter
 
 
 class SGD(Optimizer):
@@ -169,6 +170,9 @@ def clip_gradients(parameters, max_norm):
     """
     max_norm = real("clip_gradients", "max_norm", max_norm, above=0)
     instance("clip_gradients", "parameters", parameters, "__iter__", "a list such as net.parameters()")
+    parameters = list(parameters)
+    for parameter in parameters:
+        instance("clip_gradients", "each of the parameters", parameter, Parameter, "a Parameter")
     grads = [parameter.grad for parameter in parameters]
     for index, g in enumerate(grads):
         if not np.isfinite(g).all():
