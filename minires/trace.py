@@ -261,10 +261,14 @@ def differences(mine, reference, tolerance=1e-3):
         else:
             reason = _unlike(mine.tensors[name], reference.tensors[name], tolerance, rounding.get(_layer_of(name), 0.0))
         if reason:
-            path = name.partition(" of ")[2]
-            path = path.rpartition(".")[0] if name.startswith("dL/dp") else path
+            path = path_in(name)
             found.append((name, path, kinds.get(path, "") if " of " in name else "", reason))
     return [Difference(*one, len(found), len(names)) for one in found]
+
+
+def path_in(name):
+    """Return the path of the layer that a tensor belongs to: "linear" of "dL/dp of linear.bias"; "" of "x"."""
+    return _layer_of(name).partition(" of ")[2]
 
 
 def _layer_of(name):

@@ -139,6 +139,16 @@ def test_the_row_of_the_first_difference_is_marked_also_for_a_parameter(batch):
     assert re.findall(r'bad" id="first"><th scope="row">(\w+)', text) == ["linear"]
 
 
+@pytest.mark.parametrize("name, shown", [("dL/dp of linear.bias", ["linear"]), ("x", [])])
+def test_the_link_to_the_first_nan_leads_to_its_layer_where_it_is_of_one(batch, name, shown):
+    made = trace(cifar_resnet(8, rng=0), *batch)
+    made.tensors[name] = np.full_like(made.tensors[name], np.nan)
+    text = page(made)
+    assert f"The first NaN or infinity is in {name}." in text
+    assert re.findall(r'bad" id="first"><th scope="row">(\w+)', text) == shown
+    assert ("#first" in text) == bool(shown)
+
+
 def test_a_tolerance_below_zero_is_refused(batch):
     made = trace(cifar_resnet(8, rng=0), *batch)
     with pytest.raises(ValueError, match="expected tolerance, a finite number of at least 0, got -1"):

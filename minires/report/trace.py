@@ -7,7 +7,7 @@ import numpy as np
 
 from minires.figures import equation_svg
 from minires.page import document, scrolling, table
-from minires.trace import by
+from minires.trace import by, path_in
 
 BY = "minires trace"
 
@@ -17,11 +17,12 @@ def page(made, compared=None):
 
     ``compared`` is what the comparison with another trace came to: a list of Difference, or words where none is.
     """
-    about, banner, differ, show = made.about, "", [], ' <a href="#first">Show the layer</a>'
+    about, banner, differ = made.about, "", compared if isinstance(compared, list) else []
+    rows = "\n".join(_rows(made, differ))
+    show = ' <a href="#first">Show the layer</a>' if 'id="first"' in rows else ""  # x is of no layer
     if isinstance(compared, str):
         banner = f'<p class="banner same">{escape(compared)}</p>\n'
-    elif compared:
-        differ = compared
+    elif differ:
         banner = f'<p class="banner">{escape(str(differ[0]))}{show}</p>\n'
     if made.first_not_finite:
         banner += f'<p class="banner">The first NaN or infinity is in {escape(made.first_not_finite)}.'
@@ -31,7 +32,7 @@ def page(made, compared=None):
 <thead><tr><td colspan="2"></td><th colspan="6" scope="colgroup">forward: y</th>
 <th colspan="6" scope="colgroup">backward: dL/dy</th></tr>
 <tr><th scope="col">layer</th><th scope="col">class</th>{names}{names}</tr></thead><tbody>
-{chr(10).join(_rows(made, differ))}
+{rows}
 </tbody></table>"""
     body = f"""<h1>{escape(about["net"])}: one batch, forward and backward</h1>
 {banner}<p>For each layer, in the order in which it finished: y is what it returned, dL/dy the gradient that came back
@@ -57,7 +58,7 @@ def _differences_in_html(differ, most=200):
 def _rows(made, differ):
     """Yield each layer as a row of the table; the first row of a class has the link to its formulas."""
     linked, paths = set(), [one.path for one in differ]
-    first = differ[0].path if differ else made.first_not_finite.partition(" of ")[2]
+    first = differ[0].path if differ else path_in(made.first_not_finite)
     bars = [
         _bars([getattr(row, name).std for row in made.rows], f"var(--{colour})") for name, colour in COLOURS.items()
     ]
