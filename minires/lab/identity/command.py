@@ -2,7 +2,7 @@
 line, look at what is left, fit that; boosting does so with stumps, a residual net with blocks. Needs no images::
 
     minires lab identity                       # some minutes
-    minires lab identity --kinds plain residual --steps 300 1000 3000
+    minires lab identity --kinds plain residual --steps 300 1000 3000 --seeds 0 1 2
 """
 
 from itertools import product
