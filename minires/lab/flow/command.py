@@ -2,7 +2,7 @@
 the branch, and how fast the weights learn; with batch norm and without, plain and residual::
 
     minires lab flow                               # synthetic images, a few minutes
-    minires lab flow --data cifar10 --nets plain resnet preact --depths 56
+    minires lab flow --data cifar10 --nets plain resnet preact --depths 56 --seeds 0 1 2 3
     minires lab flow --data cifar10 --pretrained   # the trained nets that come with minires
 """
 
