@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -22,7 +23,8 @@ class Server:
 
     An entry is a dict: ``cut`` (bytes of the body after which the line breaks), ``ranges`` (False: Range is ignored),
     ``status``, ``reason``, ``kind`` (content type), ``to`` (where it sends us on to), ``stall`` (seconds before the
-    body), ``drip`` (seconds before each byte), ``length`` (what is announced; False: nothing).
+    body), ``drip`` (seconds before each byte), ``head`` (seconds before each line of a head that does not end),
+    ``length`` (what is announced; False: nothing).
     """
 
     def __init__(self, content=CONTENT, answers=({},)):
@@ -56,6 +58,13 @@ class Server:
         request.send_header("Content-Type", how.get("kind", "application/gzip"))
         if first:
             request.send_header("Content-Range", f"bytes {first}-{len(self.content) - 1}/{len(self.content)}")
+        with suppress(OSError):  # the other side has gone
+            while "head" in how:
+                request.send_header("X-Again", "and again")
+                request.flush_headers()
+                time.sleep(how["head"])
+        if "head" in how:
+            return
         length = how.get("length", True)
         if length:
             request.send_header("Content-Length", str(len(body) if length is True else length))
@@ -329,6 +338,13 @@ def test_a_server_that_drips_is_given_up(serve, path):
     with pytest.raises(ConnectionError, match="bytes in 0.3 s are too few"):
         get(server.url, path, timeout=0.3)
     assert len(server.asked) == download.TRIES
+
+
+def test_a_server_whose_head_does_not_end_is_given_up(serve, path):
+    server = serve(answers=[{"head": 0.05}])
+    with pytest.raises(ConnectionError, match="no answer in 0.4 s; nothing has arrived yet"):
+        get(server.url, path, timeout=0.1)
+    assert len(server.asked) == download.TRIES and not path.parent.exists()
 
 
 @pytest.mark.parametrize("end", ["part", "lock"])

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from http.client import HTTPException, InvalidURL
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from tqdm import tqdm
 
@@ -145,7 +147,7 @@ def _receive(url, have, size, timeout):
         headers["Range"] = f"bytes={have}-"
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.build_opener(_WebOnly).open(request, timeout=timeout) as response:
+        with _answer(request, timeout) as response:
             skip, total = _offer(response, have)
             if total not in (None, size) or response.headers.get_content_type() == "text/html":
                 offer = f"{total or 0:,} bytes of {response.headers.get_content_type()}"
@@ -173,6 +175,26 @@ def _receive(url, have, size, timeout):
         raise _Refused(f"not an address ({error})") from None
     except (OSError, HTTPException) as error:
         raise _Cut(str(error) or type(error).__name__) from None
+
+
+def _answer(request, timeout):
+    """Open the address; _Cut when that takes four times ``timeout``, which begins anew with each byte of a head."""
+    done = SimpleQueue()
+
+    def work():  # in a thread that is left to itself: nothing ends a server that sends its head a byte at a time
+        try:
+            done.put((urllib.request.build_opener(_WebOnly).open(request, timeout=timeout), None))
+        except Exception as error:
+            done.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        response, error = done.get(timeout=4 * timeout)
+    except Empty:
+        raise _Cut(f"no answer in {4 * timeout:g} s") from None
+    if error is not None:
+        raise error
+    return response
 
 
 def _offer(response, have):
