@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from minires.checks import instance, path_of, some
+from minires.checks import instance, path_of, require, some
 from minires.files import previous, read_npz, written_safely
 from minires.layer import Layer
 from minires.layer_state import (
@@ -80,7 +80,7 @@ def save_checkpoint(path, net, optimizer=None, schedule=None, rng=None, inputs=N
     if inputs is not None:
         arrays["inputs/shift"], arrays["inputs/scale"] = inputs["normalisation"]
         about["classes"] = list(inputs["classes"])
-    text = json.dumps(about, default=lambda value: value.tolist())  # arrays and numbers of NumPy, in generators' states
+    text = as_json("save_checkpoint", "progress", about)
     try:
         with written_safely(path, keep_previous=True) as file:
             np.savez(file, about=text, **arrays)
@@ -164,6 +164,17 @@ def load_inputs(path):
     if not fits or not np.isfinite(scale).all():
         raise CheckpointError(f"{path}: does not say how images become x. Expected finite shift (C, H, W), scale (C,).")
     return {"normalisation": (shift, scale), "classes": classes}
+
+
+def as_json(who, name, value):
+    """Return as JSON what is made of numbers and arrays, also NumPy's, texts, lists and dicts."""
+
+    def listed(part):
+        wanted = f"{name} made of numbers, texts, lists and dicts"
+        require(hasattr(part, "tolist"), who, wanted, f"also a {type(part).__name__}")
+        return part.tolist()
+
+    return json.dumps(value, default=listed)
 
 
 def _checked(who, path, net, optimizer, schedule):

@@ -14,7 +14,7 @@ import zlib
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 
-from minires.checkpoint import CheckpointError, Damaged, load_checkpoint, read_progress, save_checkpoint
+from minires.checkpoint import CheckpointError, Damaged, as_json, load_checkpoint, read_progress, save_checkpoint
 from minires.checks import instance, path_of, real, shown
 from minires.files import copy_aside, locked, previous, set_aside, written_safely
 from minires.layer_state import counters, not_saved, set_counters
@@ -49,7 +49,7 @@ class Run:
         self.folder, self.save_every = path_of("Run folder", folder), real("Run", "save_every", save_every, least=0)
         instance("Run", "config", config, (dict, type(None)), "a dict")
         instance("Run", "deviations", deviations, (list, tuple), "a list of str")
-        self.config, self.deviations = dict(config or {}), list(deviations)
+        self.config, self.deviations = json.loads(as_json("Run", "config", config or {})), list(deviations)
         self.log_path, self.json_path = self.folder / "log.jsonl", self.folder / "run.json"
         self.checkpoint_path = self.folder / "checkpoint.npz"
         self.lines = []

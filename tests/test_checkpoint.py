@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, save_checkpoint
+from minires.checkpoint import CheckpointError, load_checkpoint, load_inputs, read_progress, save_checkpoint
 from minires.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Sequential
 from minires.optim import SGD, Schedule, WarmUpUntil
 from minires.run import Run, read_log, read_run_json
@@ -206,6 +206,14 @@ def test_the_checkpoint_before_stays_beside_the_new_one(checkpoint):
 
 
 # -- run folders ----------------------------------------------------------------------------------------------
+
+
+def test_numbers_and_arrays_of_numpy_may_be_in_the_configuration_and_the_progress(tmp_path):
+    for number in (np.int64(8), 8):
+        with Run(tmp_path, {"depth": number, "widths": np.array([16, 32])}).open({}) as run:
+            run.begin(0)
+    save_checkpoint(tmp_path / "c.npz", Linear(2, 3, rng=0), best=np.float32(0.5))
+    assert read_progress(tmp_path / "c.npz") == {"best": 0.5}
 
 
 def run_a_little(folder, **config):

@@ -150,6 +150,8 @@ LOGITS, RAGGED, MANY, IMAGES = np.zeros((2, 3)), [[1], [2, 3]], np.zeros((2, 3, 
         (lambda: read_image(None, 32, 32), "read_image path: expected a path, got None"),
         (lambda: Run(None), "Run folder: expected a path, got None"),
         (lambda: Run(""), "Run folder: expected a path, got an empty one. Is a variable of the shell not set"),
+        (lambda: Run("r", config={"seeds": {1, 2}}), "Run: expected config made of numbers, .*, got also a set"),
+        (lambda: save_checkpoint("c.npz", NET, best=Run), "save_checkpoint: expected progress made of .* also a type"),
         (lambda: Run("r", config="resnet-20"), "Run: expected config, a dict, got 'resnet-20'"),
         (
             lambda: Run("r", deviations="half the steps"),
