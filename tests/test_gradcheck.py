@@ -1,5 +1,7 @@
 """Who checks the checker: every mistake has to be rejected, by name, and nothing else."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mutants import LAYER_MUTANTS, LAYERS, LOSS_MUTANTS, PlainLinear, edited
@@ -116,6 +118,21 @@ def test_a_wrong_region_of_small_gradients_does_not_hide_behind_large_ones():
     x[:, 4] = [12, -13, 14]  # the slope there is about 1e-6
     with pytest.raises(GradientError, match=r"dx is wrong at 3 of 21 entries.* 4\].*a factor 2 too many"):
         check_layer(FlatRegionDoubled(), x)
+
+
+class Doubled(Sigmoid):
+    @np.errstate(under="ignore")
+    def backward(self, dy):
+        return 2 * super().backward(dy)
+
+
+def test_the_message_says_in_which_line_a_backward_of_ones_own_begins():
+    source = Path(__file__).read_text(encoding="utf-8")
+    line = 2 + source[: source.index("class Doubled")].count("\n")
+    with pytest.raises(GradientError, match=rf" Look at backward in test_gradcheck\.py, line {line}\.$"):
+        check_layer(Doubled(), normal(2, 3))
+    with pytest.raises(GradientError, match=r"subtract large numbers\?$"):  # of a layer of minires
+        check_layer(Sigmoid(), np.full((2, 3), 30.0))
 
 
 def test_a_whole_network_is_checked():

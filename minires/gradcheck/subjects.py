@@ -1,6 +1,7 @@
 """What is checked: copies in float64 of layers, of any object with forward and backward, of losses."""
 
 import copy
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def place(layer):
     kind = type(layer._thing if isinstance(layer, Adopted) else layer)
     if hasattr(kind, "_place"):  # a stand-in for a layer of another process
         return layer._place
-    code = getattr(kind.backward, "__code__", None)
+    code = getattr(inspect.unwrap(kind.backward), "__code__", None)  # not of a decorator such as np.errstate
     file = Path(code.co_filename if code else "")
     inside = Path(__file__).parents[1] in file.parents
     return "" if inside or not file.is_file() else f"{file.name}, line {code.co_firstlineno}"
