@@ -332,7 +332,9 @@ def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
     (tmp_path / "src" / "activations.py").write_text("", encoding="utf-8")
     assert find_file(ACTIVATIONS, tmp_path) == tmp_path / "src" / "activations.py"
     (tmp_path / "activations.py").write_text("", encoding="utf-8")
-    with pytest.raises(assignment.CourseError, match=r"found 2: (src/)?activations.py, (src/)?activations.py\."):
+    with pytest.raises(
+        assignment.CourseError, match=r"found 2: (src/)?activations.py, (src/)?activations.py. A folder .* --csv"
+    ):
         find_file(ACTIVATIONS, tmp_path)
 
 

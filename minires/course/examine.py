@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class _Notes:
         if report.when == "call" or report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             message = "" if report.passed else crash.message if crash else str(report.longrepr)
+            message = re.sub(r"^minires\.(\w+\.)*", "", message).removeprefix("SubmissionError: ")  # names of modules
             self.note(report.nodeid, report.passed, message[:3000], report.duration)
 
     def pytest_collectreport(self, report):

@@ -39,7 +39,8 @@ def find_file(assignment, path):
         if len(found) != 1:
             which = some(sorted(one.relative_to(path) for one in found) or sorted(entry.name for entry in everything))
             what = f"found {len(found)}{': ' if found else '; it holds '}{which}"
-            raise CourseError(f"expected one file {assignment.file} in {path}, {what}. Archives are not unpacked.")
+            hint = "A folder of many submissions asks for --csv." if found else "Archives are not unpacked."
+            raise CourseError(f"expected one file {assignment.file} in {path}, {what}. {hint}")
     (file,) = found
     if file.is_symlink() or not file.is_file():
         raise CourseError(f"expected {file} to be a plain file; links and devices are not opened.")
