@@ -15,7 +15,11 @@ class Member:
 def _checked(name):
     """The array ``name`` as a property that is checked where it is assigned."""
     stored = attrgetter(f"_{name}")
-    return property(stored, lambda self, value: setattr(self, f"_{name}", self._assigned(name, stored(self), value)))
+    return property(
+        stored,
+        lambda self, value: setattr(self, f"_{name}", self._assigned(name, stored(self), value)),
+        doc="An array whose shape and dtype stay: what is assigned is checked.",
+    )
 
 
 class Array(Member):
