@@ -73,6 +73,10 @@ class RecalledTuple(tuple):
 
     __array__ = __array_ufunc__ = __gt__ = __ge__ = __lt__ = __le__ = __add__ = __radd__ = __mul__ = __rmul__ = _refuse
     __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __mod__ = __neg__ = __abs__ = _refuse
+    __floordiv__ = __rfloordiv__ = __pos__ = __float__ = _refuse
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) if isinstance(index, (int, slice)) else self._refuse()
 
     def __getattr__(self, name):
         self._refuse(error=AttributeError)

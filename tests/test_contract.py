@@ -481,6 +481,7 @@ def test_a_tuple_taken_for_an_array_is_hinted_at():
 
     uses = [lambda y, dy: dy * y, lambda y, dy: y * dy, lambda y, dy: dy * (y > 0), lambda y, dy: np.where(y, dy, 0)]
     uses += [lambda y, dy: y.shape, lambda y, dy: dy - y, lambda y, dy: dy @ y]
+    uses += [lambda y, dy: dy * y[:, 0], lambda y, dy: dy * y[..., None], lambda y, dy: y // 2, lambda y, dy: float(y)]
     for use in [*uses, lambda y, dy: -y, lambda y, dy: 1 - y, lambda y, dy: y**2, lambda y, dy: dy * abs(y)]:
         layer = NoComma()
         layer.use = use
