@@ -110,7 +110,9 @@ class Trace:
                 raise KeyError("format")
             tensors = {name: arrays[f"tensor/{i}"] for i, name in enumerate(about["tensors"])}
             state = {key.removeprefix("state/"): array for key, array in arrays.items() if key.startswith("state/")}
-            return cls(about, state, tensors)
+            found = cls(about, state, tensors)
+            str(found), tensors["labels"].shape, about["kinds"].keys()  # is all of it there?
+            return found
         except FileNotFoundError:
             raise ValueError(f"{path}: no such file. minires trace NET --save {path} writes it.") from None
         except Exception:  # zipfile, NumPy and json raise a dozen kinds

@@ -70,6 +70,17 @@ def test_a_saved_trace_comes_back(batch, tmp_path):
         Trace.load(tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", ["loss", "training", "net", "kinds", "equations", "rows", "x", "labels"])
+def test_a_trace_from_which_something_is_missing_is_refused(batch, tmp_path, name):
+    made = trace(cifar_resnet(8, rng=0), *batch)
+    (made.about if name in made.about else made.tensors).pop(name)
+    made.save(tmp_path / "mine.npz")
+    with pytest.raises(
+        ValueError, match="mine.npz: expected a trace, as minires trace --save writes it; it is not one"
+    ):
+        Trace.load(tmp_path / "mine.npz")
+
+
 class ForgetsGamma(BatchNorm2d):
     def backward(self, dy):
         return super().backward(dy) * np.float32(0.9)
