@@ -19,7 +19,7 @@ import numpy as np
 from minires.checkpoint import CheckpointError
 from minires.lab.degradation.figure import degradation_figure
 from minires.lab.degradation.measure import PUBLISHED, final_errors, percent, verdict
-from minires.lab.experiment import Table, count, each_once, for_images, writable
+from minires.lab.experiment import Table, count, each_once, for_images, whole, writable
 from minires.lab.recipe import deviations, fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
 from minires.machine import machine
 from minires.networks import cifar_plain, cifar_resnet
@@ -58,7 +58,7 @@ def read_options(arguments):
     add = parser.add_argument
     add("--nets", nargs="+", choices=list(NETS), default=list(NETS))
     add("--depths", nargs="+", type=int, default=[20, 56], metavar="6n+2")
-    add("--seeds", nargs="+", type=int, default=[0], metavar="SEED")
+    add("--seeds", nargs="+", type=whole, default=[0], metavar="SEED")
     options = parser.parse_args(arguments)
     for name, depth in product(options.nets, options.depths):
         try:

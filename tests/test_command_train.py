@@ -62,6 +62,7 @@ def test_it_trains_on_every_set_of_images_it_can_read(folder, capsys):
         (["nonet-8"], "nonet-8"),
         (["mine.py:nothing"], "no nothing in mine.py"),
         (["resnet-8", "--steps", "0"], "expected a whole number above 0, got '0'"),
+        (["resnet-8", "--seed", "-1"], "argument --seed: expected a whole number"),
         (["resnet-8", "--budget", "5m"], "invalid choice: '5m'"),
         (["mine.py:build", "--args", "3"], "label"),
     ],

@@ -110,6 +110,7 @@ def test_ctrl_c_says_how_to_go_on(command, monkeypatch, capsys):
     [
         ("--depths 21", "expected 6n + 2"),
         ("--steps 0", "expected a whole number above 0, got '0'"),
+        ("--seeds 0 -1", "argument --seeds: expected a whole number"),
         ("--steps 3 --epochs 2", "not allowed with"),
         ("--budget 5m", "invalid choice: '5m'"),
     ],

@@ -70,10 +70,10 @@ def gradients_of_one_path(net, through, x, labels):
         return gradients(net, x, labels)
 
 
-def test_the_command_that_truncates_paths(lab, capsys):
-    assert lab.run(f"truncated {SMALL} --depths 8 --lengths 0 3") == 0
+def test_the_command_that_truncates_paths_and_takes_the_lengths_that_a_net_has(lab, capsys):
+    assert lab.run(f"truncated {SMALL} --depths 8") == 0
     found = lab.numbers["resnet-8"]
     assert len(found["kept"]) == 4 and found["kept"][-1] == pytest.approx(1)
     lines = drawn(lab.figures["truncated-8"].axes[0])
-    np.testing.assert_allclose(lines["test"], [100 * found[f"resnet-8, k = {k}"][0]["test"] for k in (0, 3)])
+    np.testing.assert_allclose(lines["test"], [100 * found[f"resnet-8, k = {k}"][0]["test"] for k in (0, 1, 2, 3)])
     assert refused(capsys, lab.run(f"truncated {SMALL} --depths 8 --lengths 4"), "from 0 to 3, got 4")

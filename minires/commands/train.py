@@ -6,7 +6,7 @@ import numpy as np
 
 from minires.commands.arguments import UsageError, net_of
 from minires.lab.degradation.measure import final_errors
-from minires.lab.experiment import for_images, writable
+from minires.lab.experiment import for_images, whole, writable
 from minires.lab.recipe import fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
 from minires.train import Diverged
 
@@ -15,7 +15,7 @@ def add_options(parser):
     add = parser.add_argument
     add("net", metavar="NET", help="a name such as resnet-20, or FILE.py:NAME, a function that returns a Layer")
     add("--args", default="", metavar="ARGS", help='arguments of NAME, such as "10, width=16"')
-    add("--seed", type=int, default=0, metavar="SEED", help="of the first weights and of the order of the images")
+    add("--seed", type=whole, default=0, metavar="SEED", help="of the first weights and of the order of the images")
     recipe_options(parser)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minires.checks import real
 from minires.data import SOURCES, batches, find_cifar10, load, synthetic
 from minires.lab.degradation.measure import final_errors
 from minires.lab.subjects import Subject, are_shipped, runs_found, shipped
@@ -64,10 +65,13 @@ def data_options(parser):
 
 def step_options(parser, steps, least=positive, several_seeds=True):
     """Add the options that say from which seeds, how long and how fast."""
+    add = parser.add_argument
     if several_seeds:
-        several(parser, "--seeds", int, [0], metavar="SEED")
+        several(parser, "--seeds", whole, [0], metavar="SEED")
     else:
-        parser.add_argument("--seed", nargs=1, type=int, dest="seeds", default=[0], metavar="SEED", help="(default: 0)")
+        parser.add_argument(
+            "--seed", nargs=1, type=whole, dest="seeds", default=[0], metavar="SEED", help="(default: 0)"
+        )
     add = parser.add_argument
     add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
     add("--batch-size", type=positive, default=32, metavar="N", help="images in a step (default: %(default)s)")
@@ -137,6 +141,8 @@ class Experiment:
 
     def __init__(self, options):
         self.options, self.note = options, ""
+        for name in vars(options).keys() & {"lr", "bare_lr"}:
+            real(f"lab {options.room}", name, getattr(options, name), least=0)
         if "data" in options:
             self.train_set, self.test_set = load_data(options)
         self.out = writable(options.out or Path("runs", self._folder()))

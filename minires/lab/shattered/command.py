@@ -8,7 +8,7 @@ images::
 
 import numpy as np
 
-from minires.lab.experiment import positive
+from minires.lab.experiment import positive, whole
 from minires.lab.shattered import measure
 from minires.lab.shattered.figure import shattered_figure
 
@@ -25,7 +25,7 @@ DEPTHS |= {f"{kind}, independent": DEPTHS[kind] for kind in ("plain", "residual"
 def add_options(parser):
     add = parser.add_argument
     add("--networks", type=positive, default=10, metavar="N", help="nets of one number to average over (default: 10)")
-    add("--seed", type=int, default=0)
+    add("--seed", type=whole, default=0)
 
 
 def run(lab):

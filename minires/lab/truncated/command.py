@@ -28,8 +28,10 @@ def add_options(parser):
 def run(lab):
     figures, numbers, (x, labels) = {}, {}, lab.batch(8)
     lab.say(f"{lab.setting('test')} Forward all paths, backward those of at most k branches.")
-    lengths = sorted(set(lab.options.lengths))
     for depth in lab.options.depths:
+        lengths = sorted(set(lab.options.lengths))
+        if "lengths" not in lab.options.changed:
+            lengths = [k for k in lengths if k <= (depth - 2) // 2]  # its blocks
         nets = {f"resnet-{depth}, k = {k}": partial(build, lab, depth, k) for k in lengths}
         for make in nets.values():
             first = make(**for_images(lab.train_set), rng=0)  # a wrong k is refused before anything is trained
