@@ -79,10 +79,10 @@ def panel(axis, title="", x="", y="", log="", whole=False):
 def in_words(number, _=None):
     """Return a number for an axis: 2.5, 64 000, 1e-05.
 
-    >>> in_words(2.5), in_words(64000.0), in_words(1e-5)
-    ('2.5', '64 000', '1e-05')
+    >>> in_words(2.5), in_words(64000.0), in_words(1002.5), in_words(1e-5)
+    ('2.5', '64 000', '1 002.5', '1e-05')
     """
-    return f"{number:,.0f}".replace(",", " ") if 1000 <= abs(number) < 1e6 else f"{number:.6g}"
+    return f"{number:,.6g}".replace(",", " ")
 
 
 def logarithmic(side):
