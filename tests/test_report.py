@@ -265,7 +265,7 @@ def test_the_command_writes_beside_the_runs_and_over_its_own_pages_only(four, tm
     [
         (["nowhere"], "nowhere: no such folder. Expected a folder with run.json"),
         (["."], ".: no run in it"),
-        (["runs", "--images", "-1"], "--images: expected a whole number above 0, got '-1'"),
+        (["runs", "--images", "-1"], "--images: expected a whole number from 0 on, got '-1'"),
         ([], "required: RUN_DIR"),
     ],
 )

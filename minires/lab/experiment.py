@@ -44,7 +44,9 @@ def positive(text):
 
 def whole(text):
     """An argparse type: a whole number from 0 on."""
-    return 0 if text == "0" else positive(text)
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text!r}")
+    return int(text)
 
 
 def several(parser, name, kind, usual, words="", **more):
@@ -58,8 +60,8 @@ def data_options(parser):
     add = parser.add_argument
     known = ["auto", "synthetic", *SOURCES]
     add("--data", choices=known, default="auto", help="auto: CIFAR-10 if it is on this disk, else synthetic")
-    add("--data-dir", type=Path, metavar="DIR", help="folder with the files, cifar-10-batches-bin/ say, or the archive")
-    add("--data-file", type=Path, metavar="FILE", help="the archive")
+    add("--data-dir", metavar="DIR", help="folder with the files, cifar-10-batches-bin/ say, or the archive")
+    add("--data-file", metavar="FILE", help="the archive")
     add("--data-note", default="", metavar="TEXT", help="what to say of the images on the figure: re-encoded, ...")
 
 
@@ -113,7 +115,7 @@ def load_data(options):
     """Return (training set, test set); a set that is named, and not at hand, is downloaded."""
     place, download = (options.data_dir, options.data_file), options.data != "auto"
     if options.data == "auto":
-        options.data = "cifar10" if any(place) or find_cifar10() else "synthetic"
+        options.data = "cifar10" if place != (None, None) or find_cifar10() else "synthetic"
     return synthetic() if options.data == "synthetic" else load(options.data, *place, download=download)
 
 
