@@ -182,7 +182,8 @@ def find(dataset, data_dir=None, data_file=None):
                 return place
         if form.archive and (folder / form.archive).is_file():
             return folder / form.archive
-    return None
+    empty = (folder / form.folder for form in source.forms)  # the message says then what it lacks
+    return next((place for place in empty if place.is_dir()), None)
 
 
 def _source(dataset):
