@@ -36,7 +36,11 @@ def run(lab):
         nets = (measure.scalar_net(layers, residual, beta=beta, rng=stream) for stream in streams)
         slopes[name] = [measure.scalar_gradients(net, rng=stream)[0] for net, stream in zip(nets, streams)]
     slopes |= {f"{kind} noise": [measure.noise(kind, stream) for stream in streams] for kind in ("brown", "white")}
-    correlations = {name: np.mean([measure.autocorrelation(g) for g in each], axis=0) for name, each in slopes.items()}
+    lags = {name: np.array([measure.autocorrelation(g) for g in each]) for name, each in slopes.items()}
+    print(f"Autocorrelation at lag 1, mean of {networks} nets and its standard error:")
+    for name, of in lags.items():
+        print(f"{name:22} {of[:, 1].mean():.2f} +- {of[:, 1].std() / networks**0.5:.2f}")
+    correlations = {name: of.mean(axis=0) for name, of in lags.items()}
     by_depth, independent = {}, measure.independent_points(rng=seed)
     for name, depths in DEPTHS.items():
         beta, points = 0.1 if "beta" in name else 1.0, independent if "independent" in name else measure.POINTS
