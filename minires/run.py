@@ -333,7 +333,7 @@ def read_run_json(folder):
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: not JSON ({error}).") from None
     fits = isinstance(about, dict) and isinstance(about.get("config"), dict)
-    if not fits or not isinstance(about.setdefault("sessions", []), list):
+    if not fits or not all(isinstance(about.setdefault(name, []), list) for name in ("sessions", "deviations")):
         raise Damaged(f'{path}: expected {{"config": {{...}}, ...}}. Did minires write it?')
     return about
 

@@ -214,6 +214,11 @@ def test_nothing_in_a_folder_becomes_html(tmp_path):
         ("run.json", '{"config": 3}', "run.json: expected {\"config\""),
         ("log.jsonl", '{"kind": "train"\n{}\n{}\n', "log.jsonl, line 1: not JSON"),
         ("log.jsonl", '{"kind": "train", "step": 1, "error": 0.5}\n', "log.jsonl, line 1: expected kind, step, error"),
+        (
+            "log.jsonl",
+            '{"kind": "test", "step": 1' + 400 * "0" + ', "error": 0.5}\n',
+            "log.jsonl, line 1: expected kind, step, error",
+        ),
         ("log.jsonl", '{"kind": "train", "step": "a", "error": 0.5, "images": 3}\n', "line 1: expected kind"),
         ("log.jsonl", "[]\n", "log.jsonl, line 1: not JSON"),
         ("log.jsonl", '{"kind": "test", "step": 1, "error": 0.5}\n', "no training error of the last tenth"),

@@ -278,6 +278,7 @@ def test_a_digit_changed_in_the_log_between_two_starts_is_noticed(tmp_path, caps
         "\udcff",
         pytest.param(99999 * "[", id="nested"),
         '{"config": {}, "sessions": 3}',
+        '{"config": {}, "deviations": 3}',
     ],
 )
 def test_a_damaged_run_json_is_copied_aside_and_made_anew(tmp_path, capsys, text):

@@ -141,7 +141,7 @@ def _is_line(line):
     if not isinstance(line, dict) or line.get("kind") not in ("train", "test"):
         return False
     numbers = ("step", "error", "images") if line["kind"] == "train" else ("step", "error")
-    return all(isinstance(line.get(name), int | float) for name in numbers)
+    return all(isinstance(line.get(name), int | float) and not abs(line[name]) > 1e15 for name in numbers)
 
 
 def sets_of(runs):
