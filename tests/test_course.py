@@ -52,6 +52,16 @@ def test_the_solution_gets_all_points(tmp_path):
     assert earned(points(SOLUTION, tmp_path)) == ALL
 
 
+@pytest.mark.parametrize("y, dx, says", [("x", "dy", "y is x"), ("0 * x", "0 * dy", "y does not move when x does")])
+def test_a_layer_that_does_nothing_passes_no_check_of_its_derivative(y, dx, says, tmp_path):
+    body = f"        return self._remember({y}, None)\n\n    def backward(self, dy):\n"
+    body += f"        self._recall(dy)\n        return {dx}\n"
+    tanh = SOLUTION.index("    def forward", SOLUTION.index("class Tanh"))
+    text = SOLUTION[:tanh] + "    def forward(self, x):\n" + body + "\n\n" + SOLUTION[SOLUTION.index("class GELU") :]
+    result = points(text, tmp_path, select="2.3")
+    assert result["tasks"]["2.3"]["earned"] == 0 and says in messages(result)
+
+
 def test_a_mistake_costs_its_own_task_and_is_explained_as_check_layer_does(tmp_path):
     result = points(SOLUTION.replace("dy * (1 - y**2)", "dy * (1 - y)"), tmp_path)
     assert {task for task in ALL if earned(result)[task] < ALL[task]} == {"2.3"}

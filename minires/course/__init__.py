@@ -10,12 +10,15 @@ A student's pytest imports that file. Under ``minires grade`` the same line give
 holds that runs in another process (worker.py), so that tests and answers are never in one process with what they judge.
 """
 
+import copy
 import importlib.util
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from minires import gradcheck
 
 running = None  # set by examine.py: the Session of the process that runs the student's file
 
@@ -31,6 +34,17 @@ def submitted(test_file, name):
 def seeded(number=0):
     """Return a random generator; ``minires grade --seed`` changes its numbers, so that nobody can write for them."""
     return np.random.default_rng((int(os.environ.get("MINIRES_COURSE_SEED", 0)), number, 18))
+
+
+def check_layer(layer, x, **options):
+    """``minires.check_layer`` of a layer that does something: zeros agree with zeros, and y = x with dx = dy."""
+    __tracebackhide__ = True  # of pytest
+    y = copy.deepcopy(layer).forward(x.copy())
+    report = gradcheck.check_layer(layer, x, **options)
+    if x.size > 8:  # fewer numbers may all be negative, say
+        assert "does not move" not in str(report), "y does not move when x does: what does forward return?"
+        assert not np.array_equal(y, x), "y is x: forward does nothing."
+    return report
 
 
 class _Submitted:

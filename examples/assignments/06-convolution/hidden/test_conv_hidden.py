@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from minires import check_layer
-from minires.course import seeded, submitted
+from minires.course import check_layer, seeded, submitted
 
 mine = submitted(__file__, "conv.py")
 CASES = [(3, 1, 0), (3, 2, 0), (2, 3, 1), (1, 2, 0), (4, 1, 2)]  # K, stride, padding

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from minires import check_layer
-from minires.course import seeded, submitted
+from minires.course import check_layer, seeded, submitted
 
 mine = submitted(__file__, "pool.py")
 IMAGE = np.array([[[[1.0, 5.0, 2.0, 0.0], [3.0, 4.0, 8.0, 1.0], [7.0, 6.0, 0.0, 2.0]]]])

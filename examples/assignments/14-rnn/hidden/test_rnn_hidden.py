@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from minires import check_layer
-from minires.course import seeded, submitted
+from minires.course import check_layer, seeded, submitted
 
 mine = submitted(__file__, "rnn.py")
 
