@@ -227,6 +227,15 @@ def test_tests_that_did_not_run_do_not_count_as_passed(tmp_path, monkeypatch):
     assert "did not run" in messages(result)
 
 
+def test_a_test_file_that_cannot_be_read_is_named_in_the_report(tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "test_mine.py").write_text("import no_such_module\n", encoding="utf-8")
+    result = points(SOLUTION, tmp_path, hidden=hidden)
+    assert result["earned"] == 0 and "hidden/test_mine.py::test file failed: " in result["trouble"]
+    assert "No module named 'no_such_module'" in report(result)
+
+
 HOSTILE_FILES = {
     "loops": "while True: pass",
     "exits": "import os; os._exit(0)",

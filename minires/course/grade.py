@@ -79,6 +79,9 @@ def grade(assignment, path, *, hidden=None, seed=0, select=""):
                 "allowed": given if assignment.allowed_imports is None else assignment.allowed_imports,
             }
             rows, found, trouble = _examine(order, assignment.folder.resolve(), seed)
+            strays = [row for row in rows if row["task"] not in assignment.tasks and not row["passed"]]
+            if strays and not trouble:  # not the submission's fault: a test file that cannot be read stops them all
+                trouble = f"{strays[0]['id']} failed: {strays[0]['message'][-1000:]}"
     tasks = {number: task | _earned(task, number, rows) for number, task in assignment.tasks.items()}
     return {
         "assignment": assignment.name,
