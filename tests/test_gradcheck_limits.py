@@ -315,7 +315,7 @@ class Leaves(Layer):
         ("one dx", "the layer writes into the dx of an earlier backward"),
         ("buffer in evaluation", "eval mode: forward writes into the buffer count in evaluation"),
         ("buffer in backward", "backward writes into the buffer count"),
-        ("mode", "when the mode is changed between forward and backward. Does backward read self.training"),
+        ("mode", "when the mode is changed between forward and backward: .* Does backward read self.training"),
     ],
 )
 def test_what_one_run_leaves_to_the_next_is_found(mistake, message):

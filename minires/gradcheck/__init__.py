@@ -104,7 +104,8 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
         )
     for mode in modes:
         rng = _own_rng(who, seed)
-        moved = float64_copy(layer, rng if jitter else None).train(mode == "train")
+        moved = float64_copy(layer, rng if jitter else None)
+        moved.train(mode == "train")
         rows += [(mode, *row) for row in Check(moved, x, rng, f"{title}, {mode} mode").run(comparisons)]
     return Report(title, rows)
 

@@ -1,10 +1,12 @@
 """What a layer promises, tried on copies of it: what crosses its boundary, and what one run leaves to the next."""
 
 import copy
+import functools
 from operator import methodcaller
 
 import numpy as np
 
+from minires.gradcheck import draws
 from minires.gradcheck.guess import at_index
 from minires.gradcheck.slopes import Slopes, Tensor
 from minires.gradcheck.subjects import GradientError, place, short, strided_and_read_only, watch
@@ -12,10 +14,13 @@ from minires.layer import Buffer, Kept
 
 __tracebackhide__ = methodcaller("errisinstance", (GradientError, NotImplementedError))  # as in __init__
 EPS32 = np.finfo(np.float32).eps
-FROZEN = "What crosses a layer boundary is frozen: make a new array."
+FROZEN = "Only gradients, and in forward of training mode Buffers, change in place: make a new array."
 CLIPPED = "Is it clipped, or does dy pass through something that is not a product?"
 ROUNDED = "The digits of float32 only: is something rounded to it, or summed in it?"
-MODE_READ = "Does backward read self.training? Keep it in forward: self._remember(y, ..., self.training)"
+MODE_READ = "Does backward read self.training? Keep it in forward: self._remember(y, ..., self.training)."
+KEPT = "Is something kept that belongs to an earlier batch?"
+NOT_THE_SAME = "Does it draw from a generator of its own making, or leave an array of np.empty unfilled?"
+ORDER = "Does it take for granted how numbers lie in memory, as ravel() of a new array does?"
 
 
 class Check:
@@ -25,18 +30,21 @@ class Check:
         self.layer, self.rng, self.title, self.x_name, self.dx_name = layer, rng, title, x_name, f"d{x_name}"
         self.x = short(np.array(x, np.float64, order="C"))
 
+    @draws.restored()
     def run(self, comparisons, is_loss=False):
         """Check everything, first what explains most; return the rows of the report."""
         self.move_off_whole_numbers()
         layer = self.copy()
+        draws.afresh()
         self.dy = self.random(np.shape(self.call("forward", self.copy().forward, self.x.copy(), "")))
+        self.draws_shared = draws.were_made()
         self.found = self.results(self.x, self.dy, "", layer)
         if made := set(dict(layer.named_parameters())) - set(dict(self.layer.named_parameters())):
             raise self.error(
                 f"forward makes the Parameter {made.pop()}, too late for an optimizer: make it in __init__."
             )
         again = "when run once more from the same state"
-        self.check_same(self.results(self.x, self.dy, again), self.found, again)
+        self.check_same(self.results(self.x, self.dy, again), self.found, again, NOT_THE_SAME)
         nearby = self.results(self.x * (1 + 2.0**-49), self.dy, "when x is scaled by 1 + 2**-49")
         self.blur = {name: np.abs(nearby[name] - found) for name, found in self.found.items()}  # how far it is rounded
         rows = self.check_derivatives(self.layer, self.found, comparisons)
@@ -44,13 +52,18 @@ class Check:
             if isinstance(inner._cache, Kept):
                 raise self.error(f"backward left the cache of {path or 'the layer'}. Take it: (x,) = self._recall(dy).")
         self.check_gradients_are_added()
-        strided = "when x and dy are strided and read-only"
-        self.check_same(self.results(*map(strided_and_read_only, (self.x, self.dy)), strided), self.found, strided)
+        fortran = functools.partial(np.array, order="F")
+        for lay, how in (strided_and_read_only, "strided and read-only"), (fortran, "in Fortran's order"):
+            when = f"when x and dy are {how}"
+            self.check_same(self.results(lay(self.x), lay(self.dy), when), self.found, when, ORDER)
         self.check_float32()
         if not is_loss:
             self.check_linear_in_dy()
+        has_modes = not is_loss and getattr(self.layer, "has_modes", True)
+        if has_modes:
             self.check_mode_is_remembered()
-        self.check_after_other_batches(larger=not is_loss and self.x.ndim)
+        after_training = has_modes and not self.layer.training
+        self.check_after_other_batches(larger=not is_loss and self.x.ndim, other_mode=after_training)
         return rows
 
     def error(self, message):
@@ -77,6 +90,8 @@ class Check:
     def results(self, x, dy, when, layer=None, between=lambda layer: None):
         """Run both once, watching all that crosses the boundary; return {"y": y, "dx": dx, "weight.grad": ..., ...}."""
         layer = self.copy() if layer is None else layer
+        if self.draws_shared:
+            draws.afresh()
         parameters = dict(layer.named_parameters())
         data = {f"{name}.data": p.data for name, p in parameters.items()}
         buffers = {f"the buffer {name}": buffer.data for name, buffer in layer._named(Buffer)}
@@ -131,14 +146,18 @@ class Check:
 
     def check_derivatives(self, layer, found, comparisons, when=""):
         """Compare every gradient with slopes; return the rows of the report."""
-        slopes = Slopes(layer, self.x, self.dy)
+        slopes = Slopes(layer, self.x, self.dy, self.draws_shared)
         arrays = [self.x, *(parameter.data for parameter in layer.parameters())]
         named = [(name, found[name], array) for name, array in zip(list(found)[1:], arrays) if array.size]
         while True:
             tensors = [Tensor(*each, slopes, self.blur[each[0]]) for each in named]
             for tensor in tensors:
                 share = max(8, comparisons // len(tensors)) if comparisons else 0
-                tensor.measure(share, self.rng, may_exceed=comparisons >= 1000)
+                try:
+                    tensor.measure(share, self.rng, may_exceed=comparisons >= 1000)
+                except Exception as error:
+                    raised = f"forward raised {type(error).__name__} where {tensor.name} was measured: {error}"
+                    raise self.error(f"{raised}. Choose x away from the edge of what the layer takes.") from error
             if slopes.still_the_same():
                 break
         largest = max(tensor.sensitivity() for tensor in tensors)
@@ -161,19 +180,17 @@ class Check:
                 return name, np.unravel_index(np.argmax(error), error.shape)
         return None
 
-    def check_same(self, got, expected, when, *limits):
+    def check_same(self, got, expected, when, why="", *limits):
         if difference := self.difference(got, expected, *limits):
             name, at = difference
-            raise self.error(
-                f"{name} differs {when}: {got[name][at]:.6g} at {at_index(at)}, before {expected[name][at]:.6g}."
-            )
+            numbers = f"{got[name][at]:.6g} at {at_index(at)}, before {expected[name][at]:.6g}"
+            raise self.error(f"{name} differs {when}: {numbers}. {why}".rstrip())
 
     def check_gradients_are_added(self):
         layer, old = self.copy(), {}
         for name, p in layer.named_parameters():
-            name = f"{name}.grad"
-            old[name] = self.random(p.grad.shape) * (largest([self.found[name]]) or 1)
-            p.grad[...] = old[name]
+            p.grad[...] = self.random(p.grad.shape) * (largest([self.found[f"{name}.grad"]]) or 1)
+            old[f"{name}.grad"] = p.grad.copy()
         got = self.results(self.x, self.dy, "", layer)
         added = {name: got[name] - before for name, before in old.items()}
         if difference := self.difference(added, {name: self.found[name] for name in old}):
@@ -201,7 +218,7 @@ class Check:
             }
             if self.difference(got, expected, 1e-3, allowed) is None:
                 return
-            found.append((got, expected, "when x is float32", 1e-3, allowed))
+            found.append((got, expected, "when x is float32", "", 1e-3, allowed))
         self.check_same(*found[0])
 
     def check_linear_in_dy(self):
@@ -223,25 +240,28 @@ class Check:
 
     def check_mode_is_remembered(self):
         """backward belongs to the forward before it, whatever train() and eval() have done in between."""
-        if getattr(self.layer, "has_modes", True):
-            when = "when the mode is changed between forward and backward"
-            got = self.results(self.x, self.dy, when, between=lambda layer: layer.train(not layer.training))
-            self.check_same(got, self.found, f"{when}. {MODE_READ}")
+        when = "when the mode is changed between forward and backward"
+        got = self.results(self.x, self.dy, when, between=lambda layer: layer.train(not layer.training))
+        self.check_same(got, self.found, when, MODE_READ)
 
     # -- what one run leaves to the next ----------------------------------------------------------------------
 
-    def check_after_other_batches(self, larger):
+    def check_after_other_batches(self, larger, other_mode):
         """Other batches first, then x. What backward needs may be kept by x and dy, all of them, and by nothing less:
         not by their shape, their first row or column, their sum, or by where they lie in memory.
         """
         x, dy = self.x, self.dy
         elsewhere = self.mixed(x) * self.rng.uniform(0.98, 1, x.shape)  # what x holds, in other places
         elsewhere = elsewhere.astype(np.float32).astype(float)
-        self.check_after("of the same size", elsewhere, self.mixed(dy), in_place=True)
+        self.check_after(elsewhere, self.mixed(dy), in_place=True)
         for batch, other in (self.mixed(x, 0), self.mixed(dy, 0)), (self.mixed(x, 1), dy), (x, self.mixed(dy)):
-            self.check_after("of the same size", batch, other)
-        if larger:
-            self.check_after("of another size", np.concatenate([x[::-1], x[:1]]))
+            self.check_after(batch, other)
+        for axes in ((0,), (1,), (2, 3, 4)) if larger else ():
+            grown = np.pad(x[::-1], [(0, int(axis in axes)) for axis in range(x.ndim)], mode="edge")
+            if grown.shape != x.shape:
+                self.check_after(grown)
+        if other_mode:
+            self.check_after(elsewhere, other_mode=True)
 
     def mixed(self, array, kept=None):
         """The same numbers in other places, but for the first along the axis that is kept, and the very last."""
@@ -256,41 +276,55 @@ class Check:
         rest[...] = values.reshape(rest.shape)
         return mixed
 
-    def check_after(self, size, batch, dy=None, in_place=False):
+    def check_after(self, batch, dy=None, in_place=False, other_mode=False):
         """The same y and gradients of x after the batch as without; where y is another, those of its own."""
+        same_size = batch.shape == self.x.shape
+        size = "in the other mode" if other_mode else "of the same size" if same_size else "of another size"
+        when, mode = f"after a batch {size}", self.layer.training != other_mode
         try:
-            y = self.copy().forward(batch.copy())
+            layer = self.copy()
+            layer.train(mode)
+            y = layer.forward(batch.copy())
+            if not np.all(np.isfinite(y)):
+                return
+            dy = self.random(y.shape) if dy is None or dy.shape != y.shape else dy
+            if batch.shape[1:] != self.x.shape[1:] and layer.backward(dy.copy()).shape != batch.shape:
+                return  # a size for which backward need not be right
         except Exception:  # such a batch the layer does not take
             return
-        if not np.all(np.isfinite(y)):
+        used, got = self.run_after(batch, dy, size, mode, in_place, self.layer if other_mode else None)
+        if not self.difference(self.found, {"y": got["y"]}):
+            self.check_same(got, self.found, when, KEPT)
             return
-        dy = self.random(y.shape) if dy is None or dy.shape != y.shape else dy
-        when = f"after a batch {size}"
-        used, got = self.run_after(batch, dy, size, in_place)
-        if not self.difference({"y": got["y"]}, {"y": self.found["y"]}):
-            self.check_same(got, self.found, when)
-            return
-        same_size = batch.shape == self.x.shape
-        if same_size or not self.draws():
+        has_state = False
+        if same_size or not self.draws:
             # a new mask, another count: the same as after x itself, but for what a Buffer keeps
-            _, expected = self.run_after(self.x, self.dy, size, in_place, used)
-            self.check_same(got, expected, when)
-        if in_place or not same_size:
+            _, expected = self.run_after(self.x, self.dy, size, mode, in_place, used)
+            y = {"y": expected["y"]}  # another one after x itself, too: the layer has a state, as an RNN has
+            has_state = self.difference(self.found, y) and self.difference(got, y) and not self.layer.generators()
+            if not has_state:
+                self.check_same(got, expected, when, KEPT)
+        if in_place or not same_size or has_state:
             self.check_derivatives(used, got, 0, f" {when}")
 
+    @functools.cached_property
     def draws(self):
         """Whether the layer draws anew for every batch, from a generator that may lie in another process."""
         layer = self.copy()
         again = (layer.forward(self.x.copy()) for _ in range(20))
         return bool(self.layer.generators()) or any(not np.array_equal(y, self.found["y"]) for y in again)
 
-    def run_after(self, batch, dy, size, in_place, buffers_of=None):
+    def run_after(self, batch, dy, size, mode, in_place, buffers_of):
         """Run a batch, with other parameters, then x; return the layer as it was in between, and the results of x."""
         layer, x, dy = self.copy(), batch.copy(), dy.copy()
+        layer.train(mode)
         data = [(p.data, p.data.copy()) for p in layer.parameters()]
         for now, _ in data:
             now.reshape(-1)[now.size > 1 :] *= 0.98
-        earlier = self.results(x, dy, f"for another batch {size}", layer)
+        runs = (mode == self.layer.training) * (1 + in_place)  # in the other mode, backward need not be written
+        earlier = [self.results(x, dy, f"for another batch {size}", layer) for _ in range(runs)]
+        if not runs or batch.shape != self.x.shape:
+            layer.forward(x)  # and no backward
         for now, before in data:
             now[...] = before
         for (_, own), (_, other) in zip(layer._named(Buffer), buffers_of._named(Buffer) if buffers_of else ()):
@@ -299,11 +333,15 @@ class Check:
             x[...], dy[...] = self.x, self.dy
         else:
             x, dy = self.x, self.dy
+        layer.train(self.layer.training)
         used = copy.deepcopy(layer.zero_grad())
-        of_earlier = {"y of an earlier forward": earlier["y"], "dx of an earlier backward": earlier[self.dx_name]}
-        written = watch({f"the {name}": array for name, array in of_earlier.items()})
+        watches = [
+            watch({"the y of an earlier forward": run["y"], "the dx of an earlier backward": run[self.dx_name]})
+            for run in earlier
+        ]
         got = self.results(x, dy, f"after a batch {size}", layer)
-        self.check_unchanged(written(), "the layer")
+        for written in watches:
+            self.check_unchanged(written(), "the layer")
         return used, got
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.gradcheck import draws
 from minires.gradcheck.guess import at_index, ratio_and_guess
 
 STEP = 2.0**-20  # about 1e-6; a power of two, so that x + h and x - h are exact for an x of float32
@@ -52,8 +53,8 @@ class Slope(NamedTuple):
 class Slopes:
     """Slopes of L = sum(y * dy). Every evaluation starts from one state: masks, counters, all."""
 
-    def __init__(self, layer, x, dy):
-        self.layer, self.x, self.dy = layer, x, dy
+    def __init__(self, layer, x, dy, draws_shared=False):
+        self.layer, self.x, self.dy, self.draws_shared = layer, x, dy, draws_shared
         self.not_copied = {id(parameter): parameter for parameter in layer.parameters()}
         self.one_copy = None
         self.here = self.y()
@@ -66,6 +67,8 @@ class Slopes:
         self.rounded = max(self.length, np.max(np.abs(x)) * np.linalg.norm(dy))  # x - tanh(x) has the digits of x
 
     def copy(self):
+        if self.draws_shared:
+            draws.afresh()
         return copy.deepcopy(self.layer, dict(self.not_copied))
 
     def y(self):
@@ -314,14 +317,16 @@ class Tensor:
         worst = np.argmax(np.abs(numeric - claimed))
         where = np.unravel_index(entries, self.array.shape or (1,))
         channel = where[min(1, len(where) - 1)]
-        ratio = ratio_and_guess(numeric, claimed, worst, channel, self.slopes.x.shape, self.slopes.here.shape)
+        x = self.slopes.x
+        y_per_x = self.slopes.here.size / x.size if self.array is x else 0
+        ratio = ratio_and_guess(numeric, claimed, worst, channel, x.shape, y_per_x)
         sees = self.sees(wrong)
         hides = f" (Here rounding hides a mistake smaller than {sees} of it.)" if float(sees) > 1e-7 else ""
         return (
             f"{self.name} is wrong at {len(wrong_singles)} of {self.singles} entries and along "
             f"{len(wrong) - len(wrong_singles)} of {directions} directions. "
             f"Worst at {at_index([axis[worst] for axis in where])}: numeric {numeric[worst]:.6g}, "
-            f"analytic {claimed[worst]:.6g}, ratio {ratio}{hides}"
+            f"analytic {claimed[worst] + 0.0:.6g}, ratio {ratio}{hides}"
         )
 
     def row(self):

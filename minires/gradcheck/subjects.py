@@ -106,6 +106,8 @@ def float64_copy(layer, rng):
         data = member.data
         if data.dtype.kind != "f" or not data.size:
             continue
+        if isinstance(member, Buffer) and np.ptp(data) and np.array_equal(data, np.rint(data)):  # a mask of 0 and 1
+            continue
         if rng and isinstance(member, Buffer) and np.all(data > 0):
             data = data * rng.uniform(0.5, 1.5, data.shape)
         elif rng:
