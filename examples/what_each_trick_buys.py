@@ -22,7 +22,7 @@ from minires import kernels
 from minires.bench.engine import Engine, serve
 from minires.bench.ours import MiniresWork
 from minires.kernels import reference
-from minires.kernels.compiled import direct, planes, points, tiles, winograd
+from minires.kernels.compiled import direct, planes, points, winograd
 from minires.kernels.machine.memory import keep_freed_memory
 
 # What each adds; all but the last two run on one core.
@@ -33,7 +33,6 @@ ROWS = {
     "rows": "convolution on shifted rows, no columns; the compiler vectorises the inner loop",
     "registers": "sixteen vectors of sums kept in registers",
     "winograd": "half the multiplications (Winograd)",
-    "tiles": "a quarter of them in y and dx: tiles in both directions",
     "memory": "freed memory kept for the next step",
     "ahead": "memory asked for before it is needed",
     "threads": "all cores, each handed its part in Python (ThreadPoolExecutor)",
@@ -133,13 +132,11 @@ def prepare(row):
     """Replace kernels, so that all tricks up to this row remain and those after it are missing."""
     # A kernel is compiled when it is first called, with what these names mean then.
     if not has(row, "ahead"):
-        planes.AHEAD = points.AHEAD = tiles.AHEAD = -4096  # what is asked for has been used already
+        planes.AHEAD = points.AHEAD = -4096  # what is asked for has been used already
     if not has(row, "registers"):
         direct.multiply, direct.multiply_transposed = plain_multiply, plain_multiply_transposed
     if not has(row, "winograd"):
         winograd.fits = lambda *arguments: False
-    if not has(row, "tiles"):
-        tiles.better = lambda rows, x_shape: rows
     names = set(kernels.__all__) - {"chosen"}
     convolutions = {name for name in names if name.startswith(("conv2d", "linear"))}
     for name in names if not has(row, "passes") else convolutions if not has(row, "rows") else ():

@@ -319,7 +319,7 @@ def test_a_step_of_the_optimizer_takes_numbers_of_every_kind(rule, dtype):
 GUARDED = """
 import ctypes, itertools, mmap, sys
 import numpy as np
-from minires.kernels.compiled import conv, direct, elementwise, norm, pool, tiles, winograd
+from minires.kernels.compiled import conv, direct, elementwise, norm, pool, winograd
 from minires.kernels.machine import memory
 
 libc, page, kept = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE, []
@@ -351,7 +351,7 @@ class Guarding:  # what these modules allocate with np.empty; no compiled functi
     def empty_like(self, x):
         return guarded(x.shape, x.dtype)
 
-winograd.np = tiles.np = elementwise.np = norm.np = Guarding()
+winograd.np = elementwise.np = norm.np = Guarding()
 
 def into_guarded(pool_kernel, *arguments):  # in pool's compiled functions np.empty is NumPy's: they are compiled first
     pool_kernel(*arguments)
@@ -364,10 +364,9 @@ def into_guarded(pool_kernel, *arguments):  # in pool's compiled functions np.em
 def spaces(threads, dtype, *sizes):  # rows as long as they must be, so that one too many is beyond the last
     return [guarded((threads, -(-size // 16) * 16), dtype) for size in sizes]
 
-direct.workspaces = winograd.workspaces = tiles.workspaces = spaces
+direct.workspaces = winograd.workspaces = spaces
 cases = [(2, 8, 8, 12, 3, 1, 1), (1, 9, 17, 7, 3, 1, 1), (3, 3, 5, 11, 3, 2, 1), (2, 4, 6, 9, 1, 2, 0)]
 cases += [(2, 8, 9, 14, 1, 1, 0), (1, 3, 4, 20, 7, 2, 3), (2, 5, 3, 8, 5, 3, 2), (2, 16, 16, 32, 3, 1, 1)]
-cases += [(9, 16, 17, 32, 3, 1, 1), (17, 16, 16, 12, 3, 1, 1)]  # tiles in both directions, two threads
 for at_end, (N, C, O, H, k, s, p), dtype in itertools.product((True, False), cases, (np.float32, np.float64)):
     draw = lambda *shape: copy(rng.standard_normal(shape).astype(dtype), at_end)
     geometry = (s, s), ((p, p), (p, p)), (1, 1), 1

@@ -115,8 +115,7 @@ def test_the_products_left_to_the_compiler_are_the_same_products():
     [
         ["loops", "im2col"],
         pytest.param(
-            ["passes", "rows", "registers", "winograd", "tiles", "memory", "ahead", "threads", "board"],
-            marks=pytest.mark.slow,
+            ["passes", "rows", "registers", "winograd", "memory", "ahead", "threads", "board"], marks=pytest.mark.slow
         ),
     ],
 )

@@ -7,7 +7,7 @@ how a convolution is done; it depends on shapes alone, so it is found once for e
 import functools
 
 from minires.kernels import reference
-from minires.kernels.compiled import direct, tiles, winograd
+from minires.kernels.compiled import direct, winograd
 from minires.kernels.compiled.geometry import output_sizes
 from minires.kernels.compiled.shapes import expect
 from minires.kernels.machine.compiler import as_compiled
@@ -68,8 +68,7 @@ def way_forward(x_shape, weight_shape, window, threads, dy_shape=None):
     shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
     if winograd.fits(shape, geometry, N, out_size):
         uneven = direct.way_forward(x_shape, shape, out_size, geometry, winograd.ROWS, sums)
-        rows = winograd.find_way(x_shape, shape, out_size, pad, uneven, sums=sums)
-        return rows if sums else tiles.better(rows, x_shape)
+        return winograd.find_way(x_shape, shape, out_size, pad, uneven, sums=sums)
     return direct.way_forward(x_shape, shape, out_size, geometry, sums=sums)
 
 
@@ -89,7 +88,7 @@ def way_back(dy_shape, weight_shape, image_shape, window, threads):
     turned = groups, C, O // groups, kh, kw
     if winograd.fits(turned, (geometry[0], around, dilation), N, size):
         uneven = direct.way_back(dy_shape, shape, (N, *image_shape), geometry, winograd.ROWS)
-        return tiles.better(winograd.find_way(dy_shape, turned, size, around, uneven, turned=True), dy_shape)
+        return winograd.find_way(dy_shape, turned, size, around, uneven, turned=True)
     if geometry[0][0] * geometry[0][1] > MOST_KINDS:
         return None
     return direct.way_back(dy_shape, shape, (N, *image_shape), geometry)

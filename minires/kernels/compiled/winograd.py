@@ -38,8 +38,6 @@ its tile, in as many columns as the kernel has. If for any output the root of al
 what sees only zeros comes out as zero, and an error is at most some 128 * eps times the norms of w and of what is seen.
 Numbers whose squares are 0, below 1e-22 in float32, count as zeros.
 
-Where it pays, y and dx take tiles in both directions instead (kernels/compiled/tiles.py).
-
 References
 ----------
 .. [Winograd1980] S. Winograd, "Arithmetic Complexity of Computations", SIAM, 1980.

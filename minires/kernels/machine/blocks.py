@@ -210,32 +210,19 @@ def linear_map(matrix):
     Zeros of the matrix are left out, and what is multiplied by 1 comes first, so that nothing is.
     """
 
+    def row_times(builder, row, values):
+        kind, total = values[0].type, None
+        terms = sorted(((factor, value) for factor, value in zip(row, values) if factor), key=lambda term: term[0] != 1)
+        for factor, value in terms:
+            number = ir.Constant(kind, [float(factor)] * kind.count if hasattr(kind, "count") else float(factor))
+            if total is None:
+                total = value if factor == 1 else builder.fmul(number, value)
+            else:
+                total = emit_multiply_add(builder, number, value, total)
+        return total
+
     @emits(lambda values: _tuple_of(values.dtype, len(matrix)))
     def apply(context, builder, kinds, values):
-        return [_row_times(builder, row, values) for row in matrix]
+        return [row_times(builder, row, values) for row in matrix]
 
     return apply
-
-
-def linear_map_both(matrix):
-    """A function of a tuple v that is a square, row by row: the square matrix v matrix^T."""
-    size = len(matrix[0])
-
-    @emits(lambda values: _tuple_of(values.dtype, len(matrix) ** 2))
-    def apply(context, builder, kinds, values):
-        columns = [[_row_times(builder, row, values[j::size]) for row in matrix] for j in range(size)]
-        return [_row_times(builder, row, list(line)) for line in zip(*columns) for row in matrix]
-
-    return apply
-
-
-def _row_times(builder, row, values):
-    kind, total = values[0].type, None
-    terms = sorted(((factor, value) for factor, value in zip(row, values) if factor), key=lambda term: term[0] != 1)
-    for factor, value in terms:
-        number = ir.Constant(kind, [float(factor)] * kind.count if hasattr(kind, "count") else float(factor))
-        if total is None:
-            total = value if factor == 1 else builder.fmul(number, value)
-        else:
-            total = emit_multiply_add(builder, number, value, total)
-    return total

@@ -232,7 +232,6 @@ def _shuffled(lane_of):
 
 
 even_lanes, odd_lanes = _shuffled(lambda i, n: 2 * i), _shuffled(lambda i, n: 2 * i + 1)  # of a and then of b
-lane_before, lane_after = _shuffled(lambda i, n: (i - 1) % n), _shuffled(lambda i, n: (i + 1) % n)
 zip_low, zip_high = (  # a0 b0 a1 b1 ..., of the first halves of a and b, and of the second
     _shuffled(lambda i, n: i // 2 + i % 2 * n),
     _shuffled(lambda i, n: i // 2 + n // 2 + i % 2 * n),
