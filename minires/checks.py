@@ -112,7 +112,8 @@ def sizes(who, **values):
     >>> sizes("Linear", in_features=np.int64(3), out_features=2)
     [3, 2]
     """
-    return [whole(who, n, v, 1, LARGEST if is_whole(v) and v > LARGEST else None) for n, v in values.items()]
+    limits = {name: LARGEST if is_whole(v) and v > LARGEST else None for name, v in values.items()}  # named if passed
+    return [whole(who, name, value, 1, limits[name]) for name, value in values.items()]
 
 
 def like_default(who, name, value, default):

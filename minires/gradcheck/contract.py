@@ -297,7 +297,7 @@ class Check:
             self.check_same(got, self.found, when, KEPT)
             return
         has_state = False
-        if same_size or not self.draws:
+        if same_size or not self.is_random:
             # a new mask, another count: the same as after x itself, but for what a Buffer keeps
             _, expected = self.run_after(self.x, self.dy, size, mode, in_place, used)
             y = {"y": expected["y"]}  # another one after x itself, too: the layer has a state, as an RNN has
@@ -308,7 +308,7 @@ class Check:
             self.check_derivatives(used, got, 0, f" {when}")
 
     @functools.cached_property
-    def draws(self):
+    def is_random(self):
         """Whether the layer draws anew for every batch, from a generator that may lie in another process."""
         layer = self.copy()
         again = (layer.forward(self.x.copy()) for _ in range(20))
