@@ -52,7 +52,7 @@ BLOCKS = {  # name: a function of the shape that builds the block
     **{f"basic, {order}": partial(basic_block, order=order) for order in ORDERS},
     **{f"bottleneck, {order}": partial(bottleneck_block, order=order) for order in ORDERS},
     "bottleneck, stride on the 1x1": partial(bottleneck_block, stride_on="1x1"),
-    "bottleneck, wide": partial(bottleneck_block, width=3),
+    "bottleneck, wide": partial(bottleneck_block, k=3),
     "bottleneck, shortcut A": partial(bottleneck_block, shortcut="A"),
     "bottleneck, shortcut C": partial(bottleneck_block, shortcut="C"),
     "basic, shortcut B": partial(basic_block, shortcut="B"),
@@ -106,7 +106,7 @@ NETWORKS = {  # name: the network and the size of its image
     "gated": (cifar_variant(8, "shortcut-gating-6", rng=0), 6),
     "highway": (cifar_highway(8, widths=(4, 6, 8), rng=0), 6),
     "stochastic depth": (cifar_stochastic_depth(8, rng=0), 6),
-    "vgg": (vgg16(table="4 4 M 6 M", rng=0), 6),
+    "vgg": (vgg16(stages=[(4, 4), (6,)], rng=0), 6),
     "imagenet": (imagenet_network((1, 1, 1, 1), basic_block, 1, 5, rng=0), 64),
 }
 

@@ -310,7 +310,7 @@ def test_an_inception_block_is_three_lines_of_concat():
             "Residual: expected survival, a number above 0 and at most 1",
         ),
         (lambda: cifar_highway(20, widths=16), "expected widths of three stages, such as .16, 32, 64., got 16"),
-        (lambda: vgg16(table="64 m"), "expected a table of channels and M, such as '64 M 128', got 'm'"),
+        (lambda: vgg16(stages=[(64, "m")]), "Conv2d: expected out_channels, a whole number of at least 1, got 'm'"),
         (lambda: Concat(), "Concat: expected at least one branch"),
         (lambda: Concat(forward=Identity()), "Concat: no branch can be named 'forward'"),
         (lambda: Gated(Linear(3, 4), Linear(3, 1)).forward(normal(2, 3)), r"Gated: .* branch \(2, 4\), gate \(2, 1\)"),

@@ -20,6 +20,7 @@ References
 ----------
 .. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
 .. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
+.. [Zagoruyko2016] Zagoruyko and Komodakis, "Wide Residual Networks", arXiv:1605.07146.
 """
 
 import math
@@ -167,7 +168,7 @@ def bottleneck_block(
     shortcut="B",
     order="original",
     stride_on="3x3",
-    width=None,
+    k=1,
     rng=None,
     **options,
 ):
@@ -180,13 +181,13 @@ def bottleneck_block(
 
     It has 256*64 + 9*64*64 + 64*256 = 69,632 weights, about as many as two 3x3 convolutions of 64 channels, 73,728, and
     four times the channels on its shortcut. Arguments as for ``basic_block``; ``stride_on`` says which convolution
-    takes the stride, the "3x3" as in torchvision or the first "1x1" as in the paper, and ``width`` how many channels
-    the 3x3 convolution has, by default out_channels // 4.
+    takes the stride, the "3x3" as in torchvision or the first "1x1" as in the paper. The 3x3 convolution has
+    k * out_channels // 4 channels: with k = 2 it is twice as wide (WRN-50-2 of [Zagoruyko2016]).
     """
     fits = is_one_of(stride_on, ("3x3", "1x1"))
     require(fits, "stride_on", "'3x3' (torchvision) or '1x1' (the paper)", shown(stride_on))
-    rng, out_channels = generator("bottleneck_block", rng), whole("bottleneck_block", "out_channels", out_channels, 1)
-    width = out_channels // 4 if width is None else whole("bottleneck_block", "width", width, 1)
+    rng, k = generator("bottleneck_block", rng), whole("bottleneck_block", "k", k, least=1)
+    width = k * whole("bottleneck_block", "out_channels", out_channels, least=1) // 4
     first, second = (1, stride) if stride_on == "3x3" else (stride, 1)
     convolutions = [
         conv1x1(in_channels, width, first, rng),

@@ -134,12 +134,11 @@ def cifar_stochastic_depth(depth, survival=0.5, shortcut="A", classes=10, rng=No
     0.5
     """
     blocks, rng = blocks_per_stage(depth, 6), generator("cifar_stochastic_depth", rng)
-    survivals = iter(linear_decay(3 * blocks, survival))
-    coins = iter(rng.spawn(3 * blocks))
+    each = zip(linear_decay(3 * blocks, survival), rng.spawn(3 * blocks))
+    joins = (partial(StochasticResidual, survival=survives, rng=coin) for survives, coin in each)
 
     def block(*shape, rng):
-        join = partial(StochasticResidual, survival=next(survivals), rng=next(coins))
-        return basic_block(*shape, shortcut, join=join, rng=rng)
+        return basic_block(*shape, shortcut, join=next(joins), rng=rng)
 
     return cifar_network(blocks, block, WIDTHS, classes, rng, in_channels)
 

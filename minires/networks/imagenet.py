@@ -65,11 +65,7 @@ def imagenet_preact(depth=200, stride_on="3x3", classes=1000, rng=None):
 def imagenet_wide(depth=50, k=2, shortcut="B", stride_on="3x3", classes=1000, rng=None):
     """Return WRN-depth-k: ResNet-50, 101 or 152 with k times the channels in the 3x3 convolutions."""
     blocks, k = _blocks("imagenet_wide", depth, [50, 101, 152]), whole("imagenet_wide", "k", k, least=1)
-
-    def block(in_channels, out_channels, stride, rng):
-        width = k * out_channels // 4
-        return bottleneck_block(in_channels, out_channels, stride, shortcut, stride_on=stride_on, width=width, rng=rng)
-
+    block = partial(bottleneck_block, shortcut=shortcut, stride_on=stride_on, k=k)
     return imagenet_network(blocks, block, 4, classes, rng)
 
 

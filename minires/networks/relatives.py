@@ -6,15 +6,17 @@ References
 .. [Szegedy2014] Szegedy et al., "Going Deeper with Convolutions", arXiv:1409.4842, Fig. 2b and Table 1.
 """
 
+from itertools import count
+
 from minires.checks import generator
 from minires.layers import BatchNorm2d, Concat, Conv2d, MaxPool2d, ReLU, Sequential
 from minires.networks.blocks import conv3x3
 from minires.networks.cifar import classifier
 
-VGG16 = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"  # channels of a convolution; M: 2x2 max pooling
+VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; pooling after each stage
 
 
-def vgg16(classes=10, table=VGG16, rng=None, in_channels=3):
+def vgg16(classes=10, stages=VGG16, rng=None, in_channels=3):
     """Return VGG-16 for 32x32 images: 13 convolutions, each with batch norm and ReLU, and one linear layer.
 
     The linear layers of 4096 numbers that give the original its 16 are left out, as usual for small images.
@@ -23,17 +25,12 @@ def vgg16(classes=10, table=VGG16, rng=None, in_channels=3):
     14724042
     """
     rng = generator("vgg16", rng)
-    parts, channels, stage = {}, in_channels, 1
-    for word in str(table).split():
-        if word == "M":
-            parts[f"pool{stage}"] = MaxPool2d(2)
-            stage += 1
-        elif not word.isdecimal():
-            raise ValueError(f"vgg16: expected a table of channels and M, such as '64 M 128', got {word!r} in it.")
-        else:
-            i, width = sum(name.startswith("conv") for name in parts) + 1, int(word)
+    parts, channels, number = {}, in_channels, count(1)
+    for stage, widths in enumerate(stages, start=1):
+        for width, i in zip(widths, number):
             parts |= {f"conv{i}": conv3x3(channels, width, rng=rng), f"bn{i}": BatchNorm2d(width), f"relu{i}": ReLU()}
             channels = width
+        parts[f"pool{stage}"] = MaxPool2d(2)
     return Sequential(**parts, **classifier(channels, classes, rng))
 
 

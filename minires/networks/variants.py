@@ -19,7 +19,8 @@ from minires.layers import Conv2d, Dropout, Gated, Product, Residual, Scale, Seq
 from minires.networks.blocks import basic_block, bottleneck_block, conv3x3, gate, residual_block
 from minires.networks.cifar import WIDTHS, blocks_per_stage, cifar_network, network_by_depth
 
-# How the two paths of a block become one: functions of (branch, shortcut, gate, rng), where gate(b) builds a gate.
+# How the two paths of a block become one: functions of (branch, shortcut, gate, rng) and numbers of their own, where
+# gate(b) builds a gate.
 
 
 def plus(branch, shortcut, gate, rng):
@@ -27,25 +28,21 @@ def plus(branch, shortcut, gate, rng):
     return Residual(branch, shortcut)
 
 
-def scaling(on_shortcut, on_branch=1):
+def scaled(branch, shortcut, gate, rng, on_shortcut, on_branch=1):
     """y = on_branch F(x) + on_shortcut x."""
-
-    def join(branch, shortcut, gate, rng):
-        if on_branch != 1:
-            branch.scale = Scale(on_branch)
-        return Residual(branch, Sequential(shortcut, Scale(on_shortcut)))
-
-    return join
+    if on_branch != 1:
+        branch.scale = Scale(on_branch)
+    return Residual(branch, Sequential(shortcut, Scale(on_shortcut)))
 
 
-def exclusive_gating(b):
+def exclusive_gating(branch, shortcut, gate, rng, b):
     """y = g(x) F(x) + (1 - g(x)) x, where g is a 1x1 convolution with bias b, and Sigmoid."""
-    return lambda branch, shortcut, gate, rng: Gated(branch, gate(b), shortcut)
+    return Gated(branch, gate(b), shortcut)
 
 
-def shortcut_gating(b):
+def shortcut_gating(branch, shortcut, gate, rng, b):
     """y = F(x) + (1 - g(x)) x. As 1 - sigmoid(z) = sigmoid(-z), it is a gate with bias -b on the shortcut."""
-    return lambda branch, shortcut, gate, rng: Residual(branch, Product(gate(-b), shortcut))
+    return Residual(branch, Product(gate(-b), shortcut))
 
 
 def dropout_shortcut(branch, shortcut, gate, rng):
@@ -66,15 +63,15 @@ class Variant(NamedTuple):
 VARIANTS = {
     "original": Variant(6.61, 5.93),
     # what stands on the shortcut (Table 1)
-    "scaling-0": Variant(inf, join=scaling(0)),
-    "scaling-0.5": Variant(inf, join=scaling(0.5)),
-    "scaling-0.5-0.5": Variant(12.35, join=scaling(0.5, 0.5)),
-    "exclusive-gating-0": Variant(inf, join=exclusive_gating(0)),
-    "exclusive-gating-5": Variant(inf, join=exclusive_gating(-5)),
-    "exclusive-gating-6": Variant(8.70, join=exclusive_gating(-6)),
-    "exclusive-gating-7": Variant(9.81, join=exclusive_gating(-7)),
-    "shortcut-gating-0": Variant(12.86, join=shortcut_gating(0)),
-    "shortcut-gating-6": Variant(6.91, join=shortcut_gating(-6)),
+    "scaling-0": Variant(inf, join=partial(scaled, on_shortcut=0)),
+    "scaling-0.5": Variant(inf, join=partial(scaled, on_shortcut=0.5)),
+    "scaling-0.5-0.5": Variant(12.35, join=partial(scaled, on_shortcut=0.5, on_branch=0.5)),
+    "exclusive-gating-0": Variant(inf, join=partial(exclusive_gating, b=0)),
+    "exclusive-gating-5": Variant(inf, join=partial(exclusive_gating, b=-5)),
+    "exclusive-gating-6": Variant(8.70, join=partial(exclusive_gating, b=-6)),
+    "exclusive-gating-7": Variant(9.81, join=partial(exclusive_gating, b=-7)),
+    "shortcut-gating-0": Variant(12.86, join=partial(shortcut_gating, b=0)),
+    "shortcut-gating-6": Variant(6.91, join=partial(shortcut_gating, b=-6)),
     "conv-shortcut": Variant(12.22, shortcut="C"),
     "dropout-shortcut": Variant(inf, join=dropout_shortcut),
     # the order of activations (Table 2)
@@ -96,9 +93,7 @@ def variant_block(in_channels, out_channels, stride=1, variant="original", bottl
     def new_gate(bias):
         return gate("conv", Conv2d(in_channels, out_channels, 1, stride=stride, rng=rng.spawn(1)[0]), bias)
 
-    def join(branch, past):
-        return row.join(branch, past, new_gate, rng)
-
+    join = partial(row.join, gate=new_gate, rng=rng)
     return build(in_channels, out_channels, stride, shortcut, row.order, join=join, rng=rng)
 
 
