@@ -147,10 +147,10 @@ def as_array(who, name, value):
         raise InvalidArgument(f"{who}: expected {name} as an array; np.asarray says: {error}") from None
 
 
-def numbers_of_shape(who, name, values, shape, why):
-    """Return numbers that may come as a list, as an array of this shape."""
+def numbers_of_shape(who, name, values, shape, why, mistaken=None, hint=""):
+    """Return numbers that may come as a list, as an array of this shape; ``hint`` goes with a ``mistaken`` one."""
     array, masked = as_array(who, name, values), isinstance(values, np.ma.MaskedArray)
-    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape)
+    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape, hint * (array.shape == mistaken))
     got = "a masked array" if masked else array.dtype
     require(array.dtype.kind in "fiub" and not masked, who, f"{name}, an array of numbers", got)
     return array

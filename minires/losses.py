@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minires.checks import as_array, floats, numbers_of_shape, real, require
+from minires.checks import floats, numbers_of_shape, real, require
 from minires.pytorch import explained
 
 
@@ -105,13 +105,11 @@ def mean_squared_error(prediction, target):
 
 
 def _check_labels(labels, logits):
-    who, plain = "softmax_cross_entropy", not isinstance(labels, np.ma.MaskedArray)
-    require(plain, who, "labels, a plain array", "a masked one", "Leave those rows out.")
-    labels = as_array(who, "labels", labels)
+    who = "softmax_cross_entropy"
     require(logits.ndim == 2, who, "logits of shape (N, K), K classes per row", logits.shape)
     N, K = logits.shape
-    one_hot = "Are they one-hot? Use labels.argmax(axis=1)." if labels.shape == (N, K) else ""
-    require(labels.shape == (N,), who, f"labels of shape ({N},), one per row of logits", labels.shape, one_hot)
+    one_hot = "Are they one-hot? Use labels.argmax(axis=1)."
+    labels = numbers_of_shape(who, "labels", labels, (N,), "one per row of logits", (N, K), one_hot)
     require(labels.dtype.kind in "iu", who, "labels, numbers of classes, as ints", labels.dtype, "Use .astype(int).")
     worst = labels.min() if labels.min() < 0 else labels.max()
     hint = "Do the labels start at 1, or has the net too few outputs?"
@@ -122,7 +120,6 @@ def _check_labels(labels, logits):
 def _check_class_weights(weight, labels, K):
     who = "softmax_cross_entropy"
     weight = numbers_of_shape(who, "weight", weight, (K,), "one per class")
-    fits = np.all((weight >= 0) & np.isfinite(weight))
-    require(fits, who, "a finite weight of at least 0 for each class", "others")
+    require(np.all((weight >= 0) & np.isfinite(weight)), who, "a finite weight of at least 0 for each class", "others")
     require(weight[labels].sum() > 0, who, "a weight above 0 for some label of the batch", "none")
     return weight

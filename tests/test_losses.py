@@ -211,7 +211,7 @@ def test_masked_arrays_are_refused():
     masked = np.ma.masked_less(np.ones((2, 3)), 0)
     with pytest.raises(TypeError, match="expected logits, an array of float32 .*, got MaskedArray"):
         softmax_cross_entropy(masked, [0, 1])
-    with pytest.raises(TypeError, match="expected labels, a plain array, got a masked one"):
+    with pytest.raises(TypeError, match="expected labels, an array of numbers, got a masked array"):
         softmax_cross_entropy(np.ones((2, 3)), np.ma.array([0, 1]))
     with pytest.raises(TypeError, match="expected target, an array of numbers, got a masked array"):
         mean_squared_error(np.ones((2, 3)), masked)

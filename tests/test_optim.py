@@ -197,7 +197,7 @@ def test_state_of_another_network_is_refused_and_nothing_changes():
     other.step()
     with pytest.raises(ValueError, match=r"velocity of parameter 0 of shape \(2,\), got \(3,\)"):
         optimizer.load_state_dict(other.state_dict())
-    with pytest.raises(ValueError, match="1 groups with 1 parameters, got 1 with 2"):
+    with pytest.raises(ValueError, match="velocity, a list of 1, got 2. Is it the same network"):
         optimizer.load_state_dict(SGD([Parameter([1.0]), Parameter([1.0])], lr=0.2).state_dict())
     assert optimizer.lr == 0.1
 
@@ -264,8 +264,9 @@ def damaged(name, value):
         ("SGD", {"steps": 1.5}, "expected steps, a whole number"),
         ("SGD", {"groups": [{}]}, "expected the settings dampening, .* of a group, got {}"),
         ("SGD", {"groups": [3]}, "expected the settings .* got 3"),
-        ("SGD", {"groups": None}, "expected groups, a list, got NoneType"),
-        ("SGD", {"velocity": np.ones(2)}, "expected velocity, a list, got ndarray"),
+        ("SGD", {"groups": None}, "expected groups, a list of 1, got None"),
+        ("SGD", {"groups": 1}, "expected groups, a list of 1, got 1"),
+        ("SGD", {"velocity": np.ones(2)}, "expected velocity, a list of 1, got array"),
         ("SGD", {"velocity": ["abc"]}, "expected the velocity of parameter 0 as an array of floats, got str"),
         ("SGD", {"velocity": [np.ones(2, int)]}, "as an array of floats, got int64"),
         ("SGD", {"velocity": [np.ones(2, complex)]}, "as an array of floats, got complex128"),
@@ -351,7 +352,7 @@ def test_a_rule_of_ones_own_is_one_class_with_one_method():
         (lambda p: Cosine(0.1, 1e4), "Cosine: expected total, a whole number of at least 1, got 10000.0"),
         (lambda p: MultiStep(0.1, 5), "MultiStep: expected milestones, a list of iterations, got 5"),
         (lambda p: MultiStep(0.1, [0.5]), "MultiStep: expected each of the milestones, a whole number"),
-        (lambda p: LinearWarmUp(0.1, 5), r"LinearWarmUp: expected a Schedule to follow, such as .*, got 0.1"),
+        (lambda p: LinearWarmUp(0.1, 5), r"LinearWarmUp: expected then, a Schedule to follow, such as .*, got 0.1"),
         (lambda p: WarmUpUntil(Schedule(0.1), error=80), "WarmUpUntil: expected error, a number from 0 to 1, got 80"),
         (lambda p: Schedule(None), "Schedule: expected base, a finite number of at least 0, got None"),
     ],

@@ -120,9 +120,8 @@ class AvgPool2d(_Pool2d):
     ):
         super().__init__(kernel_size, stride, padding, ceil_mode)
         self.count_include_pad = flag("AvgPool2d", "count_include_pad", count_include_pad)
-        if divisor_override is not None:
-            divisor_override = whole("AvgPool2d", "divisor_override", divisor_override, least=1)
-        self.divisor_override = divisor_override
+        given = divisor_override is not None
+        self.divisor_override = whole("AvgPool2d", "divisor_override", divisor_override, 1) if given else None
 
     def forward(self, x):
         window = self.kernel_size, self.stride, self.pad, self._out_size(x)

@@ -124,9 +124,7 @@ class Optimizer:
             lr = self.lr * group["lr_factor"]
             for parameter, memory in zip(group["parameters"], memories):
                 p = parameter.data
-                for name, array in memory.items():
-                    if array.dtype != p.dtype:  # after net.astype
-                        memory[name] = array.astype(p.dtype)
+                memory.update({k: array.astype(p.dtype, copy=False) for k, array in memory.items()})  # after net.astype
                 self.move(p, parameter.grad, lr, memory, group)
 
     def state_dict(self):
@@ -156,12 +154,9 @@ class Optimizer:
         fits = is_dict and state.keys() == set(names)
         require(fits, who, f"a state with {', '.join(names)}", got, "Is it another rule's?")
         lr, steps = real(who, "lr", state["lr"], least=0), whole(who, "steps", state["steps"])
-        for name in names[2:]:
-            require(isinstance(state[name], (list, tuple)), who, f"{name}, a list", type(state[name]).__name__)
-        for name in self.remembers:
-            wanted, got = (len(self.groups), len(parameters)), (len(state["groups"]), len(state[name]))
-            what, hint = "the state of {} groups with {} parameters", "Is it the same network, split the same way?"
-            require(got == wanted, who, what.format(*wanted), "{} with {}".format(*got), hint)
+        for name, count in {"groups": len(self.groups), **dict.fromkeys(self.remembers, len(parameters))}.items():
+            got = len(state[name]) if isinstance(state[name], (list, tuple)) else shown(state[name])
+            require(got == count, who, f"{name}, a list of {count}", got, "Is it the same network, split the same way?")
         groups = []
         for own, settings in zip(self.groups, state["groups"]):
             wanted = own.keys() - {"parameters"}

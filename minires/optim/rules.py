@@ -171,15 +171,14 @@ def clip_gradients(parameters, max_norm):
     max_norm = real("clip_gradients", "max_norm", max_norm, above=0)
     instance("clip_gradients", "parameters", parameters, "__iter__", "a list such as net.parameters()")
     parameters = list(parameters)
-    for parameter in parameters:
-        instance("clip_gradients", "each of the parameters", parameter, Parameter, "a Parameter")
-    grads = [parameter.grad for parameter in parameters]
-    for index, g in enumerate(grads):
-        if not np.isfinite(g).all():
+    for index, p in enumerate(parameters):
+        instance("clip_gradients", "each of the parameters", p, Parameter, "a Parameter")
+        if not np.isfinite(p.grad).all():
             raise FloatingPointError(
-                f"clip_gradients: the gradient of parameter {index} of {len(grads)}, of shape {g.shape}, is not "
+                f"clip_gradients: the gradient of parameter {index} of {len(parameters)}, of shape {p.shape}, is not "
                 "finite. Lower the learning rate, or look where it begins with minires.probe."
             )
+    grads = [p.grad for p in parameters]
     largest = max((float(np.abs(g).max()) for g in grads if g.size), default=0) or 1.0  # so that no square overflows
     norm = largest * math.sqrt(sum(float(np.square(g / largest, dtype=np.float64).sum()) for g in grads))
     if norm + 1e-6 > max_norm:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minires.checks import flag, real, require, shown, whole
+from minires.checks import flag, instance, real, require, shown, whole
 
 
 class Schedule:
@@ -50,10 +50,9 @@ class MultiStep(Schedule):
         super().__init__(base)
         fits = np.iterable(milestones) and not isinstance(milestones, str)
         require(fits, "MultiStep", "milestones, a list of iterations", shown(milestones))
-        self.milestones = [whole("MultiStep", "each of the milestones", milestone) for milestone in milestones]
-        self.factor = real("MultiStep", "factor", factor, least=0)
-        fits = self.milestones == sorted(self.milestones)
-        require(fits, "MultiStep", "milestones in ascending order", self.milestones)
+        milestones = [whole("MultiStep", "each of the milestones", milestone) for milestone in milestones]
+        require(milestones == sorted(milestones), "MultiStep", "milestones in ascending order", milestones)
+        self.milestones, self.factor = milestones, real("MultiStep", "factor", factor, least=0)
 
     def lr(self, iteration):
         return self.base * self.factor ** sum(iteration >= milestone for milestone in self.milestones)
@@ -83,8 +82,8 @@ class LinearWarmUp(Schedule):
     """
 
     def __init__(self, then, iterations):
-        self.then = _schedule("LinearWarmUp", then)
-        self.iterations = whole("LinearWarmUp", "iterations", iterations)
+        instance("LinearWarmUp", "then", then, Schedule, "a Schedule to follow, such as Schedule(0.1)")
+        self.then, self.iterations = then, whole("LinearWarmUp", "iterations", iterations)
 
     def lr(self, iteration):
         return self.then.lr(iteration) * min(1.0, (iteration + 1) / max(self.iterations, 1))
@@ -119,8 +118,8 @@ class WarmUpUntil(Schedule):
     """
 
     def __init__(self, then, low=0.01, error=0.8):
-        self.then = _schedule("WarmUpUntil", then)
-        self.low = real("WarmUpUntil", "low", low, least=0)
+        instance("WarmUpUntil", "then", then, Schedule, "a Schedule to follow, such as Schedule(0.1)")
+        self.then, self.low = then, real("WarmUpUntil", "low", low, least=0)
         self.error = real("WarmUpUntil", "error", error, least=0, most=1)
         self._running, self._done = 1.0, False
 
@@ -137,8 +136,3 @@ class WarmUpUntil(Schedule):
     def load_state_dict(self, state):
         running = real("WarmUpUntil", "running", state["running"], least=0, most=1)
         self._running, self._done = running, flag("WarmUpUntil", "done", state["done"])
-
-
-def _schedule(who, then):
-    require(isinstance(then, Schedule), who, "a Schedule to follow, such as Schedule(0.1)", shown(then))
-    return then
