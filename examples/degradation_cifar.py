@@ -19,7 +19,7 @@ import numpy as np
 from minires.checkpoint import CheckpointError
 from minires.lab.degradation.figure import degradation_figure
 from minires.lab.degradation.measure import PUBLISHED, final_errors, percent, verdict
-from minires.lab.experiment import Table, count, each_once, for_images, whole, writable
+from minires.lab.experiment import Table, count, for_images, several, whole, writable
 from minires.lab.recipe import deviations, fill_in, recipe_options, setting, train_by_recipe, training_and_test_set
 from minires.machine import machine
 from minires.networks import cifar_plain, cifar_resnet
@@ -55,18 +55,15 @@ def main(arguments=None):
 def read_options(arguments):
     parser = argparse.ArgumentParser(description="Train plain and residual networks of growing depth and compare them.")
     recipe_options(parser)
-    add = parser.add_argument
-    add("--nets", nargs="+", choices=list(NETS), default=list(NETS))
-    add("--depths", nargs="+", type=int, default=[20, 56], metavar="6n+2")
-    add("--seeds", nargs="+", type=whole, default=[0], metavar="SEED")
+    several(parser, "--nets", str, list(NETS), choices=list(NETS))
+    several(parser, "--depths", int, [20, 56], metavar="6n+2")
+    several(parser, "--seeds", whole, [0], metavar="SEED")
     options = parser.parse_args(arguments)
     for name, depth in product(options.nets, options.depths):
         try:
             NETS[name](depth, rng=0)
         except ValueError as error:
             parser.error(f"--depths: {error}")
-    for plural in ("nets", "depths", "seeds"):
-        setattr(options, plural, each_once(getattr(options, plural)))
     return options
 
 

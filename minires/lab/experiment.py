@@ -35,24 +35,31 @@ from minires.train import train
 # -- options ------------------------------------------------------------------------------------------------------
 
 
-def positive(text):
-    """An argparse type: a whole number above 0."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+def whole(text, wanted="from 0 on", least=0):
+    """An argparse type: a whole number; ``wanted`` says which in words."""
+    if not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, got {text!r}")
     return int(text)
 
 
-def whole(text):
-    """An argparse type: a whole number from 0 on."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text!r}")
-    return int(text)
+positive = partial(whole, wanted="above 0", least=1)
+
+
+class EachOnce(argparse.Action):
+    """Keeps the values of an option, each once."""
+
+    def __call__(self, parser, options, values, option=None):
+        setattr(options, self.dest, each_once(values))
+
+
+def each_once(values):
+    return list(dict.fromkeys(values))
 
 
 def several(parser, name, kind, usual, words="", **more):
     """Add an option of one value or several; its help ends with the usual ones."""
     usual_words = f"{words} (default: {' '.join(map(str, usual))})".strip()
-    parser.add_argument(name, nargs="+", type=kind, default=usual, help=usual_words, **more)
+    parser.add_argument(name, nargs="+", action=EachOnce, type=kind, default=usual, help=usual_words, **more)
 
 
 def data_options(parser):
@@ -71,16 +78,13 @@ def step_options(parser, steps, least=positive, several_seeds=True):
     if several_seeds:
         several(parser, "--seeds", whole, [0], metavar="SEED")
     else:
-        parser.add_argument(
-            "--seed", nargs=1, type=whole, dest="seeds", default=[0], metavar="SEED", help="(default: 0)"
-        )
-    add = parser.add_argument
+        add("--seed", nargs=1, type=whole, dest="seeds", default=[0], metavar="SEED", help="(default: 0)")
     add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
     add("--batch-size", type=positive, default=32, metavar="N", help="images in a step (default: %(default)s)")
     add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate (default: %(default)s)")
 
 
-def training_options(parser, nets, depths, steps, least=positive, several_seeds=True):
+def training_options(parser, nets, depths, steps, least=positive, several_seeds=True, **defaults):
     """Add the options of experiments that train. ``nets=None``: the experiment builds its own networks."""
     data_options(parser)
     if nets is not None:
@@ -88,24 +92,20 @@ def training_options(parser, nets, depths, steps, least=positive, several_seeds=
     several(parser, "--depths", int, depths, "layers", metavar="DEPTH")
     step_options(parser, steps, least, several_seeds)
     parser.add_argument("--images", type=positive, default=2000, metavar="N", help="measure on the first N images")
-    parser.set_defaults(runs=None, pretrained=False)
+    parser.set_defaults(runs=None, pretrained=False, **defaults)
 
 
-def lab_options(parser, nets, depths, steps, several_seeds=False):
+def lab_options(parser, nets, depths, steps, several_seeds=False, **defaults):
     """Add the options of experiments that look at a few networks, trained a little or long ago."""
-    training_options(parser, nets, depths, steps, whole, several_seeds)
+    defaults = {"batch_size": 64, "lr": 0.1, "images": 64} | defaults
+    training_options(parser, nets, depths, steps, whole, several_seeds, **defaults)
     source = parser.add_mutually_exclusive_group()
     of_runs = "take trained networks from the runs of degradation_cifar.py in DIR"
     source.add_argument("--runs", type=Path, metavar="DIR", help=of_runs)
     come = "take the trained networks that come with minires (default: where all are there, and without --steps)"
     source.add_argument("--pretrained", action="store_true", help=come)
-    usual = {"nets": nets, "depths": depths, "seeds": [0]}  # if they are not to come from runs
-    parser.set_defaults(usual=usual | {"steps": steps}, steps=None, nets=None, depths=None, seeds=None)
-    parser.set_defaults(batch_size=64, lr=0.1, images=64)
-
-
-def each_once(values):
-    return list(dict.fromkeys(values))
+    usual = {"nets": nets, "depths": depths, "seeds": [0], "steps": steps}  # if they are not to come from runs
+    parser.set_defaults(usual=usual, **dict.fromkeys(usual))
 
 
 # -- images -------------------------------------------------------------------------------------------------------
@@ -165,9 +165,8 @@ class Experiment:
         """Return the networks asked for, each a ``Subject``; ``one_seed``: refuse runs of several seeds."""
         options = self.options
         fresh = options.runs is None and not options.pretrained
-        for choice in ("nets", "depths", "seeds"):
-            chosen = getattr(options, choice) or (options.usual[choice] if fresh else None)
-            setattr(options, choice, chosen and each_once(chosen))
+        for choice in ("nets", "depths", "seeds") if fresh else ():
+            setattr(options, choice, getattr(options, choice) or options.usual[choice])
         if fresh and are_shipped(options, self.train_set):
             options.pretrained, fresh = True, False
         options.steps = options.usual["steps"] if options.steps is None else options.steps

@@ -33,7 +33,6 @@ def add_options(parser):
 def run(lab):
     options, results = lab.options, {}
     measure.ablation_net("plain", options.depth, rng=0)  # refuses an impossible depth
-    options.seeds = each_once(options.seeds)
     nets = each_once(measure.SAME.get(name, name) for name in options.names)
     lab.say(setting(lab))
     print(f"{len(nets)} networks. Folder: {lab.out}. After Ctrl-C, the same command goes on.")

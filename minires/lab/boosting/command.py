@@ -22,12 +22,11 @@ QUESTIONS = {"cifar10": "airplane automobile ship truck", "synthetic": "ring fra
 
 
 def add_options(parser):
-    lab_options(parser, nets=["resnet"], depths=[20], steps=400)
+    lab_options(parser, nets=["resnet"], depths=[20], steps=400, images=1000)
     add = parser.add_argument
     alone = "for each block trained alone (default: 150; 0: none is)"
     add("--block-steps", type=whole, default=150, metavar="N", help=alone)
     add("--yes", nargs="+", metavar="CLASS", help="the classes whose answer is yes (default: vehicles; thin shapes)")
-    parser.set_defaults(images=1000)
 
 
 def run(lab):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from minires.lab.crossing.figure import crossing_figure
 from minires.lab.crossing.measure import passes, stretches
-from minires.lab.experiment import Table, count
+from minires.lab.experiment import Table, count, several
 from minires.lab.runs import by_key, read_runs
 
 
 def add_options(parser):
     add = parser.add_argument
     add("folders", nargs="*", type=Path, default=[Path("runs")], metavar="DIR", help="where runs are (default: runs)")
-    add("--nets", nargs="+", default=["plain", "resnet"], metavar="NET", help="(default: plain resnet)")
+    several(parser, "--nets", str, ["plain", "resnet"], metavar="NET")
     add("--first", type=int, default=250, metavar="STEPS", help="end of the first stretch (default: 250)")
 
 

@@ -18,16 +18,15 @@ from minires.lab.start.measure import at_the_start
 
 
 def add_options(parser):
-    training_options(parser, nets=None, depths=[20], steps=300, least=whole)
+    training_options(parser, nets=None, depths=[20], steps=300, least=whole, images=1000, lr=0.1)
     several(parser, "--factors", float, [0, 0.25, 0.5, 0.75, 1], metavar="LAMBDA")
     parser.add_argument("--fade", action="store_true", help="also train nets whose lambda falls from 1 to 0")
     begin_option(parser)
-    parser.set_defaults(images=1000, lr=0.1)
 
 
 def run(lab):
     options, batch, found, figures = lab.options, lab.batch(64), {}, {}
-    factors = sorted(set(options.factors))
+    factors = sorted(options.factors)
     lab.say(f"{lab.setting('test')} At the start: 64 training images.")
     for depth in options.depths:
         nets = {f"resnet-{depth}, lambda {factor:g}": partial(build, lab, depth, factor) for factor in factors}

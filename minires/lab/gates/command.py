@@ -14,8 +14,7 @@ from minires.lab.gates.measure import transform_gates
 
 
 def add_options(parser):
-    lab_options(parser, nets=["highway", "highway-mlp"], depths=[20], steps=1000)
-    parser.set_defaults(images=256, lr=0.05)  # there is no batch norm
+    lab_options(parser, nets=["highway", "highway-mlp"], depths=[20], steps=1000, images=256, lr=0.05)  # no batch norm
 
 
 def run(lab):

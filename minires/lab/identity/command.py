@@ -27,13 +27,13 @@ def add_options(parser):
 
 def run(lab):
     options, fits = lab.options, {}
-    options.steps, options.seeds = sorted(set(options.steps)), each_once(options.seeds)
+    options.steps = sorted(options.steps)
     for size in each_once([0.0, options.perturbation]):
         name = f"x changed by {size:g}" if size else "x itself"
         fits[name] = {}
         print(f"\ntarget: {name}; median of {seeds_in_words(options.seeds)}")
         table = Table("stack", "steps:,", *(f"{count(n, 'block')}:.2g" for n in options.blocks))
-        for kind, steps in product(each_once(options.kinds), options.steps):
+        for kind, steps in product(options.kinds, options.steps):
             how = {"kinds": kind, "steps": steps, "lrs": options.lrs}
             found = [measure.fit_stacks(options.blocks, size, **how, rng=seed) for seed in options.seeds]
             fits[name][kind, steps] = finals = np.array([[fit.final for fit in of_seed] for of_seed in found])

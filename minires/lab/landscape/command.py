@@ -14,7 +14,7 @@ import numpy as np
 
 from minires.figures import noted
 from minires.files import written_safely
-from minires.lab.experiment import Table, each_once, lab_options, positive, seeds_in_words, several
+from minires.lab.experiment import Table, lab_options, positive, seeds_in_words, several
 from minires.lab.landscape import measure
 from minires.lab.landscape.figure import lines_figure, planes_figure
 from minires.lab.landscape.grid import landscapes
@@ -33,16 +33,16 @@ PLANES = {"batch": "plane", "running": "running_plane"}
 
 
 def add_options(parser):
-    lab_options(parser, nets=["plain", "resnet"], depths=[56], steps=800)
+    usual = {"images": 128, "batch_size": 32, "lr": 0.05}  # with which 56 layers begin to learn
+    lab_options(parser, nets=["plain", "resnet"], depths=[56], steps=800, **usual)
     add = parser.add_argument
     add("--points", type=positive, default=15, metavar="N", help="N x N points to a plane (default: 15)")
     add("--reach", type=float, default=1.0, help="how far random directions go, both ways (default: 1)")
     add("--moments", type=positive, default=10, metavar="N", help="moments of training on its path (default: 10)")
     seeds = "of the random directions: a line for each, the planes along the first"
     several(parser, "--direction-seeds", int, [0], seeds, metavar="SEED")
-    statistics = "of batch norm, on planes: of the measured images; running, as in the authors' code (default: both)"
-    add("--statistics", choices=list(STATISTICS), nargs="+", default=list(STATISTICS), help=statistics)
-    parser.set_defaults(images=128, batch_size=32, lr=0.05)  # with which 56 layers begin to learn
+    statistics = "of batch norm, on planes: of the measured images; running, as in the authors' code"
+    several(parser, "--statistics", str, list(STATISTICS), statistics, choices=STATISTICS)
 
 
 def run(lab):
@@ -51,7 +51,6 @@ def run(lab):
         got = f"{options.reach} and {options.points}"
         raise ValueError(f"expected --reach above 0 and --points of at least 3, got {got}")
     images, subjects = lab.batch(), sorted(lab.subjects(one_seed=True), key=lambda subject: subject.depth)
-    options.statistics, options.direction_seeds = map(each_once, (options.statistics, options.direction_seeds))
     lab.say(lab.setting())
     print(f"Folder: {lab.out}. After Ctrl-C, the same command goes on.")
     slices, moments, paths = {}, {}, {}

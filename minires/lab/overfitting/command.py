@@ -30,7 +30,7 @@ def run(lab):
     table = Table("network", "parameters:,", "training error", "test error", "test loss:.2f", "lowest:.2f", first=14)
     logs, numbers, data = {}, [], (few, test_set)
     for kind in options.nets:
-        for depth in sorted(set(options.depths)):
+        for depth in sorted(options.depths):
             net, log, training, test = lab.train_seeds(kind, depth, data, augment=options.augment, tests=16)
             name, parameters = f"{kind}-{depth}", sum(p.data.size for p in net.parameters())
             losses = np.array([[line["loss"] for line in one if line["kind"] == "test"] for one in log])

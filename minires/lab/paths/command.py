@@ -20,12 +20,11 @@ from minires.train import evaluate
 
 
 def add_options(parser):
-    lab_options(parser, nets=["plain", "resnet"], depths=[20], steps=400)
+    lab_options(parser, nets=["plain", "resnet"], depths=[20], steps=400, images=500)
     add = parser.add_argument
     add("--paths", type=whole, default=8, metavar="N", help="paths drawn of each length (default: 8)")
     effective = "steps of training on effective paths (default: 400; 0: none)"
     add("--effective-steps", type=whole, default=400, help=effective)
-    parser.set_defaults(images=500)
 
 
 def run(lab):

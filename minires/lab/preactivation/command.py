@@ -30,7 +30,7 @@ def run(lab):
     lab.say(lab.setting("test"))
     table = Table("network", "|dy| first/last:.3g", "training error", "test error", "He et al., test", first=12)
     flows, logs, numbers = {}, {}, []
-    for depth, net in product(sorted(set(options.depths)), options.nets):
+    for depth, net in product(sorted(options.depths), options.nets):
         fresh = network(f"{net}-{depth}", **for_images(lab.train_set), rng=start_of(options.seeds[0]))
         flow = flows[net, depth] = gradient_flow(fresh, *lab.batch(64))
         _, logs[net, depth], training, test = lab.train_seeds(net, depth, data)

@@ -20,8 +20,7 @@ from minires.optim import warm_up_then_cosine
 
 
 def add_options(parser):
-    lab_options(parser, nets=["plain", "resnet"], depths=[20, 56], steps=300)
-    parser.set_defaults(images=256)
+    lab_options(parser, nets=["plain", "resnet"], depths=[20, 56], steps=300, images=256)
 
 
 def run(lab):

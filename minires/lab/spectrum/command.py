@@ -14,8 +14,7 @@ from minires.lab.spectrum.measure import MOST, spectrum
 
 
 def add_options(parser):
-    lab_options(parser, nets=["resnet"], depths=[20], steps=320, several_seeds=True)
-    parser.set_defaults(images=8)
+    lab_options(parser, nets=["resnet"], depths=[20], steps=320, several_seeds=True, images=8)
 
 
 def run(lab):

@@ -17,9 +17,8 @@ from minires.networks import network
 
 
 def add_options(parser):
-    training_options(parser, nets=None, depths=[56], steps=300, least=whole)
+    training_options(parser, nets=None, depths=[56], steps=300, least=whole, images=1000, lr=0.1)
     several(parser, "--noise", float, [0.5], "parts of He's weights")
-    parser.set_defaults(images=1000, lr=0.1)
 
 
 def run(lab):

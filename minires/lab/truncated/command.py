@@ -19,17 +19,16 @@ from minires.lab.truncated.measure import ShortPaths
 
 
 def add_options(parser):
-    training_options(parser, nets=None, depths=[20], steps=300)
+    training_options(parser, nets=None, depths=[20], steps=300, images=1000, lr=0.1)
     several(parser, "--lengths", whole, [0, 1, 2, 3, 5, 9], metavar="K")
     begin_option(parser)
-    parser.set_defaults(images=1000, lr=0.1)
 
 
 def run(lab):
     figures, numbers, (x, labels) = {}, {}, lab.batch(8)
     lab.say(f"{lab.setting('test')} Forward all paths, backward those of at most k branches.")
     for depth in lab.options.depths:
-        lengths = sorted(set(lab.options.lengths))
+        lengths = sorted(lab.options.lengths)
         if "lengths" not in lab.options.changed:
             lengths = [k for k in lengths if k <= (depth - 2) // 2]  # its blocks
         nets = {f"resnet-{depth}, k = {k}": partial(build, lab, depth, k) for k in lengths}

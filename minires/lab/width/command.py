@@ -23,7 +23,7 @@ def add_options(parser):
 
 
 def run(lab):
-    options, depths = lab.options, sorted(set(lab.options.depths))
+    options, depths = lab.options, sorted(lab.options.depths)
     data = lab.train_set, lab.test_set[: options.images]
     cost = summary(net_of_width(depths[-1], options.width, rng=0)).multiply_adds
     widths = {depth: width_at_cost(depth, cost) for depth in depths[:-1]} | {depths[-1]: options.width}
