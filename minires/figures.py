@@ -214,21 +214,34 @@ def plot_log(log, note=""):
     require(logs and sound, "plot_log", "a log with at least one line", got, "Has the run started?")
     figure = sheet(9, 3.6, note)
     for axis, of in zip(figure.subplots(1, 2), UNITS):
-        learning_curves([axis], [{name: [lines] for name, lines in logs.items()}], of=of, place="upper right")
+        learning_curves([axis], {"": {name: [lines] for name, lines in logs.items()}}, of=of, place="upper right")
     return figure
 
 
-def learning_curves(axes, panels, colour=None, of="error", place="lower left"):
-    """Draw training and test error, or loss, over the iterations: on each axis a panel {name: [log of each seed]}.
+def panels_of(logs, titles):
+    """Return ``{("resnet", 20): [log of each seed], ...}`` as panels of ``learning_curves``, one for each kind of net.
 
-    Several seeds are drawn as their mean, with a band from the lowest to the highest.
+    ``titles`` are ``{"resnet": "residual networks", ...}``.
     """
-    colour = colour or by_depth(panels)
-    last = max(lines[-1]["step"] for seeds_of in panels for seeds in seeds_of.values() for lines in seeds)
+    panels = {
+        title: {f"{net}-{depth}": logs[net, depth] for net, depth in sorted(logs) if net == kind}
+        for kind, title in titles.items()
+    }
+    return {title: nets for title, nets in panels.items() if nets}
+
+
+def learning_curves(axes, panels, colour=None, of="error", place="lower left"):
+    """Draw training and test error, or loss, over the iterations, each of the panels on an axis.
+
+    ``panels`` are ``{title: {name: [log of each seed]}}``. Several seeds are drawn as their mean, with a band from the
+    lowest to the highest.
+    """
+    colour = colour or by_depth(panels.values())
+    last = max(lines[-1]["step"] for nets in panels.values() for seeds in nets.values() for lines in seeds)
     names = []
-    for axis, logs in zip(axes, panels):
+    for axis, (title, logs) in zip(axes, panels.items()):
         names.append([])
-        panel(axis, axis.get_title(), "iteration")
+        panel(axis, in_short(title, 40), "iteration").title.set_fontsize(11)
         for name, seeds in logs.items():
             training = _mean_and_spread(axis, [_training_curve(lines, of) for lines in seeds], colour[name], TRAINING)
             test = _mean_and_spread(axis, [_test_curve(lines, of) for lines in seeds], colour[name], TEST)
@@ -239,8 +252,9 @@ def learning_curves(axes, panels, colour=None, of="error", place="lower left"):
     for axis, ends in zip(axes, names):
         axis.set(xlim=(0, last), ylim=(0, top))
         _name_ends(axis, ends, colour, 1.02 * last, gap=0.052 * top)
-    axes[0].set_ylabel(UNITS[of][0], color=INK)
     styles = [Line2D([], [], color=INK, **TRAINING), Line2D([], [], color=INK, **TEST)]
+    for axis in {axis.figure: axis for axis in reversed(axes)}.values():  # the first of each figure
+        axis.set_ylabel(UNITS[of][0], color=INK)
     for axis in {axis.figure: axis for axis in axes}.values():
         legend(axis, handles=styles, labels=["training", "test"], loc=place, labelcolor=INK)
 

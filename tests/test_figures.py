@@ -70,7 +70,7 @@ def test_a_log_is_drawn_as_error_and_loss():
 def test_names_at_the_ends_of_curves_do_not_cover_each_other():
     logs = {f"resnet-{depth}": [[line("train", 10, 0.5, 1)]] for depth in (20, 32, 44)}
     axis = sheet(5, 4).subplots()
-    learning_curves([axis], [logs], colours(logs))
+    learning_curves([axis], {"": logs}, colours(logs))
     heights = sorted(text.get_position()[1] for text in axis.texts)
     assert len(heights) == 3 and min(np.diff(heights)) > 2
     assert drawn(axis) == {}

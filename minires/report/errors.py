@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from minires.lab.degradation.figure import error_figures
+from minires.lab.degradation.figure import TITLES, error_figures
 from minires.lab.degradation.measure import PAPER_STEPS, PUBLISHED, final_errors, percent
 from minires.lab.runs import by_key, name_of
 from minires.lab.trained import network_of
 from minires.page import bullets, figures, table
 
-FAMILIES = {"plain": "plain networks", "resnet": "residual networks"}
 NONE = "–"
 
 
@@ -20,7 +19,7 @@ def curves(group):
     panels, nets = {}, by_key(runs)
     for key, seeds in nets.items():
         shown = [run for run in seeds if run.finished] or seeds
-        panels.setdefault(FAMILIES.get(key[0], key[0]), {})[key] = [run.log for run in shown]
+        panels.setdefault(TITLES.get(key[0], key[0]), {})[name_of(key)] = [run.log for run in shown]
     drawn = figures((figure, _in_words(title, panels[title])) for title, figure in error_figures(panels).items())
     several = " Several seeds: their mean, and a band from the lowest to the highest." * (len(runs) > len(nets))
     return (
@@ -31,10 +30,10 @@ def curves(group):
 
 def _in_words(title, panel):
     ends = []
-    for key, logs in panel.items():
+    for name, logs in panel.items():
         train, _, test = zip(*map(final_errors, logs))
         tested = "" if np.isnan(test).any() else f", {_percent(test)} % test error"
-        ends.append(f"{name_of(key)} ends at {_percent(train)} % training error{tested}")
+        ends.append(f"{name} ends at {_percent(train)} % training error{tested}")
     return f"Training and test error over the iterations, {title}: {'; '.join(ends)}."
 
 
@@ -120,7 +119,7 @@ def beside_the_paper(group):
 def _by_depth(results):
     """For each family, the deepest network against the shallowest."""
     rows = []
-    for family in FAMILIES:
+    for family in TITLES:
         depths = sorted(depth for net, depth in results if net == family)
         if len(depths) < 2:
             continue

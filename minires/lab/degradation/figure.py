@@ -1,8 +1,8 @@
 """Error over the iterations, plain networks beside residual ones."""
 
-from minires.figures import INK, in_short, learning_curves, sheet
+from minires.figures import learning_curves, panels_of, sheet
 
-PANELS = {"plain": "plain networks", "resnet": "residual networks"}
+TITLES = {"plain": "plain networks", "resnet": "residual networks"}
 
 
 def degradation_figure(logs, note=""):
@@ -16,31 +16,19 @@ def degradation_figure(logs, note=""):
     logs = {key: seeds for key, seeds in logs.items() if seeds}
     if not logs:
         raise ValueError("degradation_figure: expected at least one log with lines, got none. Has any run started?")
-    kinds = [kind for kind in PANELS if any(key[0] == kind for key in logs)]
-    figure = sheet(5.4 * len(kinds) + 0.6, 4.5, note)
-    axes = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
-    panels = [{f"{net}-{depth}": logs[net, depth] for net, depth in sorted(logs) if net == kind} for kind in kinds]
-    learning_curves(axes, panels)
-    for axis, kind in zip(axes, kinds):
-        axis.set_title(PANELS[kind], fontsize=11, color=INK)
+    panels = panels_of(logs, TITLES)
+    figure = sheet(5.4 * len(panels) + 0.6, 4.5, note)
+    learning_curves(figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0], panels)
     return figure
 
 
-def error_figures(panels, width=4.2):
+def error_figures(panels):
     """Training and test error over the iterations: {title: a small figure} of each panel, all on axes of one size.
 
-    ``panels`` are ``{"plain networks": {("plain", 20): [log of each seed], ...}, ...}``; at depth 0 the net's name is
-    all. ``width`` is in inches.
+    ``panels`` are ``{"plain networks": {"plain-20": [log of each seed], ...}, ...}``.
     """
     if not any(panels.values()):
         raise ValueError("error_figures: expected at least one panel with a log, got none. Has any run started?")
-    named = [
-        {f"{net}-{depth}" if depth else net: logs for (net, depth), logs in panel.items()} for panel in panels.values()
-    ]
-    figures = {title: sheet(width, 0.8 * width) for title in panels}
-    axes = [figure.subplots() for figure in figures.values()]
-    learning_curves(axes, named)
-    for axis, title in zip(axes, figures):
-        axis.set_title(in_short(title, 40), fontsize=11, color=INK)
-        axis.set_ylabel("error (%)", color=INK)
+    figures = {title: sheet(4.2, 3.36) for title in panels}
+    learning_curves([figure.subplots() for figure in figures.values()], panels)
     return figures

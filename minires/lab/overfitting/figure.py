@@ -9,5 +9,5 @@ def overfitting_figure(logs):
         raise ValueError("overfitting_figure: expected the log of at least one net, got none.")
     figure = sheet(11.0, 4.2)
     for axis, of in zip(figure.subplots(1, 2), ("error", "loss")):
-        learning_curves([axis], [logs], of=of, place="upper right")
+        learning_curves([axis], {"": logs}, of=of, place="upper right")
     return figure

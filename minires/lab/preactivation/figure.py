@@ -1,6 +1,6 @@
 """Both orders of activations, over training and before it."""
 
-from minires.figures import INK, along_net, learning_curves, legend, sheet, whole_decades
+from minires.figures import along_net, learning_curves, legend, panels_of, sheet, whole_decades
 
 ORDERS = {"resnet": "original order", "preact": "pre-activation"}
 
@@ -11,15 +11,12 @@ def preactivation_figure(logs, flows):
     ``logs`` are ``{("resnet", 20): [log of each seed], ("preact", 20): ...}``, ``flows`` the ``gradient_flow(...)`` of
     each at the start.
     """
-    kinds = [kind for kind in ORDERS if any(kind == net for net, _ in logs)]
-    if not kinds or not all(logs.values()):
+    panels = panels_of(logs, ORDERS)
+    if not panels or not all(logs.values()):
         raise ValueError("preactivation_figure: expected logs of resnet or preact networks, got none.")
-    figure = sheet(4.6 * len(kinds) + 4.4, 4.4)
-    *axes, start = figure.subplots(1, len(kinds) + 1, width_ratios=[1] * len(kinds) + [0.8])
-    panels = [{f"{net}-{depth}": logs[net, depth] for net, depth in sorted(logs) if net == kind} for kind in kinds]
+    figure = sheet(4.6 * len(panels) + 4.4, 4.4)
+    *axes, start = figure.subplots(1, len(panels) + 1, width_ratios=[1] * len(panels) + [0.8])
     learning_curves(axes, panels)
-    for axis, kind in zip(axes, kinds):
-        axis.set_title(ORDERS[kind], fontsize=11, color=INK)
     norms = {
         f"{kind}-{depth}": [row.entering / flow[-1].entering for row in flow]
         for (kind, depth), flow in sorted(flows.items(), reverse=True)

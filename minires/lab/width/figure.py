@@ -16,14 +16,14 @@ def width_figure(logs, ends):
     nets, figure = sorted(logs), sheet(10.5, 4.2)
     curves, final = figure.subplots(1, 2, width_ratios=[1.3, 1])
     names = {net: "{} x {}".format(*net) for net in nets}
-    of_depth = colours([f"wide-{depth}" for depth, _ in nets])
-    learning_curves([curves], [{names[net]: logs[net] for net in nets}], dict(zip(names.values(), of_depth.values())))
+    colour = dict(zip(names.values(), colours([f"wide-{depth}" for depth, _ in nets]).values()))
+    learning_curves([curves], {"": {names[net]: logs[net] for net in nets}}, colour)
     panel(curves, "layers x width", "iteration", "error (%)")
     layers = [depth for depth, _ in nets]
     for place, style in enumerate((TRAINING, TEST)):
         errors = [100 * ends[net][place] for net in nets]
         final.plot(layers, errors, color="#B8B8B8", zorder=1, **style)
-        final.scatter(layers, errors, c=list(of_depth.values()), s=30, zorder=2)
+        final.scatter(layers, errors, c=list(colour.values()), s=30, zorder=2)
     panel(final, "layers, width, parameters", y="error at the end (%)", log="x")
     final.xaxis.set_major_locator(FixedLocator(layers))
     labels = [f"{depth}\n{width} wide\n{ends[depth, width][2] / 1e6:.2f} M" for depth, width in nets]
