@@ -10,9 +10,8 @@ from minires.lab import experiment
 from minires.lab.gates.figure import gates_figure, inside_figure
 from minires.lab.gates.measure import transform_gates
 from minires.lab.overfitting.figure import overfitting_figure
-from minires.lab.preactivation.command import start_of
+from minires.lab.preactivation.command import start_of, verdict
 from minires.lab.preactivation.figure import preactivation_figure
-from minires.lab.preactivation.measure import verdict
 from minires.lab.width.figure import width_figure
 from minires.lab.width.measure import net_of_width, width_at_cost
 from minires.networks import cifar_highway, cifar_resnet, highway_mlp

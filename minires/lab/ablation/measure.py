@@ -1,12 +1,7 @@
 """What may stand on a shortcut, and where may activations go? The papers' ablations, and a short run held against them.
 
-Each of ``TABLES`` compares networks that differ in one thing. What is compared here is the *order* of the networks:
-errors after some hundred steps are far above the published ones, and a shallow net has fewer shortcuts to go wrong.
-
-References
-----------
-.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, Table 3.
-.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, Tables 1 and 2.
+Each of ``TABLES`` (He et al. 2015, arXiv:1512.03385; 2016, arXiv:1603.05027) compares networks that differ in one
+thing. What is compared here is their *order*: errors after some hundred steps are far above the published ones.
 """
 
 from math import inf
@@ -101,7 +96,7 @@ def ranks(errors):
 
 
 class Agreement(NamedTuple):
-    """How far two orders agree; see ``agreement``."""
+    """How far two orders agree."""
 
     tau: float
     chance: float  # part of all random orders that agree at least as well

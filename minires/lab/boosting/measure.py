@@ -5,9 +5,7 @@ The output of block t is its input and something more, and so is what any linear
     g_(t+1) = S_t g_t + f_t(g_t)          S_t: the shortcut, nearly always the identity
     W g_(T+1) = W S...S g_1 + sum over t of W S...S f_t(g_t)
 
-The second line telescopes from the first ([Huang2018], equation 1 and section 3). ``boost`` takes one idea from the
-paper's BoostResNet: train block 1 with a linear classifier of its own, freeze it, train block 2 on top with another
-classifier, ... The room's page says what it leaves out.
+The second line telescopes from the first (Huang et al. 2018, arXiv:1706.04964, equation 1 and section 3).
 
 What a classifier is worth is its edge. Of image i and a wrong class l, let m be the probability given to the right
 class minus that given to l: between -1 and 1. A wrong image has m <= 0 for some l. For any alpha >= 0,
@@ -25,14 +23,9 @@ guess, 1 for certainty), and at the best alpha, half the logarithm of (1 + gamma
 
 The product telescopes again, from gamma~_0 = 0. gamma_t > 0 is the weak learning condition: each block makes the edge
 larger. If every gamma_t is at least gamma, the error is at most (K - 1) exp(-T gamma^2 / 2). For two classes this is
-[Huang2018], whose y o(x) is m; there edges are taken over weighted examples, here all count alike. For ten classes the
+the paper's, whose y o(x) is m; there edges are taken over weighted examples, here all count alike. For ten classes the
 factor K - 1 = 9 keeps the bound above 1 until the edge is 0.994. So bounds are shown on questions of two classes:
 ``yes_or_no``.
-
-References
-----------
-.. [Huang2018] Huang, Ash, Langford and Schapire, "Learning Deep ResNet Blocks Sequentially using Boosting Theory",
-   arXiv:1706.04964.
 """
 
 from dataclasses import replace

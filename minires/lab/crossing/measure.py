@@ -1,8 +1,4 @@
-"""When does the deeper of two nets get ahead? From the logs of their runs, at each step of the way.
-
-The steps are cut into stretches, each ending sqrt(2) times as late as the one before; in each the training error of
-both nets is known on thousands of images, and so is how far chance may have moved their difference.
-"""
+"""When does the deeper of two nets get ahead? From the logs of their runs, stretch by stretch of the way."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +9,7 @@ from minires.lab.degradation.measure import mean_and_noise
 
 
 class Stretch(NamedTuple):
-    """The training errors of two nets over some steps; see ``stretches``."""
+    """The training errors of two nets over some steps."""
 
     first: int  # the steps first + 1 ... last
     last: int

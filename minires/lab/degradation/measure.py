@@ -1,10 +1,5 @@
 """Do plain networks get worse with depth? Reading the logs of runs, beside what the paper printed.
 
-A result here is what ``final_errors`` makes of the log of one run; ``verdict`` compares the deepest networks with the
-shallowest.
-
-References
-----------
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
 """
 

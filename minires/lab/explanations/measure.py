@@ -1,14 +1,11 @@
 r"""Three explanations of degradation, held against the same networks.
 
-Why do plain networks get worse with depth, and residual ones not? Three answers are given:
-
 1. **Vanishing gradients**: on their way back through many layers the gradients become too small (or too large).
 2. **Shattered gradients**: they keep their size, but those of neighbouring inputs have nothing to do with each other.
 3. **Identity is hard to learn**: layers that are not needed should hand on what they get, and stacked layers cannot.
 
-Each predicts a number that is worse in a plain net than in a residual one, and gets worse with its depth. Here these
-numbers are measured, and ``verdict`` says which of them do. A number that does separates plain from residual; it may
-still be a symptom and not the cause.
+Each predicts a number that is worse in a plain net than in a residual one, and gets worse with its depth; ``verdict``
+says of which that is so. It may still be a symptom and not the cause.
 """
 
 import copy

@@ -1,12 +1,7 @@
 """Between plain and residual: y = relu(F(x) + lambda x), with lambda fixed or falling while the net trains.
 
-lambda = 1 is the residual net of [He2015], lambda = 0 the plain one with the same weights. [He2016], section 3.1, look
-at 110 layers with lambda = 0.5: along the shortcuts alone the gradient is then multiplied by 0.5^54.
-
-References
-----------
-.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
-.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
+lambda = 1 is the residual net, lambda = 0 the plain one with the same weights. He et al. 2016 (arXiv:1603.05027,
+section 3.1) look at 110 layers with lambda = 0.5: along the shortcuts alone the gradient is multiplied by 0.5^54.
 """
 
 from minires.lab.paths.measure import residual_blocks

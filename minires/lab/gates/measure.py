@@ -1,16 +1,10 @@
 r"""Highway gates: how much each layer transforms, and whether that depends on the image.
 
-A highway layer mixes, number by number, what it computes and what it was given,
-
 .. math:: y = T(x) H(x) + (1 - T(x)) x, \qquad T(x) = \sigma(W_T x + b_T)
 
 b_T starts negative. Where W_T x is small, T is sigma(b_T) for every image, and the layer passes nearly all of x on.
-What training makes of that ([Srivastava2015], Fig. 2) is seen in three numbers: the mean of T, how much T changes from
-image to image, and the bias.
-
-References
-----------
-.. [Srivastava2015] Srivastava, Greff and Schmidhuber, "Highway Networks", arXiv:1505.00387, section 3.
+What training makes of that (Srivastava et al., arXiv:1505.00387, section 3, Fig. 2) is seen in three numbers: the mean
+of T, how much T changes from image to image, and the bias.
 """
 
 import copy

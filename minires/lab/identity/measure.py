@@ -1,19 +1,9 @@
-r"""Is the identity hard to learn? And the residual idea in its oldest form.
+r"""Is the identity hard to learn? And the residual idea in its oldest form: fit, look at what is left, fit that.
 
-A deeper network *can* be as good as a shallower one: let its further blocks hand x on. He et al. suppose that a solver
-finds it hard to make an identity of a stack of nonlinear layers, and easy to drive the branches of residual blocks to
-zero ([He2015], section 3.1). ``fit_stacks`` asks both: fit x, and fit a small perturbation of it.
-
-"Fit, look at what is left, fit that" is older than networks. ``straight_line`` is least squares: what it leaves is
-at right angles to all it could use. ``boosted_stumps`` goes on from there with the next simplest functions
-([Friedman2001]). ``residual_stages`` is a residual net that does the same: block t is trained on what all before leave.
-
-References
-----------
-.. [He2015] He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
-.. [He2016] He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
-.. [Goyal2017] Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677.
-.. [Friedman2001] Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", Annals of Statistics 29.
+He et al. 2015 (arXiv:1512.03385, section 3.1) suppose that a solver finds it hard to make an identity of a stack of
+nonlinear layers, and easy to drive the branches of residual blocks to zero. ``fit_stacks`` asks both to fit x, and a
+small perturbation of it. What ``straight_line`` leaves is then fitted by ``boosted_stumps`` (Friedman, Annals of
+Statistics 29, 2001) and by ``residual_stages``, a residual net of which block t is trained on what all before leave.
 """
 
 from contextlib import suppress
@@ -35,9 +25,9 @@ from minires.train import steps
 
 KINDS = {  # of stacks: is there a shortcut, a ReLU after the addition, does the branch begin at zero
     "plain": (False, True, False),
-    "residual": (True, True, False),  # [He2015]
-    "residual, clear path": (True, False, False),  # no ReLU after the addition, the point of [He2016]
-    "residual, from zero": (True, True, True),  # the last gamma of each branch is 0 at first ([Goyal2017], section 5.1)
+    "residual": (True, True, False),  # He et al. 2015
+    "residual, clear path": (True, False, False),  # no ReLU after the addition: He et al. 2016, arXiv:1603.05027
+    "residual, from zero": (True, True, True),  # last gammas are 0 at first: Goyal et al., arXiv:1706.02677, 5.1
 }
 
 LEAST = 1e-12  # errors below this are drawn at the foot of the axis

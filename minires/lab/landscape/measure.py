@@ -1,21 +1,12 @@
-r"""The loss landscape: slices through the loss as a function of all weights ([Li2018]).
-
-A net of a million weights theta has a loss L(theta) over a million dimensions. What can be drawn is a slice, along one
-or two directions from the trained weights:
+r"""The loss landscape: slices through the loss as a function of all weights theta (Li et al. 2018, arXiv:1712.09913).
 
 .. math::
     f(\alpha) = L(\theta + \alpha \, \delta), \qquad f(\alpha, \beta) = L(\theta + \alpha \, \delta + \beta \, \eta)
 
 Directions are scaled filter by filter (``filter_normalised``), so that the weights' scale drops out of the slice. Batch
-norm either keeps the running statistics of the end of training (``statistics="running"``, as in the code of [Li2018]),
+norm either keeps the running statistics of the end of training (``statistics="running"``, as in the code of Li et al.),
 and a slice shows as well how badly they fit other weights; or it takes mean and variance from the measured images, one
 batch, and the loss is a function of the weights alone. The room's page compares both.
-
-References
-----------
-.. [Li2018] Li, Xu, Taylor, Studer and Goldstein, "Visualizing the Loss Landscape of Neural Nets", arXiv:1712.09913.
-.. [Goodfellow2015] Goodfellow, Vinyals and Saxe, "Qualitatively Characterizing Neural Network Optimization Problems",
-   arXiv:1412.6544.
 """
 
 import copy
@@ -77,7 +68,7 @@ def filter_normalised(direction, weights):
 
     .. math:: d_{ij} \leftarrow \frac{d_{ij}}{\|d_{ij}\|} \|\theta_{ij}\|
 
-    for filter j of layer i ([Li2018], section 4): what makes one output channel of a convolution, or one output of a
+    for filter j of layer i (Li et al., section 4): what makes one output channel of a convolution, or one output of a
     linear layer. Biases and the gains and offsets of batch norm do not move: their d is 0.
 
     Multiply a filter by a, with batch norm after it, and d is multiplied as well: theta + alpha d has changed by the
@@ -105,9 +96,9 @@ def filter_normalised(direction, weights):
 
 
 def direction_between(start, end):
-    """Return end - start: along it, alpha = 0 is ``start`` and alpha = 1 is ``end`` ([Goodfellow2015]).
+    """Return end - start: along it, alpha = 0 is ``start`` and alpha = 1 is ``end``.
 
-    Nothing is normalised; all parameters move, batch norm's as well.
+    Nothing is normalised; all parameters move, batch norm's as well (Goodfellow et al., arXiv:1412.6544).
     """
     _check_fits("direction_between", start, end)
     return {name: end[name].astype(np.float64) - start[name] for name in start}
@@ -116,7 +107,7 @@ def direction_between(start, end):
 def path_plane(weights):
     r"""Return the plane through the last of some weights, along the two principal directions of all of them.
 
-    The n weights a net had during training, relative to the last, are the rows of a matrix M ([Li2018], section 7), as
+    The n weights a net had during training, relative to the last, are the rows of a matrix M (Li et al., section 7), as
     wide as the net is large. Its principal directions are the eigenvectors of the covariance of the columns. They come
     from a matrix of n x n: with C = M minus the mean of its rows,
 
@@ -126,15 +117,10 @@ def path_plane(weights):
 
     A point of the path is drawn at (M v_1, M v_2): its projection, so the loss there is that of the drawn plane only
     where the path lies in it. And beware of the shares: in many dimensions a long random walk has 61 % and 15 % of its
-    variance, 6 / (pi k)^2, in its first two directions, whatever the landscape ([Antognini2018]). That is for equal
-    steps. Training takes long ones first, so the shares to compare with are those of a path with the same lengths of
-    steps, each at a right angle to all others: ``right_angles``. ``weights`` are ``weights_of(net)`` at three moments
-    of training or more, in order; the result is a ``PathPlane``.
-
-    References
-    ----------
-    .. [Antognini2018] Antognini and Sohl-Dickstein, "PCA of High Dimensional Random Walks with Comparison to Neural
-       Network Training", arXiv:1806.08805.
+    variance, 6 / (pi k)^2, in its first two directions, whatever the landscape (Antognini and Sohl-Dickstein,
+    arXiv:1806.08805). That is for equal steps. Training takes long ones first, so the shares to compare with are those
+    of a path with the same lengths of steps, each at a right angle to all others: ``right_angles``. ``weights`` are
+    ``weights_of(net)`` at three moments of training or more, in order; the result is a ``PathPlane``.
     """
     if len(weights) < 3:
         raise ValueError(f"path_plane: expected the weights of 3 moments of training or more, got {len(weights)}.")
@@ -205,7 +191,7 @@ class Surface:
 def local_minima(loss):
     """Return how many points of a line or a plane, those at its edge left out, are lower than all around them.
 
-    One is a valley; many, at the fineness of the grid, are what [Li2018] call chaotic.
+    One is a valley; many, at the fineness of the grid, are what Li et al. call chaotic.
 
     >>> local_minima(np.array([[3, 3, 3, 3], [3, 1, 2, 3], [3, 3, 3, 3]]))
     1

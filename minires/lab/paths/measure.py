@@ -1,21 +1,13 @@
-r"""A residual net, unravelled: a sum over paths, most of them shallow ([Veit2016]).
+r"""A residual net, unravelled: a sum over paths, most of them shallow (Veit et al. 2016, arXiv:1605.06431).
 
 Each block offers two ways, y = branch(x) + shortcut(x), so n blocks offer 2^n from the input to the output::
 
     dx = (J_1 + S_1)^T (J_2 + S_2)^T ... (J_n + S_n)^T dy  =  sum over all 2^n choices of J_i or S_i
 
 with J_i the derivative of a branch and S_i that of a shortcut. The length of a path is the number of branches on it.
-Paths of k branches number C(n, k), so the lengths are those of n tosses of a coin. What do they weigh? Delete blocks,
-and 2^n paths become 2^(n-1). Send the gradient down one path alone, or count, while it comes down all of them, how
-many branches each part of it has passed.
-
-No layer knows of it: as with a ``Probe``, methods of layer objects are replaced while a ``with`` lasts.
-
-References
-----------
-.. [Veit2016] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
-   arXiv:1605.06431.
-.. [Huang2016] Huang, Sun, Liu, Sedra and Weinberger, "Deep Networks with Stochastic Depth", arXiv:1603.09382.
+What do paths weigh? Delete blocks; send the gradient down one path alone; or count, while it comes down all of them,
+how many branches each part of it has passed. No layer knows of it: as with a ``Probe``, methods of layer objects are
+replaced while a ``with`` lasts.
 """
 
 import copy
@@ -25,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import combinations
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -69,19 +62,7 @@ def blocks_of(net):
     return blocks
 
 
-@contextmanager
-def replaced(layer, **methods):
-    """Within the ``with``, this layer object has other methods: ``replaced(layer, forward=other.forward)``."""
-    before = {name: vars(layer).get(name) for name in methods}
-    vars(layer).update(methods)
-    try:
-        yield layer
-    finally:
-        for name, method in before.items():
-            if method is None:
-                delattr(layer, name)  # the method of the class shows again
-            else:
-                setattr(layer, name, method)
+replaced = mock.patch.multiple  # in a ``with``, a layer has other methods: ``replaced(layer, forward=other.forward)``
 
 
 # -- lesions --------------------------------------------------------------------------------------------------
@@ -298,8 +279,8 @@ class RandomBlocks(Layer):
     """A residual net of which each training step uses ``keep`` blocks, drawn at random; the others are shortcuts.
 
     So no path of more than ``keep`` branches is ever trained, and their lengths are those of ``keep`` tosses of a coin:
-    [Veit2016], section 5.2, keep 23 of 54. In evaluation every block acts, its branch scaled by keep / n, as much
-    of it as there was on average in training ([Huang2016], section 3).
+    Veit et al., section 5.2, keep 23 of 54. In evaluation every block acts, its branch scaled by keep / n, as much
+    of it as there was on average in training (Huang et al. 2016, arXiv:1603.09382, section 3).
     """
 
     def __init__(self, net, keep, rng=None):

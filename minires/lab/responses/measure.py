@@ -1,17 +1,12 @@
-r"""Layer responses: how much each layer changes what it is given.
+r"""Layer responses: the standard deviation of the output of each 3x3 convolution, after its batch norm and before the
+nonlinearity or the addition (He et al. 2015, arXiv:1512.03385, Fig. 7).
 
-He et al. 2015, Fig. 7: the standard deviation of the output of each 3x3 convolution, after its batch norm and before
-the nonlinearity or the addition. In training mode x-hat has mean 0 and standard deviation 1 in every channel, so for a
-layer with gains gamma and offsets beta
+In training mode x-hat has mean 0 and standard deviation 1 in every channel, so with gains gamma and offsets beta
 
 .. math::
     \mathrm{std}(y)^2 = \mathrm{mean}(\gamma^2) + \mathrm{var}(\beta)
 
 whatever the images and the weights of the convolution. At initialisation, gamma = 1 and beta = 0, every response is 1.
-
-References
-----------
-He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
 """
 
 import copy
@@ -24,7 +19,7 @@ from minires.probe import Probe
 
 
 class Response(NamedTuple):
-    """How strongly one layer responds; see ``layer_responses``."""
+    """How strongly one layer responds."""
 
     conv: str  # path of the convolution
     measured: str  # path of the layer whose output was measured: its batch norm, or itself

@@ -16,24 +16,17 @@ WHOLE_STEP = 4000  # points^2: the area of a dot whose share is 1
 
 
 def roofline_figure(rows, limits, note="", labels=14):
-    r"""Operators under the limits of a machine, as in [Williams2009].
+    r"""Operators under the limits of a machine (Williams, Waterman and Patterson, Comm. of the ACM 52(4), 2009).
 
     An operator that does ``intensity`` operations for each byte it moves cannot do more of them in a second than
 
-    .. math::
-        \min(\text{peak},\; \text{intensity} \cdot \text{bandwidth}),
+    .. math:: \min(\text{peak},\; \text{intensity} \cdot \text{bandwidth}),
 
     a slope that ends under a flat roof. Under the slope it waits for memory, under the flat part for arithmetic.
 
     ``rows`` are dicts of ``operator, shape, share, intensity`` (FLOP/byte) and ``gflops_per_s``; a row without
-    intensity is left out. ``limits`` has ``peak`` (GFLOP/s), and two bandwidths, ``memory`` and ``cache`` (GB/s). At
-    most so many ``labels`` are written: convolutions by their shape, others by their operator, those of the largest
-    share.
-
-    References
-    ----------
-    .. [Williams2009] Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model for Multicore
-       Architectures", Communications of the ACM 52(4), 2009.
+    intensity is left out. ``limits`` has ``peak`` (GFLOP/s), and two bandwidths, ``memory`` and ``cache`` (GB/s). So
+    many ``labels`` are written at most, of the largest shares: convolutions by their shape, others by their operator.
     """
     rows = sorted((row for row in rows if "intensity" in row), key=lambda row: -row["share"])
     if not rows:

@@ -1,20 +1,12 @@
-r"""The shattered gradients of Balduzzi et al. 2017, in networks of one number.
+r"""The shattered gradients of Balduzzi et al. 2017 (arXiv:1702.08591), in networks of one number.
 
-A net f from one number to one number is asked for its slope df/dx at 256 neighbouring points. For one hidden layer
-the slopes look like brown noise, a random walk: neighbours have nearly the same. For many layers without shortcuts
-they look like white noise: the slope at one point says nothing about the next, and a step down it is a step anywhere.
-
-Between independent activation patterns the paper derives how the correlation of two such slopes falls with the number
-of layers L: as 1/2^L without shortcuts, as 1/sqrt(L) with shortcuts and batch norm.
+A net f from one number to one number is asked for its slope df/dx at 256 neighbouring points. Between independent
+activation patterns the paper derives how the correlation of two such slopes falls with the number of layers L: as
+1/2^L without shortcuts, as 1/sqrt(L) with shortcuts and batch norm.
 
 The points lie beside each other as the pixels of one image, (1, 1, 1, 256); a 1x1 convolution is then a linear layer
 at each point. Batch norm takes its statistics from all points and then holds them fixed, so that no point touches
 another. Points may also be vectors, an image with more channels: ``independent_points`` are what the derivation is for.
-
-References
-----------
-.. [Balduzzi2017] Balduzzi, Frean, Leary, Lewis, Ma and McWilliams, "The Shattered Gradients Problem: If resnets are
-   the answer, then what is the question?", arXiv:1702.08591.
 """
 
 import numpy as np
@@ -34,7 +26,7 @@ def scalar_net(layers, residual=False, width=200, beta=1.0, points=POINTS, rng=N
     """Return a net of one number (or of a point) with this many hidden layers, in evaluation mode, without its last.
 
     Without shortcuts a layer is y = relu(W x + b) with b such that every unit has mean 0 over the points before the
-    ReLU; with shortcuts it is y = x + beta W relu(BN(x)) ([Balduzzi2017], equation 2). The first layer is
+    ReLU; with shortcuts it is y = x + beta W relu(BN(x)) (equation 2). The first layer is
     y = relu(w x + b) in both: b, drawn like w, gives the units their kinks at different points.
     """
     if layers < 1 or width < 1:

@@ -5,10 +5,8 @@ n blocks make 2^n paths; g_p is dL/dx along path p. For each length k, over the 
 .. math::
     S_k = \Big\| \sum_p g_p \Big\|, \qquad T_k = \sum_p \|g_p\|, \qquad 0 \le S_k / T_k \le 1
 
-T_k is what Veit, Wilber and Belongie (arXiv:1605.06431) estimate from samples, S_k what arrives at the input. Their
-quotient, the coherence, is 1 where all paths of a length point one way, about 1/sqrt(C(n, k)) where they point
-anywhere. Neither is sampled here: going backward, each block makes two gradients of one, past it and through it, so one
-backward pass from the loss arrives at the input with all 2^n.
+Neither is sampled: going backward, each block makes two gradients of one, past it and through it, so one backward pass
+from the loss arrives at the input with all 2^n. S_k / T_k is the coherence.
 """
 
 import copy
@@ -47,7 +45,7 @@ def every_path_gradient(net, x, labels):
 
 
 class Spectrum(NamedTuple):
-    """What the paths of each length carry; see ``spectrum``. All arrays are (n + 1,)."""
+    """What the paths of each length carry, arrays (n + 1,)."""
 
     together: np.ndarray  # S_k, norm of the sum
     apart: np.ndarray  # T_k, sum of the norms

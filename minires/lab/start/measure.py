@@ -2,14 +2,8 @@
 
     W = delta + noise * He,    delta: 1 in the middle of the kernel from each channel to itself
 
-A convolution with these weights returns its input and a little more. ([Zagoruyko2017] train deep plain nets whose
-weights *stay* of such a form.) Where a convolution has more outputs than inputs, delta leads to those that option A
-leads to.
-
-References
-----------
-.. [Zagoruyko2017] Zagoruyko and Komodakis, "DiracNets: Training Very Deep Neural Networks Without Skip-Connections",
-   arXiv:1706.00388.
+Where a convolution has more outputs than inputs, delta leads to those that option A leads to. (Zagoruyko and Komodakis,
+arXiv:1706.00388, train deep plain nets whose weights *stay* of such a form.)
 """
 
 import numpy as np

@@ -1,11 +1,9 @@
-r"""Train a residual net with the gradient of its short paths only; nothing else is changed.
-
-The forward pass is whole. On the way back every part of the gradient that has passed more than k branches is dropped:
+r"""Train a residual net with the gradient of its short paths only: no part of it that has passed more than k branches.
 
 .. math:: dx_j = S^T dy_j + J^T dy_{j-1} \quad (j \le k), \qquad dx_j = 0 \quad (j > k)
 
-A weight in a branch is on paths that end there: it gets the parts that have passed at most k - 1 branches above it, and
-its own is the k-th. So k = 0 trains the stem and the last layer only, k = n everything, exactly.
+A weight in a branch gets the parts that have passed at most k - 1 branches above it, and its own is the k-th. So k = 0
+trains the stem and the last layer only, k = n everything, exactly.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-r"""Width against depth: networks of different depth that cost the same.
+r"""Width against depth: networks of different depth that cost the same (Zagoruyko and Komodakis, arXiv:1605.07146).
 
 The weights of a 3x3 convolution from w to w channels are 9 w^2, and each is used once a pixel. So a net of n blocks a
 stage costs about
@@ -6,10 +6,6 @@ stage costs about
 .. math:: \text{multiply-adds} = a(n) w^2 + b(n) w + c, \qquad a(n) \propto n
 
 and at one cost the width falls with the square root of the depth: four times the layers, half the channels.
-
-References
-----------
-Zagoruyko and Komodakis, "Wide Residual Networks", arXiv:1605.07146.
 """
 
 import math
