@@ -20,10 +20,10 @@ class Measured(NamedTuple):
     missing: list  # sentences: what was not measured, and why
 
 
-def measure(runs, images, found):
+def measure(runs, images, find):
     """Send so many images through every network that has a checkpoint; return ``Measured``.
 
-    ``runs`` are a list of ``Trained``, of several seeds the first counts; ``found`` is a ``FoundImages``.
+    ``runs`` are a list of ``Trained``, of several seeds the first counts; ``find`` is ``find_images`` of some place.
     """
     measured, chosen = Measured({}, {}, {}, []), {}
     if not images:
@@ -38,7 +38,7 @@ def measure(runs, images, found):
     for key in dict.fromkeys(run.key for run in runs if run.key in chosen):
         run = chosen[key]
         try:
-            train_set, test_set = found.images_of(run)
+            train_set, test_set = find(*(str(run.config.get(name)) for name in ("data", "train_set", "test_set")))
             net, normalise = network_of(run), run.config.get("normalise", "pixel_mean")
             progress = load_checkpoint(run.folder / "checkpoint.npz", net)
             flow = gradient_flow(net, *next(batches(train_set, images, normalise=normalise)))
@@ -71,37 +71,25 @@ class NotFound(ValueError):
     """Images that cannot be had; the message is a sentence."""
 
 
-class FoundImages:
-    """Finds the images of runs again, once for all runs that share them. Nothing is downloaded.
+def find_images(place, data, *prints):
+    """Return (training set, test set), the very ones that ``run.json`` describes in these words. Nothing is downloaded.
 
-    ``data_dir`` and ``data_file`` say where CIFAR-10 is, as for ``load_cifar10``.
+    ``place``: data_dir and data_file, where CIFAR-10 is, as for ``load_cifar10``.
     """
-
-    def __init__(self, data_dir=None, data_file=None):
-        self.place, self.found = (data_dir, data_file), {}
-
-    def images_of(self, run):
-        """Return (training set, test set), the very ones that ``run.json`` describes."""
-        wanted = tuple(str(run.config.get(name)) for name in ("data", "train_set", "test_set"))
-        if wanted not in self.found:
-            self.found[wanted] = self._look_for(*wanted)
-        return self.found[wanted]
-
-    def _look_for(self, data, *prints):
-        sizes = [int(text.split()[0]) for text in prints if re.match(r"\d+ images", text)]
-        if len(sizes) < 2 or not data.startswith(("synthetic", "CIFAR-10")):
-            raise NotFound("Not measured: run.json does not say on which images, or on some that minires cannot find.")
-        if data.startswith("synthetic"):
-            known = [synthetic(*sizes), synthetic()]
-        elif any(self.place) or find_cifar10():
-            known = [load_cifar10(*self.place)]
-        else:
-            where = "minires data fetches it, and --data-dir or --data-file says where it is"
-            raise NotFound(f"Not measured, as CIFAR-10 is not on this disk: {where}.")
-        # Or a part of the training images was kept for tests.
-        known += [(whole[: sizes[0]], whole[sizes[0] : sum(sizes)]) for whole, _ in known if len(whole) >= sum(sizes)]
-        for pair in known:
-            if tuple(map(fingerprint, pair)) == prints:
-                return pair
-        here = fingerprint(known[0][0])
-        raise NotFound(f"Not measured, as the images found here ({here}) are not those of the runs ({prints[0]}).")
+    sizes = [int(text.split()[0]) for text in prints if re.match(r"\d+ images", text)]
+    if len(sizes) < 2 or not data.startswith(("synthetic", "CIFAR-10")):
+        raise NotFound("Not measured: run.json does not say on which images, or on some that minires cannot find.")
+    if data.startswith("synthetic"):
+        known = [synthetic(*sizes), synthetic()]
+    elif any(place) or find_cifar10():
+        known = [load_cifar10(*place)]
+    else:
+        where = "minires data fetches it, and --data-dir or --data-file says where it is"
+        raise NotFound(f"Not measured, as CIFAR-10 is not on this disk: {where}.")
+    # Or a part of the training images was kept for tests.
+    known += [(whole[: sizes[0]], whole[sizes[0] : sum(sizes)]) for whole, _ in known if len(whole) >= sum(sizes)]
+    for pair in known:
+        if tuple(map(fingerprint, pair)) == prints:
+            return pair
+    here = fingerprint(known[0][0])
+    raise NotFound(f"Not measured, as the images found here ({here}) are not those of the runs ({prints[0]}).")

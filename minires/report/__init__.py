@@ -10,11 +10,12 @@ Everything is read from the folders that ``Run`` leaves behind. Runs on the same
 checkpoint, on the images it was trained on, where both can be had.
 """
 
+from functools import cache, partial
 from html import escape
 
 from minires.lab.degradation.measure import final_errors, verdict
 from minires.lab.runs import by_key, sets_of
-from minires.lab.trained import FoundImages, measure
+from minires.lab.trained import find_images, measure
 from minires.page import bullets, document, table
 from minires.report.errors import beside_the_paper, curves, errors
 from minires.report.inside import responses, rivers
@@ -37,16 +38,16 @@ def report(runs, images=64, data_dir=None, data_file=None, command=""):
     command : str
         The command that asked for the page, to be shown on it.
     """
-    sets, found = sets_of(runs), FoundImages(data_dir, data_file)
+    sets, find = sets_of(runs), cache(partial(find_images, (data_dir, data_file)))
     titles = [_title(group) for group in sets]
     if len(sets) == 1:
-        title, body = titles[0], _set(sets[0], 2, images, found)
+        title, body = titles[0], _set(sets[0], 2, images, find)
     else:
         title, links, parts = f"{len(runs)} runs in {len(sets)} sets", "", ""
         for i, (group, words) in enumerate(zip(sets, titles), 1):
             words = escape(f"Set {i}: {words}")
             links += f'<li><a href="#set{i}">{words}</a></li>'
-            parts += f'\n<h2 id="set{i}">{words}</h2>\n{_set(group, 3, images, found)}'
+            parts += f'\n<h2 id="set{i}">{words}</h2>\n{_set(group, 3, images, find)}'
         body = f"<ul>{links}</ul>\n{_apart(sets)}{parts}"
     if command:
         body += f"\n<h2>This page</h2>\n<pre>{escape(command)}</pre>"
@@ -67,9 +68,9 @@ def _apart(sets):
     return table("In what the sets differ", head, [row for row in rows if len(set(row[1:])) > 1], facts=True)
 
 
-def _set(group, level, images, found):
+def _set(group, level, images, find):
     """All about one set of runs, under headings of this level."""
-    measured = measure(group, images, found)
+    measured = measure(group, images, find)
     missing = "".join(f"<p>{escape(sentence)}</p>" for sentence in measured.missing)
     sections = {
         "": _lead(group),

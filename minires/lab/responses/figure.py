@@ -14,7 +14,8 @@ def responses_figure(responses, floors=None):
     logarithmic. ``responses`` are ``{("plain", 20): layer_responses(...), ...}``; ``floors`` are ``{words:
     decay_alone(...)}``: what weight decay alone makes of a response of 1.
     """
-    _check("responses_figure", responses)
+    if not responses or not all(responses.values()):
+        raise ValueError('responses_figure: expected {("resnet", 20): layer_responses(...), ...} with rows in each.')
     figure = sheet(8.5, 6.4)
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     for axis, order in zip(axes, TITLES):
@@ -27,18 +28,12 @@ def responses_figure(responses, floors=None):
 
 def response_figures(responses):
     """The two panels of ``responses_figure`` as figures of their own, ``{"in order": Figure, "sorted": Figure}``."""
-    _check("response_figures", responses)
     figures = {order: sheet(4.2, 3.4) for order in TITLES}
     for order, figure in figures.items():
         axis = figure.subplots()
         _draw(axis, responses, order)
         legend(axis)
     return figures
-
-
-def _check(who, responses):
-    if not responses or not all(responses.values()):
-        raise ValueError(f'{who}: expected {{("resnet", 20): layer_responses(...), ...}} with rows in each.')
 
 
 def _draw(axis, responses, order):
