@@ -201,12 +201,7 @@ UNITS = {"error": ("error (%)", 100), "loss": ("loss", 1)}
 def plot_log(log, note=""):
     """Draw the error and the loss of a training run over its steps: training thin and dashed, test bold.
 
-    Parameters
-    ----------
-    log : list of dict, or {name: list of dict}
-        As ``train`` returns it and ``read_log`` reads it; of several runs under their names.
-    note : str
-        For the foot of the figure; broken into lines.
+    ``log`` is as ``train`` returns it and ``read_log`` reads it; of several runs {name: log}.
     """
     logs = log if isinstance(log, dict) else {"": log}
     sound = all(isinstance(lines, list) and lines and isinstance(lines[0], dict) for lines in logs.values())

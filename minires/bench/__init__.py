@@ -33,21 +33,11 @@ SETTLE = 0.2  # s between turns of different engines: as long as idle OpenMP thr
 def bench(name, batch=128, input_shape=(3, 32, 32), classes=None, repeat=10, against=None, cold=False, build=network):
     """Time the network called ``name`` and return the report, a dict of numbers and strings.
 
-    Parameters
-    ----------
-    name : str
-        As ``minires.networks.network`` takes it.
-    batch, input_shape : int, tuple (C, H, W)
-    classes : int, default 10, or 1000 for an ImageNet network
-    repeat : int, default 10
-        Turns. Each counts two training steps and two inferences.
-    against : "torch", optional
-        PyTorch does the same work, in both memory formats: as it is, and compiled by ``torch.compile`` if a C++
-        compiler is installed; and once more with autocast to bfloat16.
-    cold : bool, default False
-        Measure also the start of a process that has no compiled kernels yet.
-    build : function of (name, classes=, rng=), default minires.networks.network
-        Makes the network. Every process of minires imports it by its name.
+    A step takes ``batch`` images of ``input_shape`` (C, H, W), in 10 ``classes`` or an ImageNet network's 1000. Each of
+    ``repeat`` turns counts two training steps and two inferences. ``against="torch"``: PyTorch does the same work, in
+    both memory formats: as it is, and compiled by ``torch.compile`` if a C++ compiler is installed; and once more with
+    autocast to bfloat16. ``cold``: the start of a process that has no compiled kernels yet is measured as well.
+    ``build``, a function of (name, classes=, rng=), makes the network; every process imports it by its name.
     """
     require(against in (None, "torch"), "bench", "against='torch' or None", shown(against))
     if against == "torch" and find_spec("torch") is None:

@@ -271,13 +271,7 @@ def seeds_in_words(seeds):
 
 
 def writable(folder):
-    """Make a folder, and check that files can be written there; return it.
-
-    Raises
-    ------
-    OSError
-        With the name of the folder, when they cannot.
-    """
+    """Make a folder, and check that files can be written there; return it. If not, OSError names it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".written-by-{os.getpid()}"

@@ -12,7 +12,7 @@ from minires.train import steps
 
 
 class Snapshot(NamedTuple):
-    """A moment of training; see ``snapshots``."""
+    """A moment of training."""
 
     step: int
     loss: float  # mean over the batches since the snapshot before, as they were trained on; nan at step 0
@@ -29,12 +29,7 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
 
     The recipe is that of the short runs of ``examples/degradation_cifar.py``: momentum 0.9, weight decay 1e-4, a
     warm-up over a tenth of the steps and then half a cosine from ``lr`` to 0 at the last of them. ``rng`` draws the
-    order of the images and their augmentation.
-
-    Raises
-    ------
-    Diverged
-        When loss or parameters are not finite any more; the message names the step and the layer.
+    order of the images and their augmentation. Raises Diverged when loss or parameters are not finite any more.
     """
     at = sorted(set(at)) if np.iterable(at) else [at]
     if not at or not all(isinstance(step, int | np.integer) and step >= 0 for step in at):

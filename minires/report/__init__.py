@@ -6,8 +6,8 @@
     Path("report.html").write_text(page, encoding="utf-8")
 
 Everything is read from the folders that ``Run`` leaves behind. Runs on the same images with the same settings make a
-*set*, with a figure and tables of its own. What a network does to signals and gradients is measured anew: from its
-checkpoint, on the images it was trained on, where both can be had.
+*set*, with a figure and tables of its own. What a network does to signals and gradients is measured anew, from its
+checkpoint and on the images it was trained on, where both can be had.
 """
 
 from functools import cache, partial
@@ -27,16 +27,9 @@ BY = "minires report"
 def report(runs, images=64, data_dir=None, data_file=None, command=""):
     """Return the page, as HTML.
 
-    Parameters
-    ----------
-    runs : list of Trained
-        From ``minires.lab.runs.read_runs``.
-    images : int, default 64
-        Measure gradients on the first so many training images, responses on as many test images; 0: measure nothing.
-    data_dir, data_file
-        Where CIFAR-10 is, as for ``load_cifar10``. Nothing is downloaded.
-    command : str
-        The command that asked for the page, to be shown on it.
+    ``runs`` are from ``minires.lab.runs.read_runs``. Gradients are measured on the first so many training ``images``,
+    responses on as many test images; 0: nothing is. ``data_dir`` and ``data_file`` say where CIFAR-10 is, as for
+    ``load_cifar10``; nothing is downloaded. ``command`` is that which asked for the page, to be shown on it.
     """
     sets, find = sets_of(runs), cache(partial(find_images, (data_dir, data_file)))
     titles = [_title(group) for group in sets]

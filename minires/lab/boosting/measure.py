@@ -213,8 +213,11 @@ def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0):
             with frozen.eval().without_caches(), layer.eval().without_caches():
                 channels = layer.forward(frozen.forward(x)).shape[1]
             classifier = Linear(channels, linear.out_features, rng=rng)
-            module = Sequential(layer=layer, pool=GlobalAvgPool2d(), linear=classifier)
-            _fit(module, _after(frozen, train_set, batch_size, rng), steps, lr, progress)
+            module = Sequential(layer=layer, pool=GlobalAvgPool2d(), linear=classifier).train()
+            optimizer = SGD(module.parameters(), lr, momentum=0.9, weight_decay=1e-4)
+            stream = islice(_after(frozen, train_set, batch_size, rng), steps)
+            for step in taken(module, optimizer, stream, schedule=warm_up_then_cosine(lr, steps)):
+                progress.update(f"loss {step.loss:.3f}")
             classifiers.append(classifier)
             frozen = Sequential(*frozen, layer.eval())
     linear.weight.data[...] = classifiers[-1].weight.data
@@ -238,12 +241,6 @@ def fit_classifiers(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0):
                 optimizer.step()
             progress.update()
     return heads
-
-
-def _fit(module, stream, count, lr, progress):
-    optimizer = SGD(module.train().parameters(), lr, momentum=0.9, weight_decay=1e-4)
-    for step in taken(module, optimizer, islice(stream, count), schedule=warm_up_then_cosine(lr, count)):
-        progress.update(f"loss {step.loss:.3f}")
 
 
 def _after(frozen, train_set, batch_size, rng):

@@ -191,12 +191,8 @@ def closing_table(results):
     lines = []
     for name, question in QUESTIONS.items():
         values = {key: [numbers[name] for numbers in seeds] for key, seeds in results.items()}
-        answer, why = verdict(question, values)
-        numbers = [_with_spread(values[key]) for key in nets]
+        by_net, (answer, why) = [values[key] for key in nets], verdict(question, values)
+        numbers = [f"{np.mean(of):.2f}" + (f" ± {np.std(of, ddof=1):.2f}" if len(of) > 1 else "") for of in by_net]
         one = " (one seed)" * (min(map(len, values.values())) == 1)
         lines.append([question.explanation, question.measured, *numbers, f"**{answer}**: {why}{one}"])
     return markdown(head, lines)
-
-
-def _with_spread(seeds):
-    return f"{np.mean(seeds):.2f}" + (f" ± {np.std(seeds, ddof=1):.2f}" if len(seeds) > 1 else "")

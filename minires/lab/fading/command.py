@@ -35,13 +35,11 @@ def run(lab):
     if options.fade and options.steps:
         for depth, nets in found.items():
             name = f"resnet-{depth}, lambda from 1 to 0"
-            nets |= compare(lab, {name: partial(build, lab, depth, 1)}, during=fade)
+            nets |= compare(
+                lab, {name: partial(build, lab, depth, 1)}, during=lambda net, part: set_shortcuts(net, falling(part))
+            )
             figures[f"fading-{depth}"] = noted(fading_figure(nets), f"{lab.note} Batches with random crops and flips.")
     return figures, {depth: as_numbers(nets) for depth, nets in found.items()}
-
-
-def fade(net, part):
-    set_shortcuts(net, falling(part))
 
 
 def build(lab, depth, factor, **options):

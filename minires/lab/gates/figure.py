@@ -52,7 +52,9 @@ def inside_figure(gates, start):
     figure = sheet(12.0, 1.3 + 0.075 * max(20, len(gates)))
     axes = figure.subplots(1, 4, sharey=True)
     for axis, (title, rows, colour_map) in zip(axes, panels):
-        image = _with_blanks(rows)
+        image = np.full((len(rows), max(map(len, rows))), np.nan)  # rows of fewer channels end in blanks
+        for line, row in zip(image, rows):
+            line[: len(row)] = row
         low, high = (0, 1) if title.startswith("T") else (None, None)
         if colour_map == "RdBu_r":
             high = np.nanmax(np.abs(image)) or 1.0
@@ -67,11 +69,3 @@ def inside_figure(gates, start):
     axes[0].set_yticks([0, len(gates) - 1] if len(gates) > 1 else [0])
     axes[0].yaxis.set_major_formatter(lambda row, _: f"{row + 1:.0f}")
     return figure
-
-
-def _with_blanks(rows):
-    """Rows of different length as one array, with nan at the end of short ones."""
-    image = np.full((len(rows), max(map(len, rows))), np.nan)
-    for line, row in zip(image, rows):
-        line[: len(row)] = row
-    return image

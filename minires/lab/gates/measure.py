@@ -50,7 +50,11 @@ def transform_gates(net, x):
         raise ValueError("transform_gates: the net has no highway layer. Use cifar_highway or highway_mlp.")
     if len(x) < 2:
         raise ValueError(f"transform_gates: expected at least two images, to see gates change, got {len(x)}.")
-    with net.without_caches(), Probe(net, paths=[*gates, *gates.values()], reduce=_over_pixels) as probe:
+
+    def over_pixels(y):
+        return y.reshape(*y.shape[:2], -1).mean(axis=2)
+
+    with net.without_caches(), Probe(net, paths=[*gates, *gates.values()], reduce=over_pixels) as probe:
         net.forward(x)
     found = []
     for path, gate in gates.items():
@@ -67,7 +71,3 @@ def _gate(path, layer):
     if isinstance(layer, Residual) and isinstance(layer.branch, Product):  # y = T H + C x
         return f"{path}.branch.left"
     return None
-
-
-def _over_pixels(y):
-    return y.reshape(*y.shape[:2], -1).mean(axis=2)
