@@ -79,9 +79,6 @@ def folder(name, depth, seed, options):
     return options.out / f"{name}-{depth}-seed{seed}"
 
 
-# -- what came of it ----------------------------------------------------------------------------------------------
-
-
 def read_logs(options):
     """{("plain", 20): [log of each seed], ...}, as far as they have come."""
     return {

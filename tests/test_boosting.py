@@ -133,13 +133,13 @@ def test_boosting_trains_every_block_and_leaves_the_earlier_ones_alone(images, m
     from minires.lab.boosting import measure as boosting
 
     net = cifar_resnet(8, rng=0)
-    start, states, fit = net.state_dict(), [], boosting._fit
+    start, states, steps = net.state_dict(), [], boosting.taken
 
-    def watched(*arguments):
-        fit(*arguments)
+    def watched(*arguments, **options):
+        yield from steps(*arguments, **options)
         states.append(net.state_dict())
 
-    monkeypatch.setattr(boosting, "_fit", watched)
+    monkeypatch.setattr(boosting, "taken", watched)
     classifiers = boost(net, images, steps=2, batch_size=10, rng=0)
     assert [c.in_features for c in classifiers] == [16, 16, 32, 64] and len(states) == 4
     changed = [{name for name in start if np.any(a[name] != b[name])} for a, b in zip([start, *states], states)]

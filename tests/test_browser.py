@@ -6,10 +6,9 @@ from pages import browser, chromium
 from run_folders import few_images, log, train_two, write_run
 
 from minires.data import batches
-from minires.lab import trained
 from minires.lab.runs import read_runs
 from minires.networks import cifar_resnet
-from minires.report import report
+from minires.report import inside, report
 from minires.report.trace import page
 from minires.trace import trace
 
@@ -20,7 +19,7 @@ pytestmark = [
 
 
 def test_the_pages_open_on_a_phone_and_on_a_desk(tmp_path, monkeypatch):
-    monkeypatch.setattr(trained, "synthetic", few_images)
+    monkeypatch.setattr(inside, "synthetic", few_images)
     for net, depth in (
         ("plain", 20),
         ("plain", 56),

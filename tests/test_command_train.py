@@ -7,8 +7,9 @@ from test_data import write_mnist
 from test_example import few_images
 
 from minires.cli import main
-from minires.lab import experiment, trained
+from minires.lab import experiment
 from minires.lab.runs import read_runs
+from minires.report import inside
 
 BUILD = """
 from minires import GlobalAvgPool2d, Linear, Sequential
@@ -53,7 +54,7 @@ def test_it_trains_on_every_set_of_images_it_can_read(folder, capsys):
     [run] = folder.glob("runs/*/resnet-8-seed0")
     about = json.loads((run / "run.json").read_text())
     assert about["config"]["data"] == "MNIST, training" and "images: MNIST" in about["deviations"]
-    assert trained.network_of(*read_runs([run])).conv1.in_channels == 1
+    assert inside.network_of(*read_runs([run])).conv1.in_channels == 1
 
 
 @pytest.mark.parametrize(

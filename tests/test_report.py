@@ -14,7 +14,6 @@ from run_folders import few_images, log, train_two, write_run
 from minires.checkpoint import CheckpointError, load_checkpoint
 from minires.cli import main
 from minires.data import batches
-from minires.lab import trained
 from minires.lab.degradation.measure import PUBLISHED
 from minires.lab.flow.figure import leaving
 from minires.lab.responses.measure import layer_responses
@@ -22,7 +21,7 @@ from minires.lab.runs import read_runs, sets_of
 from minires.networks import cifar_plain, cifar_resnet
 from minires.optim import SGD
 from minires.probe import gradient_flow
-from minires.report import report
+from minires.report import inside, report
 from minires.run import Run
 from minires.train import train
 
@@ -303,7 +302,7 @@ def checkpoints(tmp_path_factory):
 
 
 def test_gradients_and_responses_are_those_of_the_checkpoints(checkpoints, monkeypatch):
-    monkeypatch.setattr(trained, "synthetic", few_images)
+    monkeypatch.setattr(inside, "synthetic", few_images)
     page = page_of(checkpoints, images=8)
     norms, spread = table(page, "Norm of the gradient"), table(page, "Layer responses")
     for name, build in (("plain", cifar_plain), ("resnet", cifar_resnet)):
@@ -326,9 +325,9 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(checkpoints, tmp_path, mo
 
     assert "Not measured, as the images found here (24 images" not in said(checkpoints, images=0)
     assert "Nothing was measured, as no images were asked for." in said(checkpoints, images=0)
-    monkeypatch.setattr(trained, "synthetic", lambda *sizes: few_images()[::-1])
+    monkeypatch.setattr(inside, "synthetic", lambda *sizes: few_images()[::-1])
     assert "are not those of the runs (24 images, checksum" in said(checkpoints)
-    monkeypatch.setattr(trained, "find_cifar10", lambda *place: None)
+    monkeypatch.setattr(inside, "find_cifar10", lambda *place: None)
     folder = write_run(tmp_path / "a", log(0.5, 0.5), net="resnet", depth=8, seed=0)
     assert "Not measured, as there is no checkpoint.npz: resnet-8." in said(folder)
     (folder / "checkpoint.npz").write_bytes((checkpoints / "resnet" / "checkpoint.npz").read_bytes())
@@ -339,7 +338,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(checkpoints, tmp_path, mo
 
 
 def test_a_damaged_checkpoint_does_not_keep_the_rest_from_the_page(checkpoints, tmp_path, monkeypatch):
-    monkeypatch.setattr(trained, "synthetic", few_images)
+    monkeypatch.setattr(inside, "synthetic", few_images)
     for name in ("plain", "resnet"):
         (tmp_path / name).mkdir()
         for file in (checkpoints / name).iterdir():
@@ -355,5 +354,5 @@ def test_images_kept_for_tests_are_found_again(checkpoints, tmp_path, monkeypatc
     whole, _ = few_images()
     net, run = cifar_plain(8, rng=0), Run(tmp_path / "a", {"net": "plain", "depth": 8, "data": "synthetic, training"})
     train(net, SGD(net.parameters(), 0.1), whole[:20], whole[20:], steps=1, batch_size=8, run=run, bar=False)
-    monkeypatch.setattr(trained, "synthetic", few_images)
+    monkeypatch.setattr(inside, "synthetic", few_images)
     assert "plain-8" in table(page_of(tmp_path, images=4), "Norm of the gradient")

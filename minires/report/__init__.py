@@ -15,10 +15,9 @@ from html import escape
 
 from minires.lab.degradation.measure import final_errors, verdict
 from minires.lab.runs import by_key, sets_of
-from minires.lab.trained import find_images, measure
 from minires.page import bullets, document, table
 from minires.report.errors import beside_the_paper, curves, errors
-from minires.report.inside import responses, rivers
+from minires.report.inside import find_images, measure, responses, rivers
 from minires.report.settings import commands, history, machines, settings, value_of
 
 BY = "minires report"

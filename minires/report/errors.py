@@ -5,8 +5,8 @@ import numpy as np
 from minires.lab.degradation.figure import TITLES, error_figures
 from minires.lab.degradation.measure import PAPER_STEPS, PUBLISHED, final_errors, percent
 from minires.lab.runs import by_key, name_of
-from minires.lab.trained import network_of
 from minires.page import bullets, figures, table
+from minires.report.inside import network_of
 
 NONE = "–"
 

@@ -70,9 +70,6 @@ def setting(lab):
     )
 
 
-# -- what came of it --------------------------------------------------------------------------------------------------
-
-
 def tables_of(results, names):
     """Return [(table, its rows), ...], as far as they have come; those of a single row only if there are no others."""
     found = [(table, measure.rows_of(table, results, names)) for table in measure.TABLES.values()]

@@ -113,7 +113,8 @@ def agreement(rows, draws=10_000, rng=0):
     1 for the same order and -1 for the opposite one; failures are last, and equal to each other (tau-b). It is nan
     where one side orders nothing. ``chance`` comes from so many random ``draws`` of an order.
     """
-    paper, here = (_signs(errors) for errors in ([row.published for row in rows], [row.error for row in rows]))
+    errors = np.array([row.published for row in rows]), np.array([row.error for row in rows])
+    paper, here = ((e[:, None] > e).astype(int) - (e[:, None] < e) for e in errors)  # signs; inf - inf would be nan
     size = np.sqrt(np.sum(paper**2) * np.sum(here**2))
     if not size:
         return Agreement(float("nan"), float("nan"), len(rows))
@@ -121,12 +122,6 @@ def agreement(rows, draws=10_000, rng=0):
     orders = (rng.permutation(len(rows)) for _ in range(draws))
     as_well = np.mean([np.sum(paper * here[np.ix_(order, order)]) >= together for order in orders])
     return Agreement(float(together / size), float(as_well), len(rows))
-
-
-def _signs(errors):
-    """sign(a_i - a_j) of all pairs, for numbers that may be inf."""
-    errors = np.array(errors)
-    return (errors[:, None] > errors).astype(int) - (errors[:, None] < errors)
 
 
 def verdict(rows):

@@ -37,11 +37,6 @@ class Block(NamedTuple):
     shortcut: Layer  # what is left of the block once it is deleted
     keeps_shape: bool
 
-    @property
-    def joint(self):
-        """The layer that ``shortcut`` stands in for."""
-        return self.residual or self.layer
-
 
 def blocks_of(net):
     """Return the blocks ``stage1.0``, ``stage1.1``, ... of a net, from input to output."""
@@ -87,8 +82,8 @@ def deleted(net, paths):
     with ExitStack() as stack:
         for block in blocks:
             if block.path in paths:
-                past = block.shortcut
-                stack.enter_context(replaced(block.joint, forward=past.forward, backward=past.backward))
+                past, gone = block.shortcut, block.residual or block.layer
+                stack.enter_context(replaced(gone, forward=past.forward, backward=past.backward))
         yield net
 
 

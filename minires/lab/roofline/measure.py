@@ -24,9 +24,6 @@ OPERATIONS = {
 TAPS, FILTERS, TIMES = 64, 16, 2000  # 16 KB of planes, 4 KB of weights, 4 KB of sums: half an L1 cache
 
 
-# -- the limits -------------------------------------------------------------------------------------------------------
-
-
 @compiled
 def multiply_often(weight, bias, planes, offset, out, times, start, stop):
     for thread in range(start, stop):
@@ -56,9 +53,6 @@ def best_rates(repeat, memory_mb, cache_mb):
         work[f"{place}, add"] = 3 * a.nbytes, kernels.add, a, b
     trials = [{w: min(seconds(partial(*call), 4)) for w, (_, *call) in work.items()} for _ in range(repeat)]
     return {what: amount / min(trial[what] for trial in trials) / 1e9 for what, (amount, *_) in work.items()}
-
-
-# -- the operators ----------------------------------------------------------------------------------------------------
 
 
 def against_roof(row, limits):
