@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import require
 from minires.data import batches, endless
 from minires.lab.paths.measure import blocks_of
 from minires.layers import GlobalAvgPool2d, Identity, Linear, Sequential, SubsampleShortcut
@@ -153,12 +154,9 @@ def yes_or_no(dataset, classes):
     >>> yes_or_no(train_set, ["disc", "ring"])
     Dataset('synthetic, training': 50 images of 3x32x32, 2 classes)
     """
-    unknown = [name for name in classes if name not in dataset.classes]
-    if unknown or not 0 < len(set(classes)) < len(dataset.classes):
-        raise ValueError(
-            f"yes_or_no: expected some, not all, of the classes {', '.join(map(str, dataset.classes))}; "
-            f"got {', '.join(map(str, classes)) or 'none'}."
-        )
+    known, asked = (", ".join(map(str, names)) for names in (dataset.classes, classes))
+    sound = set() < set(classes) < set(dataset.classes)
+    require(sound, "yes_or_no", f"some, not all, of the classes {known}", asked or "none")
     labels = np.isin(dataset.labels, [dataset.classes.index(name) for name in classes]).astype(np.int64)
     return replace(dataset, labels=labels, classes=("no", "yes"))
 
@@ -202,8 +200,7 @@ def boost(net, train_set, *, steps, batch_size=64, lr=0.1, rng=0):
     gradient passes more than one block. Momentum is 0.9, weight decay 1e-4; a warm-up over a tenth of the steps, then
     half a cosine from ``lr``, for each block anew. ``rng`` draws batches, augmentation and the classifiers.
     """
-    if steps < 1:
-        raise ValueError(f"boost: expected steps of at least 1, for the stem and for each block, got {steps}.")
+    require(steps > 0, "boost", "steps of at least 1, for the stem and for each block", steps)
     stem, blocks, linear = _parts(net)
     rng = np.random.default_rng(rng)
     frozen, classifiers = Sequential(Identity()), []

@@ -6,7 +6,7 @@ power cut the same call computes what is missing.
 
 import json
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -74,20 +74,15 @@ def _kept(folder, checksums):
             files[name].write(line(name, at))
             files[name].flush()  # from here on the line outlives this process
 
-    if folder is None:
+    with ExitStack() as stack:
+        if folder is not None:
+            folder = Path(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(owned(folder))
+            for name, checksum in checksums.items():
+                path = folder / f"{name}-{checksum}.jsonl"
+                done[name] = {line["point"]: (line["loss"], line["error"]) for line in read_log(path)}
+                with written_safely(path) as file:  # without the line at which it was killed
+                    file.writelines(line(name, at) for at in done[name])
+                files[name] = stack.enter_context(open(path, "ab"))
         yield done, keep
-        return
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with owned(folder):
-        for name, checksum in checksums.items():
-            path = folder / f"{name}-{checksum}.jsonl"
-            done[name] = {line["point"]: (line["loss"], line["error"]) for line in read_log(path)}
-            with written_safely(path) as file:  # without the line at which it was killed
-                file.writelines(line(name, at) for at in done[name])
-            files[name] = open(path, "ab")
-        try:
-            yield done, keep
-        finally:
-            for file in files.values():
-                file.close()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import require
 from minires.layer import Layer
 from minires.layers import BatchNorm2d
 from minires.losses import softmax_cross_entropy
@@ -122,13 +123,11 @@ def path_plane(weights):
     of a path with the same lengths of steps, each at a right angle to all others: ``right_angles``. ``weights`` are
     ``weights_of(net)`` at three moments of training or more, in order; the result is a ``PathPlane``.
     """
-    if len(weights) < 3:
-        raise ValueError(f"path_plane: expected the weights of 3 moments of training or more, got {len(weights)}.")
+    require(len(weights) > 2, "path_plane", "the weights of 3 moments of training or more", len(weights))
     final = weights[-1]
     path = [direction_between(final, moment) for moment in weights]
     M = np.stack([np.concatenate([d.ravel() for d in moment.values()]) for moment in path])
-    if not np.isfinite(M).all():
-        raise ValueError("path_plane: expected finite weights, got NaN or infinity. Has training diverged?")
+    require(np.isfinite(M).all(), "path_plane", "finite weights", "NaN or infinity", "Has training diverged?")
     eigenvalues, u, C = _principal(M)
     if eigenvalues[1] <= 1e-12 * eigenvalues[0]:
         raise ValueError("path_plane: the weights lie on one line, or do not move. Take more moments of training.")
@@ -213,17 +212,13 @@ def _check_fits(who, one, other):
 
 
 def _check_slice(slice):
-    if slice.statistics not in ("batch", "running"):
-        raise ValueError(f"Slice: expected statistics 'batch' or 'running', got {slice.statistics!r}.")
-    if len(slice.directions) != len(slice.ticks) or len(slice.ticks) > 2:
-        raise ValueError(
-            f"Slice: expected one or two directions with an array of ticks for each, got {len(slice.directions)} "
-            f"directions and {len(slice.ticks)} arrays of ticks. Both are tuples: (direction,), (ticks,)."
-        )
-    for ticks in slice.ticks:
-        if np.ndim(ticks) != 1 or not np.size(ticks) or not np.isfinite(ticks).all():
-            raise ValueError(
-                f"Slice: expected ticks to be arrays of finite numbers, as np.linspace(-1, 1, 25), got {ticks}."
-            )
-    for direction in slice.directions:
-        _check_fits("Slice", weights_of(slice.net), direction)
+    net, directions, ticks, statistics = slice
+    require(statistics in ("batch", "running"), "Slice", "statistics 'batch' or 'running'", repr(statistics))
+    got = f"{len(directions)} directions and {len(ticks)} arrays of ticks"
+    wanted, hint = "one or two directions with an array of ticks for each", "Both are tuples: (direction,), (ticks,)."
+    require(len(directions) == len(ticks) <= 2, "Slice", wanted, got, hint)
+    for each in ticks:
+        sound = np.ndim(each) == 1 and np.size(each) and np.isfinite(each).all()
+        require(sound, "Slice", "ticks to be arrays of finite numbers, as np.linspace(-1, 1, 25)", each)
+    for direction in directions:
+        _check_fits("Slice", weights_of(net), direction)
