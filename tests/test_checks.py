@@ -11,7 +11,7 @@ from minires.data.images import by_mean_and_std, preprocessing, read_image
 from minires.figures import plot_log
 from minires.gradcheck import check_layer, check_loss
 from minires.layer import Parameter
-from minires.layers import BatchNorm2d, Conv2d, Linear
+from minires.layers import AvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d
 from minires.losses import mean_squared_error, softmax_cross_entropy
 from minires.networks import cifar_resnet, imagenet_resnet, network
 from minires.optim import SGD, clip_gradients, split_decay
@@ -114,6 +114,10 @@ LOGITS, RAGGED, MANY, IMAGES = np.zeros((2, 3)), [[1], [2, 3]], np.zeros((2, 3, 
             lambda: Conv2d(3, 4, 3, stride=MANY),
             "Conv2d stride: expected a whole number of at least 1, or a pair of them",
         ),
+        (lambda: MaxPool2d(2, stride=2**70), "MaxPool2d stride: expected a whole number of at most 1000000000000, got"),
+        (lambda: AvgPool2d((2, 2**40), ceil_mode=True), "AvgPool2d kernel_size: expected a whole number of at most"),
+        (lambda: Conv2d(3, 4, 3, dilation=2**70), "Conv2d dilation: expected a whole number of at most 1000000000000"),
+        (lambda: Conv2d(3, 4, 3, padding=10**12), "Conv2d padding: expected a whole number of at most 100000000, got"),
         (lambda: cifar_resnet(MANY), "depth: expected 6n [+] 2 .*; got array"),
         (lambda: imagenet_resnet(MANY), "imagenet_resnet: expected depth 18, 34, .*, got array"),
         (lambda: network(MANY), "network: expected a name such as 'resnet-20', got array"),
@@ -128,6 +132,9 @@ LOGITS, RAGGED, MANY, IMAGES = np.zeros((2, 3)), [[1], [2, 3]], np.zeros((2, 3, 
         (lambda: check_layer(Linear(3, 2), LOGITS, seed=None), "check_layer: expected seed, a whole number"),
         (lambda: check_layer(MANY, LOGITS), "check_layer: expected a layer, an object .*, got array"),
         (lambda: check_loss(None, LOGITS), "check_loss: expected a loss, a function, got None"),
+        (lambda: NET.train(IMAGES), "Linear.train: expected mode, True or False, got array"),
+        (lambda: NET.load_state_dict({}, strict=MANY), "load_state_dict: expected strict, True or False, got array"),
+        (lambda: load_weights(NET, {}, strict=MANY), "load_weights: expected strict, True or False, got array"),
         (lambda: load_weights(None, {}), "load_weights: expected net, a Layer, got None"),
         (lambda: save_weights(None, "w.npz"), "save_weights: expected net, a Layer, got None"),
         (lambda: save_weights(Linear(3, 2), "w.npz", names=["minires"]), r"save_weights: expected names as one of"),

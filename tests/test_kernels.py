@@ -13,6 +13,7 @@ from minires.kernels import reference
 from minires.kernels.compiled import conv, elementwise, norm, pool
 from minires.kernels.compiled.geometry import output_sizes, pair, span
 from minires.kernels.machine import cores
+from minires.layers import AvgPool2d, MaxPool2d
 
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
@@ -266,6 +267,17 @@ def test_pooling_gives_the_same_bits_for_any_number_of_threads_and_takes_any_lay
     for other in results[1:]:
         for got, wanted in zip(other, results[0]):
             np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("window", [10**12, (10**12, 3)])
+def test_a_window_far_larger_than_the_image_takes_no_longer(window):
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    seen = x if window == 10**12 else x[:, :, :, :3]
+    for kind, wanted in ((MaxPool2d, seen.max(axis=(2, 3))), (AvgPool2d, seen.mean(axis=(2, 3)))):
+        layer = kind(window, stride=10**12, ceil_mode=True)
+        y = layer.forward(x)
+        np.testing.assert_allclose(y[:, :, 0, 0], wanted, rtol=1e-5)
+        np.testing.assert_allclose(layer.backward(y).sum(axis=(2, 3)), wanted, rtol=1e-5)
 
 
 def test_a_window_that_sees_only_padding_hands_no_gradient_on():

@@ -8,18 +8,21 @@ A kernel of k taps, d pixels apart, spans d*(k-1) + 1 pixels. On a row of ``size
 
 import functools
 
-from minires.checks import expected, is_whole, shown
+from minires.checks import LARGEST, is_whole, require, shown
+
+FARTHEST = 10**12  # of anything in pixels: the kernels count in 64 bits
 
 
-def pair(name, value, least=1):
+def pair(name, value, least=1, most=FARTHEST):
     """Return ``value``, an int or a pair of ints, as the pair (vertical, horizontal).
 
     >>> pair("stride", 2)
     (2, 2)
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(sizes) != 2 or not all(is_whole(size) and size >= least for size in sizes):
-        raise expected(name, f"a whole number of at least {least}, or a pair of them", shown(value))
+    fits = len(sizes) == 2 and all(is_whole(size) and size >= least for size in sizes)
+    require(fits, name, f"a whole number of at least {least}, or a pair of them", shown(value))
+    require(max(sizes) <= most, name, f"a whole number of at most {most}", shown(value))
     return int(sizes[0]), int(sizes[1])
 
 
@@ -48,7 +51,7 @@ def sides(name, padding, kernel_size, stride, dilation):
         return tuple((n // 2, n - n // 2) for n in both)
     if isinstance(padding, str):
         raise ValueError(f'{name}: expected padding "same", "valid", an int or a pair of ints, got {padding!r}.')
-    return tuple((n, n) for n in pair(f"{name} padding", padding, least=0))
+    return tuple((n, n) for n in pair(f"{name} padding", padding, 0, LARGEST))
 
 
 def half_at_most(name, padding, kernel_size):

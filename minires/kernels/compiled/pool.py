@@ -77,6 +77,12 @@ def _inside(offset, stride, size, places):
 
 
 @compiled
+def _seen(start, length, size):
+    """The range of those of ``length`` pixels from ``start`` on that lie in range(size)."""
+    return max(0, start), min(size, start + length)
+
+
+@compiled
 def _maxpool(x, geometry, y, argmax, start, stop):
     (_, H, W), (kernel_size, stride, before, dilation) = x.shape, geometry
     _, Ho, Wo = y.shape
@@ -87,12 +93,11 @@ def _maxpool(x, geometry, y, argmax, start, stop):
             y_row, argmax_row = y[plane, p], argmax[plane, p]
             for q in range(Wo):
                 y_row[q], argmax_row[q] = -np.inf, -1
-            for i in range(kernel_size[0]):
-                h = p * stride[0] + i * dilation[0] - before[0]
-                if h < 0 or h >= H:
-                    continue
+            top, most = p * stride[0] - before[0], (Wo - 1) * stride[1]
+            for i in range(*_inside(top, dilation[0], H, kernel_size[0])):
+                h = top + i * dilation[0]
                 row = x[plane, h]
-                for j in range(kernel_size[1]):
+                for j in range(*_inside(most - before[1], dilation[1], W + most, kernel_size[1])):
                     offset = j * dilation[1] - before[1]
                     first, last = _inside(offset, stride[1], W, Wo)
                     best, where = y_row[first:last], argmax_row[first:last]
@@ -125,18 +130,14 @@ def _avgpool(x, kernel_size, stride, before, area, y, start, stop):
     for plane in range(start, stop):
         for p in range(Ho):
             sums[:] = 0
-            for i in range(kernel_size[0]):
-                h = p * stride[0] + i - before[0]
-                if 0 <= h < H:
-                    row = x[plane, h]
-                    for w in range(W):
-                        sums[w] += row[w]
+            for h in range(*_seen(p * stride[0] - before[0], kernel_size[0], H)):
+                row = x[plane, h]
+                for w in range(W):
+                    sums[w] += row[w]
             for q in range(Wo):
                 total = x.dtype.type(0)
-                for j in range(kernel_size[1]):
-                    w = q * stride[1] + j - before[1]
-                    if 0 <= w < W:
-                        total += sums[w]
+                for w in range(*_seen(q * stride[1] - before[1], kernel_size[1], W)):
+                    total += sums[w]
                 y[plane, p, q] = total / area[p, q]
 
 
@@ -151,13 +152,9 @@ def _avgpool_backward(dy, kernel_size, stride, before, area, dx, start, stop):
             shares[:] = 0
             for q in range(Wo):
                 share = dy[plane, p, q] / area[p, q]
-                for j in range(kernel_size[1]):
-                    w = q * stride[1] + j - before[1]
-                    if 0 <= w < W:
-                        shares[w] += share
-            for i in range(kernel_size[0]):
-                h = p * stride[0] + i - before[0]
-                if 0 <= h < H:
-                    row = dx[plane, h]
-                    for w in range(W):
-                        row[w] += shares[w]
+                for w in range(*_seen(q * stride[1] - before[1], kernel_size[1], W)):
+                    shares[w] += share
+            for h in range(*_seen(p * stride[0] - before[0], kernel_size[0], H)):
+                row = dx[plane, h]
+                for w in range(W):
+                    row[w] += shares[w]
