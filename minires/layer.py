@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minires.checks import UNLIKE_ARRAYS, InvalidArgument, expected, loadable, require, shown, some, wrong_shape
+from minires.checks import UNLIKE_ARRAYS, InvalidArgument, expected, flag, loadable, require, shown, some, wrong_shape
 from minires.parameter import Array, Buffer, Member, Parameter  # noqa: F401  (Buffer: for importers)
 from minires.pytorch import explained
 from minires.signature import Described
@@ -204,7 +204,7 @@ class Layer(Described, Member):
         members = dict(self._named(Array))
         missing = [name for name in members if name not in state]
         unexpected = [name for name in state if name not in members]
-        if strict and (missing or unexpected):
+        if flag("load_state_dict", "strict", strict) and (missing or unexpected):
             raise KeyError(
                 f"load_state_dict: missing {some(missing)}; unexpected {some(unexpected)}. "
                 "Is it the same network, with the same depth and shortcut? strict=False loads what fits."
@@ -259,7 +259,7 @@ class Layer(Described, Member):
     def train(self, mode=True):
         """Set ``training`` on the whole tree; return the layer."""
         for _, layer in self.named_layers():
-            layer.training = mode
+            layer.training = flag(f"{type(self).__name__}.train", "mode", mode)
         return self
 
     def eval(self):

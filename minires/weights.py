@@ -12,7 +12,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from minires.checks import expected, instance, is_one_of, path_of, shown, some
+from minires.checks import expected, flag, instance, is_one_of, path_of, shown, some
 from minires.files import one_per_name, read_npz, written_safely
 from minires.foreign import NAMES, foreign_name, match_names, without_wrapper
 from minires.layer import Layer
@@ -71,7 +71,7 @@ def load_weights(net, weights, strict=True):
     _require(all(isinstance(name, str) for name in state), origin, "names that are texts", some(map(repr, state)))
     own = net.state_dict()
     match = match_names(own, state)
-    if strict and match.complaint():
+    if flag("load_weights", "strict", strict) and match.complaint():
         raise WeightsError(f"{origin}: {match.complaint()} load_weights(net, file, strict=False) loads what fits.")
     arrays = {}
     for name, theirs in list(match.loaded.items()):
