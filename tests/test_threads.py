@@ -298,6 +298,7 @@ def test_a_wrong_number_of_threads_is_named_by_the_first_kernel(text):
     [
         ("MINIRES_NUM_THREADS", "abc", "a whole number of threads >= 1"),
         ("OMP_NUM_THREADS", "x,2", "a whole number of threads >= 1"),
+        ("MINIRES_NUM_THREADS", "99999999999", "at most 1024 threads"),
         ("MINIRES_KERNELS", "wrong", "'reference' or 'compiled'"),
         ("MINIRES_THREADING", "tbb", "'board' or 'executor'"),
     ],

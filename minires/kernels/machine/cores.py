@@ -43,6 +43,8 @@ def threads_wanted(root="/"):
                     raise ValueError
             except ValueError:
                 raise ValueError(f"{name}: expected a whole number of threads >= 1, got {text!r}.") from None
+            if count > MOST_THREADS:
+                raise ValueError(f"{name}: expected at most {MOST_THREADS} threads, got {text!r}.")
             return count, f"set by {name}"
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = cpu_quota(root)
