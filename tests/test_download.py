@@ -24,7 +24,8 @@ class Server:
     An entry is a dict: ``cut`` (bytes of the body after which the line breaks), ``ranges`` (False: Range is ignored),
     ``status``, ``reason``, ``kind`` (content type), ``to`` (where it sends us on to), ``stall`` (seconds before the
     body), ``drip`` (seconds before each byte), ``head`` (seconds before each line of a head that does not end),
-    ``length`` (what is announced; False: nothing).
+    ``chunk`` (seconds before each digit of the size of a chunk, which does not end), ``length`` (what is announced;
+    False: nothing).
     """
 
     def __init__(self, content=CONTENT, answers=({},)):
@@ -63,7 +64,13 @@ class Server:
                 request.send_header("X-Again", "and again")
                 request.flush_headers()
                 time.sleep(how["head"])
-        if "head" in how:
+            if "chunk" in how:
+                request.send_header("Transfer-Encoding", "chunked")
+                request.end_headers()
+            while "chunk" in how:
+                request.wfile.write(b"0")
+                time.sleep(how["chunk"])
+        if "head" in how or "chunk" in how:
             return
         length = how.get("length", True)
         if length:
@@ -342,6 +349,13 @@ def test_a_server_that_drips_is_given_up(serve, path):
 
 def test_a_server_whose_head_does_not_end_is_given_up(serve, path):
     server = serve(answers=[{"head": 0.05}])
+    with pytest.raises(ConnectionError, match="no answer in 0.4 s; nothing has arrived yet"):
+        get(server.url, path, timeout=0.1)
+    assert len(server.asked) == download.TRIES and not path.parent.exists()
+
+
+def test_a_server_whose_size_of_a_chunk_does_not_end_is_given_up(serve, path):
+    server = serve(answers=[{"chunk": 0.05}])
     with pytest.raises(ConnectionError, match="no answer in 0.4 s; nothing has arrived yet"):
         get(server.url, path, timeout=0.1)
     assert len(server.asked) == download.TRIES and not path.parent.exists()

@@ -147,23 +147,25 @@ def _receive(url, have, size, timeout):
         headers["Range"] = f"bytes={have}-"
     try:
         request = urllib.request.Request(url, headers=headers)
-        with _answer(request, timeout) as response:
-            skip, total = _offer(response, have)
-            if total not in (None, size) or response.headers.get_content_type() == "text/html":
-                offer = f"{total or 0:,} bytes of {response.headers.get_content_type()}"
-                raise _Refused(f"expected a file of {size:,} bytes, got an offer of {offer}")
-            since, got = time.monotonic(), 0
-            while have < size and (chunk := response.read1(CHUNK)):
-                got += len(chunk)
-                if time.monotonic() - since > timeout:
-                    if got < LEAST:
-                        raise _Cut(f"{got:,} bytes in {timeout:g} s are too few")
-                    since, got = time.monotonic(), 0
-                new = chunk[skip : skip + size - have]
-                skip = max(0, skip - len(chunk))
-                have += len(new)
-                if new:
-                    yield new
+        opener = urllib.request.build_opener(_WebOnly)
+        response = _within(4 * timeout, partial(opener.open, request, timeout=timeout))
+        skip, total = _offer(response, have)
+        if total not in (None, size) or response.headers.get_content_type() == "text/html":
+            offer = f"{total or 0:,} bytes of {response.headers.get_content_type()}"
+            raise _Refused(f"expected a file of {size:,} bytes, got an offer of {offer}")
+        since, got = time.monotonic(), 0
+        while have < size and (chunk := _within(4 * timeout, partial(response.read1, CHUNK))):
+            got += len(chunk)
+            if time.monotonic() - since > timeout:
+                if got < LEAST:
+                    raise _Cut(f"{got:,} bytes in {timeout:g} s are too few")
+                since, got = time.monotonic(), 0
+            new = chunk[skip : skip + size - have]
+            skip = max(0, skip - len(chunk))
+            have += len(new)
+            if new:
+                yield new
+        response.close()  # only here: where another thread still reads, this would wait for it
     except urllib.error.HTTPError as error:
         what = f"the server answers {error.code} {error.reason}"
         if error.code == 416:
@@ -177,24 +179,28 @@ def _receive(url, have, size, timeout):
         raise _Cut(str(error) or type(error).__name__) from None
 
 
-def _answer(request, timeout):
-    """Open the address; _Cut when that takes four times ``timeout``, which begins anew with each byte of a head."""
+def _within(seconds, work):
+    """Return what ``work()`` returns; _Cut when that takes longer.
+
+    The timeout of a socket begins anew with each byte, and a head or the size of a chunk may come in as many as a
+    server likes. So a thread waits for it, which is left to itself: nothing ends it but the server.
+    """
     done = SimpleQueue()
 
-    def work():  # in a thread that is left to itself: nothing ends a server that sends its head a byte at a time
+    def wait():
         try:
-            done.put((urllib.request.build_opener(_WebOnly).open(request, timeout=timeout), None))
+            done.put((work(), None))
         except Exception as error:
             done.put((None, error))
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
     try:
-        response, error = done.get(timeout=4 * timeout)
+        result, error = done.get(timeout=seconds)
     except Empty:
-        raise _Cut(f"no answer in {4 * timeout:g} s") from None
+        raise _Cut(f"no answer in {seconds:g} s") from None
     if error is not None:
         raise error
-    return response
+    return result
 
 
 def _offer(response, have):
