@@ -314,6 +314,16 @@ def test_a_gate_that_is_nearly_shut_raises_nothing_either():
             np.testing.assert_allclose(layer.backward(tiny), 0, atol=1e-29)
 
 
+@pytest.mark.parametrize("layer", [GlobalAvgPool2d(), BatchNorm2d(3), BatchNorm2d(3).eval()])
+def test_the_smallest_gradients_of_a_net_that_is_sure_raise_nothing(layer):
+    for parameter in layer.parameters():
+        parameter.data[...] = 0.1
+    with np.errstate(all="raise"):
+        y = layer.forward(np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 4)).astype(np.float32))
+        dx = layer.backward(np.full(y.shape, 2e-38, np.float32))
+    assert dx.shape == (2, 3, 4, 4) and np.abs(dx).max() < 1e-37
+
+
 @pytest.mark.parametrize("rule", [Adam, AdamW, SGD])
 def test_squares_of_small_numbers_raise_nothing(rule):
     parameter = Parameter(np.ones(3, np.float32))

@@ -79,6 +79,7 @@ class BatchNorm2d(Layer):
         y = kernels.batchnorm_normalise(x, mean, invstd, gamma, beta)
         return self._remember(y, x, mean, invstd, gamma, self.training)
 
+    @np.errstate(under="ignore")
     def backward(self, dy):
         x, mean, invstd, gamma, training = self._recall(dy)
         if training:

@@ -161,6 +161,7 @@ class GlobalAvgPool2d(Layer):
         y = x.mean(axis=(2, 3))
         return self._remember(y, x.shape)
 
+    @np.errstate(under="ignore")
     def backward(self, dy):
         (x_shape,) = self._recall(dy)
         _, _, H, W = x_shape
