@@ -188,11 +188,11 @@ def test_a_net_without_layers_is_refused():
         scalar_net(0)
     with pytest.raises(ValueError, match="expected 'white' or 'brown', got 'pink'"):
         noise("pink")
-    with pytest.raises(ValueError, match=r"at least 16 numbers, not all the same; got shape \(30,\)"):
+    with pytest.raises(ValueError, match=r"at least 16 numbers, not all the same, got shape \(30,\)"):
         autocorrelation(np.ones(30))
     with pytest.raises(ValueError, match=r"two points or more, got \(5,\)"):
         pair_correlation(np.ones(5))
-    with pytest.raises(ValueError, match="a list of depths and networks >= 1; got 3, 10"):
+    with pytest.raises(ValueError, match="a list of depths and networks >= 1, got 3, 10"):
         correlation_by_depth(3)
     with pytest.raises(ValueError, match="expected 17 numbers, one a distance, got 2"):
         half_distance([0.9, 0.4])

@@ -63,14 +63,6 @@ def contributions(net, x):
     The part of block t is W pool(S ... S f_t), with f_t = g_{t+1} - S_t g_t: what the block makes of its input beyond
     the shortcut. A ReLU after the addition belongs to f_t. For a projection shortcut, S_t is its linear part. The net,
     of the form of ``minires.networks.cifar_network``, ``conv1 ... stage1 ... pool, linear``, runs in evaluation mode.
-
-    >>> from minires.networks import cifar_resnet
-    >>> net, x = cifar_resnet(8, rng=0).eval(), np.ones((1, 3, 8, 8))
-    >>> parts = contributions(net, x)
-    >>> parts.names
-    ['stem', 'stage1.0', 'stage2.0', 'stage3.0', 'bias']
-    >>> bool(np.allclose(parts.logits.sum(axis=0), net.forward(x)))
-    True
     """
     stem, blocks, linear = _parts(net)
     with net.evaluating():
@@ -147,13 +139,7 @@ def gammas(edge, classes):
 
 
 def yes_or_no(dataset, classes):
-    """Return a dataset with two classes, ``no`` and ``yes``: is the image of one of these classes?
-
-    >>> from minires.data import synthetic
-    >>> train_set, _ = synthetic(train_size=50, test_size=10)
-    >>> yes_or_no(train_set, ["disc", "ring"])
-    Dataset('synthetic, training': 50 images of 3x32x32, 2 classes)
-    """
+    """Return a dataset with two classes, ``no`` and ``yes``: is the image of one of these classes?"""
     known, asked = (", ".join(map(str, names)) for names in (dataset.classes, classes))
     sound = set() < set(classes) < set(dataset.classes)
     require(sound, "yes_or_no", f"some, not all, of the classes {known}", asked or "none")

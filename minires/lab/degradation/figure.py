@@ -6,11 +6,9 @@ TITLES = {"plain": "plain networks", "resnet": "residual networks"}
 
 
 def degradation_figure(logs, note=""):
-    """Training and test error over the iterations, plain networks left and residual ones right.
+    """Error over the iterations, plain networks left and residual ones right, after Fig. 6 of He et al. 2015.
 
-    After Fig. 6 of He et al. 2015: training error thin and dashed, test error bold. Several seeds are drawn as their
-    mean, with a band from the lowest to the highest. ``logs`` are ``{("plain", 20): [lines, ...], ...}``: for each net
-    and depth the log of every seed, as ``train`` returns it and ``read_log`` reads it; ``note`` is for the foot.
+    ``logs`` are ``{("plain", 20): [log of each seed], ...}``, as ``train`` returns and ``read_log`` reads them.
     """
     logs = {key: [lines for lines in seeds if lines] for key, seeds in logs.items()}
     logs = {key: seeds for key, seeds in logs.items() if seeds}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import require
 from minires.lab.controls import settled
 from minires.lab.experiment import markdown
 from minires.layers import SubsampleShortcut
@@ -56,8 +57,7 @@ def gradient_correlation(net, x, distances=DISTANCES, rng=0):
     of the way, averaged over the pairs.
     """
     pairs = len(x) // 2
-    if pairs < 1:
-        raise ValueError(f"gradient_correlation: expected at least two images to draw a line between, got {len(x)}.")
+    require(pairs, "gradient_correlation", "at least two images to draw a line between", len(x))
     rng, net, v = np.random.default_rng(rng), settled(net, x), None
     t = np.array([0.0, *distances], x.dtype)[:, None, None, None]
     total = 0.0
@@ -76,8 +76,8 @@ def half_distance(correlation, distances=DISTANCES):
 
     The shortest distance if it is lower there already, the longest if it is nowhere.
     """
-    if len(correlation) != len(distances):
-        raise ValueError(f"half_distance: expected {len(distances)} numbers, one a distance, got {len(correlation)}.")
+    count = len(distances)
+    require(len(correlation) == count, "half_distance", f"{count} numbers, one a distance", len(correlation))
     below = np.flatnonzero(np.asarray(correlation) < 0.5)
     k = below[0] if below.size else -1
     if k < 1:

@@ -11,9 +11,8 @@ ALONG = "block, from the input to the loss"
 def gradient_flow_figure(flows, note=""):
     """Where the gradient of each block went, one column per net: through the shortcut, through the branch.
 
-    Below the norms: the cosine between the two parts (0: they add like the sides of a right angle), the spread of
-    the activations, and the size of the weights' gradient against the weights. ``flows`` are
-    ``{"plain-56": gradient_flow(...), "resnet-56": gradient_flow(...)}``; ``note`` is for the foot of the figure.
+    Below the norms: the cosine between the two parts, the spread of the activations, and the size of the weights'
+    gradient against the weights. ``flows`` are ``{"plain-56": gradient_flow(...), ...}``.
     """
     _check("gradient_flow_figure", flows)
     figure = sheet(4.7 * len(flows) + 1.15, 7.4, note)
@@ -60,11 +59,10 @@ def gradient_flow_figure(flows, note=""):
 def river_figure(flows):
     """Every network a river of gradient, from the loss on the left to the input on the right.
 
-    At each block it parts: what goes through the shortcut flows above, what goes through the branch below, and they
-    meet again. The width of the river is the square root of the norm of its gradient. The strands share it as their
-    *squared* norms do: where the two parts stand at right angles those add up to that of the whole, and so does the
-    width. Where the river is narrower, or wider, behind a block than in it, they do not. Each river has a scale of its
-    own; the norms at both ends are written beside it. ``flows`` are as for ``gradient_flow_figure``.
+    At each block what goes through the shortcut flows above, what goes through the branch below. The width is the
+    square root of the norm of the gradient; the strands share it as their *squared* norms do, which add up where the
+    two stand at right angles. Each river has a scale of its own, with the norms at its ends beside it. ``flows`` are as
+    for ``gradient_flow_figure``.
     """
     _check("river_figure", flows)
     figure = sheet(11.0, 1.75 * len(flows) + 0.55)

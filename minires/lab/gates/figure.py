@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from minires.checks import require
 from minires.figures import DOTTED, FAINT, INK, legend, panel, shade, sheet
 
 
@@ -11,8 +12,8 @@ def gates_figure(histories):
 
     ``histories`` are ``{"highway-20": {0: transform_gates(...), 300: transform_gates(...)}, ...}``, by step.
     """
-    if not histories or not all(history and all(history.values()) for history in histories.values()):
-        raise ValueError('gates_figure: expected {"name of a net": {step: transform_gates(...), ...}, ...}.')
+    fits = histories and all(history and all(history.values()) for history in histories.values())
+    require(fits, "gates_figure", '{"name of a net": {step: transform_gates(...), ...}, ...}', "none")
     figure = sheet(1.0 + 4.2 * len(histories), 6.4)
     axes = figure.subplots(3, len(histories), sharex="col", sharey="row", squeeze=False, height_ratios=[1.6, 1, 1])
     for (means, spreads, biases), (name, history) in zip(axes.T, histories.items()):
@@ -37,12 +38,10 @@ def gates_figure(histories):
 def inside_figure(gates, start):
     """The gates of one net, a row per layer and a column per channel, after Fig. 2 of Srivastava et al. 2015.
 
-    From left to right: how far the biases have moved; T over all images; T for one image; what that image's
-    layers hand on. A vertical stripe in the last is a number carried through many layers. ``gates`` and ``start`` are
+    A vertical stripe in the output is a number carried through many layers. ``gates`` and ``start`` are
     ``transform_gates(...)`` of the trained net, and of the net before the first step.
     """
-    if not gates:
-        raise ValueError("inside_figure: expected transform_gates(...) with at least one gate.")
+    require(gates, "inside_figure", "transform_gates(...) with at least one gate", "none")
     panels = [
         ("change of the bias", [gate.bias - before.bias for gate, before in zip(gates, start)], "RdBu_r"),
         ("T, mean over images", [gate.channels for gate in gates], "magma"),

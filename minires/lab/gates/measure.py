@@ -34,14 +34,6 @@ def transform_gates(net, x):
     The pass runs on a copy. Of a map the mean over its pixels is taken first, so that a gate which follows an edge in
     each image, as much in one as in another, counts as one that does not depend on the image. The net is such as
     ``cifar_highway(20)`` or ``highway_mlp(50)``, with either carry.
-
-    >>> from minires.networks import highway_mlp
-    >>> net = highway_mlp(10, in_features=12, bias=-2, rng=0)
-    >>> for name, parameter in net.named_parameters():
-    ...     parameter.data[...] *= "gate.layer.weight" not in name  # W_T = 0
-    >>> x = np.random.default_rng(0).standard_normal((4, 3, 2, 2)).astype(np.float32)
-    >>> [round(gate.mean, 3) for gate in transform_gates(net, x)][:3]  # sigma(-2)
-    [0.119, 0.119, 0.119]
     """
     net = copy.deepcopy(net)
     layers = dict(net.named_layers())

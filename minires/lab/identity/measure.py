@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import require
 from minires.diverged import Diverged
 from minires.kernels import relu
 from minires.layers import BatchNorm2d, Identity, Linear, ReLU, Residual, Sequential
@@ -35,8 +36,7 @@ LEAST = 1e-12  # errors below this are drawn at the foot of the axis
 
 def stack(kind, blocks, channels=8, rng=None):
     """Return a stack of blocks of two 3x3 convolutions, of one of the ``KINDS``, on (N, channels, H, W)."""
-    if kind not in KINDS:
-        raise ValueError(f"stack: expected one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
+    require(kind in KINDS, "stack", f"one of {', '.join(map(repr, KINDS))}", repr(kind))
     (shortcut, last_relu, from_zero), rng = KINDS[kind], np.random.default_rng(rng)
     option = "A" if shortcut else None
     net = Sequential(*(basic_block(channels, channels, shortcut=option, rng=rng) for _ in range(blocks)))
@@ -71,8 +71,7 @@ def fit_stacks(depths, perturbation=0.0, *, kinds=tuple(KINDS), steps=300, lrs=(
     each stack is given the best of the learning rates ``lrs``.
     """
     depths, kinds = ([one] if np.isscalar(one) else list(one) for one in (depths, kinds))
-    if not depths or min(depths) < 1:
-        raise ValueError(f"fit_stacks: expected depths of at least one block, got {depths}.")
+    require(depths and min(depths) > 0, "fit_stacks", "depths of at least one block", depths)
     teacher_rng, net_seed, data_seed = np.random.default_rng(rng).spawn(3)
     teacher = Sequential(conv3x3(8, 8, rng=teacher_rng), BatchNorm2d(8))
     net_seed, data_seed = (int(own.integers(2**32)) for own in (net_seed, data_seed))  # the same for every stack
@@ -147,16 +146,15 @@ def stump(x, y):
     below, total = np.cumsum(y)[:-1], y.sum()
     gain = below**2 / left + (total - below) ** 2 / (len(y) - left)  # what the two means take off the squares
     gain[x[1:] == x[:-1]] = -np.inf
-    if not np.any(gain > -np.inf):
-        raise ValueError("stump: expected at least two different x, got none or one.")
+    require(np.any(gain > -np.inf), "stump", "at least two different x", "none or one")
     best = int(np.argmax(gain))
     n = best + 1
     return float((x[best] + x[n]) / 2), float(below[best] / n), float((total - below[best]) / (len(y) - n))
 
 
 def _check(who, x, y):
-    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
-        raise ValueError(f"{who}: expected x and y (points,), got {np.shape(x)} and {np.shape(y)}.")
+    fits = np.ndim(x) == 1 and np.shape(x) == np.shape(y)
+    require(fits, who, "x and y (points,)", f"{np.shape(x)} and {np.shape(y)}")
 
 
 def boosted_stumps(x, y, rounds, shrink=0.3):

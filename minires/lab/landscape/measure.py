@@ -117,11 +117,10 @@ def path_plane(weights):
         \text{share of the variance} = \lambda_k / \sum_j \lambda_j
 
     A point of the path is drawn at (M v_1, M v_2): its projection, so the loss there is that of the drawn plane only
-    where the path lies in it. And beware of the shares: in many dimensions a long random walk has 61 % and 15 % of its
-    variance, 6 / (pi k)^2, in its first two directions, whatever the landscape (Antognini and Sohl-Dickstein,
-    arXiv:1806.08805). That is for equal steps. Training takes long ones first, so the shares to compare with are those
-    of a path with the same lengths of steps, each at a right angle to all others: ``right_angles``. ``weights`` are
-    ``weights_of(net)`` at three moments of training or more, in order; the result is a ``PathPlane``.
+    where the path lies in it. Beware of the shares: in many dimensions a long random walk of equal steps has 61 % and
+    15 % of its variance, 6 / (pi k)^2, in its first two directions (Antognini and Sohl-Dickstein, arXiv:1806.08805).
+    Those to compare with are ``right_angles``, of a path with the same lengths of steps, each at a right angle to all
+    others. ``weights`` are ``weights_of(net)`` at three moments of training or more, in order.
     """
     require(len(weights) > 2, "path_plane", "the weights of 3 moments of training or more", len(weights))
     final = weights[-1]

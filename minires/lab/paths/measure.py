@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-from minires.checks import whole
+from minires.checks import require, whole
 from minires.layer import Layer
 from minires.layers import Conv2d, Identity, Residual, SubsampleShortcut
 from minires.losses import softmax_cross_entropy
@@ -69,13 +69,6 @@ def deleted(net, paths):
 
     Of a residual block its shortcut is left. A plain block hands x on; where it would change the shape, as option A
     does: x subsampled, with channels of zeros.
-
-    >>> from minires.networks import cifar_resnet
-    >>> net, x = cifar_resnet(14, rng=0), np.ones((1, 3, 8, 8), np.float32)
-    >>> with deleted(net, ["stage1.1"]):
-    ...     fewer = net.forward(x)
-    >>> bool(np.any(fewer != net.forward(x)))
-    True
     """
     blocks = blocks_of(net)
     paths = _known(paths, blocks, "deleted")
@@ -91,8 +84,8 @@ def deleted(net, paths):
 def reordered(net, order):
     """Within the ``with``, the block at place i does what block ``order[i]`` did; ``order`` is a permutation."""
     blocks = blocks_of(net)
-    if sorted(order) != list(range(len(blocks))):
-        raise ValueError(f"reordered: expected a permutation of 0 to {len(blocks) - 1}, got {list(order)}.")
+    places = list(range(len(blocks)))
+    require(sorted(order) == places, "reordered", f"a permutation of 0 to {places[-1]}", list(order))
     methods = [(block.layer.forward, block.layer.backward) for block in blocks]  # all before the first is replaced
     with ExitStack() as stack:
         for block, source in zip(blocks, order):
@@ -160,14 +153,7 @@ def kendall_tau(order):
 
 
 def path_lengths(n):
-    r"""Return the part of the 2^n paths through n blocks that pass k branches, for k = 0 ... n: C(n, k) / 2^n.
-
-    Of ResNet-110's 54 blocks, paths of 19 to 35 branches make up 98 %, those of 5 to 17 half a percent:
-
-    >>> share = path_lengths(54)
-    >>> float(share[19:36].sum().round(4)), float(share[5:18].sum().round(4))
-    (0.9802, 0.0045)
-    """
+    """Return the part of the 2^n paths through n blocks that pass k branches, for k = 0 ... n: C(n, k) / 2^n."""
     n = whole("path_lengths", "n", n)
     return np.array([math.comb(n, k) / 2**n for k in range(n + 1)])
 

@@ -31,11 +31,6 @@ def layer_responses(net, x):
 
     The pass runs on a copy, in the mode (train or eval) the net is in. A convolution that no batch norm follows (the
     last of a pre-activation block; any in a net without batch norm) is measured itself.
-
-    >>> from minires.networks import cifar_resnet
-    >>> x = np.random.default_rng(0).standard_normal((8, 3, 16, 16))
-    >>> [response.measured for response in layer_responses(cifar_resnet(8, rng=0), x)][:2]
-    ['bn1', 'stage1.0.residual.branch.bn1']
     """
     net = copy.deepcopy(net)
     measured = dict(_measured(net))

@@ -11,6 +11,7 @@ another. Points may also be vectors, an image with more channels: ``independent_
 
 import numpy as np
 
+from minires.checks import require
 from minires.lab.controls import settled
 from minires.layers import BatchNorm2d, Conv2d, ReLU, Residual, Sequential
 
@@ -29,8 +30,8 @@ def scalar_net(layers, residual=False, width=200, beta=1.0, points=POINTS, rng=N
     ReLU; with shortcuts it is y = x + beta W relu(BN(x)) (equation 2). The first layer is
     y = relu(w x + b) in both: b, drawn like w, gives the units their kinks at different points.
     """
-    if layers < 1 or width < 1:
-        raise ValueError(f"scalar_net: expected at least one layer and one unit, got layers={layers}, width={width}.")
+    got = f"layers={layers}, width={width}"
+    require(layers > 0 and width > 0, "scalar_net", "at least one layer and one unit", got)
     rng, x = np.random.default_rng(rng), _as_image(points)
     first = Conv2d(x.shape[1], width, 1, rng=rng)
     first.bias.data[:] = rng.normal(0, np.sqrt(2), width)
@@ -63,17 +64,15 @@ def autocorrelation(sequence, lags=16):
     .. math:: r_k = \sum_t (g_t - \bar g)(g_{t+k} - \bar g) \,/\, \sum_t (g_t - \bar g)^2
     """
     g = np.asarray(sequence, np.float64)
-    if g.ndim != 1 or len(g) < lags or not np.ptp(g) > 0:
-        wanted = f"one row of at least {lags} numbers, not all the same"
-        raise ValueError(f"autocorrelation: expected {wanted}; got shape {g.shape}.")
+    fits, wanted = g.ndim == 1 and len(g) >= lags, f"one row of at least {lags} numbers, not all the same"
+    require(fits and np.ptp(g) > 0, "autocorrelation", wanted, f"shape {g.shape}")
     g = g - g.mean()
     return np.array([g[: len(g) - k] @ g[k:] for k in range(lags)]) / (g @ g)
 
 
 def noise(kind, rng=None, length=256):
     """Return ``white`` noise (independent normal numbers) or ``brown`` noise (their running sum)."""
-    if kind not in ("white", "brown"):
-        raise ValueError(f"noise: expected 'white' or 'brown', got {kind!r}.")
+    require(kind in ("white", "brown"), "noise", "'white' or 'brown'", repr(kind))
     white = np.random.default_rng(rng).standard_normal(length)
     return white if kind == "white" else np.cumsum(white)
 
@@ -87,8 +86,8 @@ def pair_correlation(gradients):
     of a vector. (The means of the g are 0 by symmetry.)
     """
     g = np.asarray(gradients, np.float64)
-    if g.ndim != 2 or g.shape[1] < 2:
-        raise ValueError(f"pair_correlation: expected an array (samples, points) of two points or more, got {g.shape}.")
+    fits = g.ndim == 2 and g.shape[1] > 1
+    require(fits, "pair_correlation", "an array (samples, points) of two points or more", g.shape)
     g = g / np.sqrt((g**2).mean(axis=0))
     samples, points = g.shape
     total = np.sum(g.sum(axis=1) ** 2) / samples  # of R over all pairs, those of a point with itself included
@@ -97,9 +96,8 @@ def pair_correlation(gradients):
 
 def correlation_by_depth(depths, residual=False, networks=10, readouts=8, width=200, beta=1.0, points=POINTS, rng=0):
     """Return ``pair_correlation`` for each number of layers, over ``networks`` random nets."""
-    if networks < 1 or not np.iterable(depths):
-        got = f"{depths}, {networks}"
-        raise ValueError(f"correlation_by_depth: expected a list of depths and networks >= 1; got {got}.")
+    fits, got = networks > 0 and np.iterable(depths), f"{depths}, {networks}"
+    require(fits, "correlation_by_depth", "a list of depths and networks >= 1", got)
     found = []
     for layers, stream in zip(depths, np.random.default_rng(rng).spawn(len(depths))):
         nets = (scalar_net(layers, residual, width, beta, points, rng=own) for own in stream.spawn(networks))

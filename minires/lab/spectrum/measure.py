@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minires.checks import require
 from minires.lab.paths.measure import in_parts, residual_blocks
 from minires.losses import softmax_cross_entropy
 
@@ -27,10 +28,8 @@ def every_path_gradient(net, x, labels):
     """
     net = copy.deepcopy(net)
     n = len(residual_blocks(net, "every_path_gradient"))
-    if n > MOST:
-        raise ValueError(
-            f"every_path_gradient: expected at most {MOST} blocks, got {n}, with 2^{n} paths. See gradient_by_length."
-        )
+    got, hint = f"{n}, with 2^{n} paths", "See gradient_by_length."
+    require(n <= MOST, "every_path_gradient", f"at most {MOST} blocks", got, hint)
     _, dlogits = softmax_cross_entropy(net.forward(x), labels)
 
     def both(residual, dy):

@@ -14,12 +14,7 @@ from minires.layers import Conv2d
 
 
 def as_identity(net, noise=0.5):
-    """Give the convolutions of a net's blocks the weights delta + noise times those they have; return the net.
-
-    >>> from minires.networks import cifar_plain
-    >>> as_identity(cifar_plain(8, rng=0), noise=0).stage2[0].conv1.weight.data[:, :, 1, 1].sum(axis=1)[7:10]
-    array([0., 1., 1.], dtype=float32)
-    """
+    """Give the convolutions of a net's blocks the weights delta + noise times those they have; return the net."""
     for block in blocks_of(net):
         for _, layer in block.layer.named_layers():
             if isinstance(layer, Conv2d):

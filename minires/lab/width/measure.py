@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from minires.checks import whole
 from minires.networks import cifar_network, preact_block
 from minires.networks.cifar import blocks_per_stage
 from minires.walk import summary
@@ -28,8 +29,7 @@ def net_of_width(depth, width, classes=10, rng=None, in_channels=3):
     >>> len({sum(parameter.data.size for parameter in net.parameters()) for net in nets})
     1
     """
-    if not isinstance(width, int | np.integer) or width < 1:
-        raise ValueError(f"net_of_width: expected width, a whole number of at least 1, got {width!r}.")
+    width = whole("net_of_width", "width", width, least=1)
     blocks = blocks_per_stage(depth, 6, rest=4, examples=(10, 16, 28, 58))
     widths = width, 2 * width, 4 * width
     return cifar_network(blocks, preact_block, widths, classes, rng, in_channels, preactivation=True)
@@ -40,9 +40,6 @@ def width_at_cost(depth, multiply_adds, multiple=4):
 
     The cost is a quadratic in the width, so three counts give it. Only multiples of ``multiple`` are looked at: the
     kernels work on a few channels at once, and others would be slower than they cost.
-
-    >>> width_at_cost(58, 125.7e6), width_at_cost(28, 125.7e6)
-    (16, 24)
     """
     widths = [8, 16, 32]
     a, b, c = np.polyfit(widths, [summary(net_of_width(depth, w, rng=0)).multiply_adds for w in widths], 2)
