@@ -35,6 +35,8 @@ def whole(who, name, value, least=0, most=None, hint=""):
     if is_whole(value) and least <= value and (most is None or value <= most):
         return int(value)
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+    if not hint and isinstance(value, float) and value.is_integer():
+        hint = f"Use int({value!r})."
     raise expected(who, f"{name}, a whole number {limits}", shown(value), hint)
 
 

@@ -202,8 +202,7 @@ class Training:
         a_dataset = "a Dataset, as in  train_set, test_set = synthetic()"
         instance("train", "train_set", self.train_set, Dataset, a_dataset)
         instance("train", "test_set", self.test_set, (Dataset, type(None)), a_dataset)
-        hint = f"Use int({self.steps!r})." if isinstance(self.steps, float) else ""
-        self.steps = whole("train", "steps", self.steps, hint=hint)
+        self.steps = whole("train", "steps", self.steps)
         self.batch_size = whole("train", "batch_size", self.batch_size, least=1)
         self.log_every = whole("train", "log_every", self.log_every, least=1)
         test_every = -(-len(self.train_set) // self.batch_size) if self.test_every is None else self.test_every

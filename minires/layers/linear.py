@@ -47,8 +47,7 @@ class Linear(Layer):
 
     def __init__(self, in_features, out_features, bias=True, rng=None):
         self.in_features, self.out_features = D, K = sizes("Linear", in_features=in_features, out_features=out_features)
-        weight = generator("Linear", rng).normal(0, np.sqrt(2 / D), (K, D))
-        self.weight = Parameter(weight.astype(np.float32))
+        self.weight = Parameter(generator("Linear", rng).normal(0, np.sqrt(2 / D), (K, D)).astype(np.float32))
         self.bias = Parameter(np.zeros(K, np.float32)) if flag("Linear", "bias", bias) else None
 
     def forward(self, x):

@@ -58,10 +58,9 @@ def conv1x1(in_channels, out_channels, stride=1, rng=None):
     return Conv2d(in_channels, out_channels, 1, stride=stride, bias=False, rng=rng)
 
 
-def projection(in_channels, out_channels, kernel_size, stride, rng):
+def projection(C, O, kernel_size, stride, rng):
     """Return a convolution and batch norm, for the shortcut."""
-    conv = Conv2d(in_channels, out_channels, kernel_size, stride=stride, bias=False, rng=rng)
-    return Sequential(conv, BatchNorm2d(out_channels))
+    return Sequential(Conv2d(C, O, kernel_size, stride=stride, bias=False, rng=rng), BatchNorm2d(O))
 
 
 SHORTCUTS = {  # functions of (in_channels, out_channels, stride, rng)
