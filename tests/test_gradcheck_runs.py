@@ -135,14 +135,18 @@ class Leaves(Layer):
     def forward(self, x):
         self.xs = [*self.xs, x] if self.leftover == "the oldest x" else [x]
         self.mask, self.trained = np.full_like(x, 0.5) if self.training else self.mask, self.training
-        key = (len(x), x.dtype) if self.leftover == "indices by N" else (x.shape, x.dtype)
-        self.order = self.arrays.setdefault(("order", *key), np.arange(x.size)[::-1])
+        by = {"indices by N": len(x), "indices by H": x.shape[1], "indices by W": x.shape[2]}
+        key = ("order", by.get(self.leftover, x.shape), x.dtype)
+        self.order = self.arrays.setdefault(key, np.arange(x.size)[::-1])
         y = x**2
         return self.one_of_two(y) if self.leftover == "two y in turn" else y
 
     def backward(self, dy):
         dx = 2 * self.xs.pop(0) * dy
-        if self.leftover == "indices by N":
+        if self.leftover == "a factor of training's backward" and not self.trained:
+            dx = dx * self.arrays.get("factor", 1)
+        self.arrays["factor"] = 2 if self.trained else 1
+        if self.leftover.startswith("indices"):
             dx = dx.reshape(-1)[self.order][::-1].reshape(dy.shape)
         if self.leftover == "the mask of training" and self.mask is not None and self.mask.shape == dx.shape:
             dx = dx if self.trained else dx * self.mask
@@ -160,6 +164,9 @@ class Leaves(Layer):
         ("two dx in turn", "the layer writes into the dx of an earlier backward"),
         ("the oldest x", "after a batch of another size"),
         ("indices by N", "after a batch of another size"),
+        ("indices by H", "after a batch of another size"),
+        ("indices by W", "after a batch of another size"),
+        ("a factor of training's backward", "eval mode: dx differs after a batch in the other mode"),
         ("the mask of training", "eval mode: dx differs after a batch in the other mode"),
         ("order of memory", "dx .*when x and dy are in Fortran's order"),
     ],
@@ -168,6 +175,76 @@ def test_leftovers_are_found(leftover, message):
     check_layer(Leaves("nothing"), normal(3, 4, 2))
     with pytest.raises(GradientError, match=message):
         check_layer(Leaves(leftover), normal(3, 4, 2))
+
+
+class KeepsElsewhere(Layer):
+    """y = tanh(x), which keeps x in an object that all layers of the class share, by a key."""
+
+    xs = {}
+
+    def __init__(self, key):
+        self.key = key
+
+    def forward(self, x):
+        self.xs[self.key(self)] = x
+        return np.tanh(x)
+
+    def backward(self, dy):
+        return dy * (1 - np.tanh(self.xs[self.key(self)]) ** 2)
+
+
+def test_what_is_kept_for_all_layers_of_a_class_is_found():
+    check_layer(KeepsElsewhere(id), normal(3, 4))
+    message = "dx differs when another layer of its class runs in between.*kept on the class, or in a global variable"
+    with pytest.raises(GradientError, match=message):
+        check_layer(KeepsElsewhere(type), normal(3, 4))
+
+
+class Shifts(Layer):
+    """y = x - mean of x over the batch + b, with the number of rows and db as given."""
+
+    def __init__(self, rows=len, db=lambda dy: dy.sum(axis=0)):
+        self.b, self.rows, self.db = Parameter(np.ones(3, np.float32)), rows, db
+
+    def forward(self, x):
+        return self._remember(x - x.mean(axis=0) + self.b.data.astype(x.dtype))
+
+    def backward(self, dy):
+        self._recall(dy)
+        self.b.grad += self.db(dy)
+        return dy - dy.sum(axis=0) / self.rows(dy)
+
+
+@pytest.mark.parametrize(
+    "layer, rows, tensor", [(Shifts(rows=lambda dy: 4), 4, "dx"), (Shifts(db=lambda dy: dy[0]), 1, "b.grad")]
+)
+def test_a_backward_for_the_number_of_rows_of_x_alone_is_found(layer, rows, tensor):
+    check_layer(Shifts(), normal(rows, 3))
+    message = rf"N = {2 * rows} in place of {rows}: {tensor} is wrong along . of 3 dir.*Right for this x alone"
+    with pytest.raises(GradientError, match=message):
+        check_layer(layer, normal(rows, 3))
+
+
+class OverTime(Layer):
+    """y = the sum over time of x U, whose dU is added up step by step."""
+
+    def __init__(self, adds):
+        self.U, self.adds = Parameter(normal(4, 2).astype(np.float32)), adds
+
+    def forward(self, x):
+        return self._remember(x.sum(axis=1) @ self.U.data.astype(x.dtype), x)
+
+    def backward(self, dy):
+        (x,) = self._recall(dy)
+        for t in range(x.shape[1]):
+            self.U.grad = self.U.grad * (self.adds or t == 7) + x[:, t].T @ dy
+        return np.repeat((dy @ self.U.data.astype(dy.dtype).T)[:, None], x.shape[1], axis=1)
+
+
+def test_a_gradient_overwritten_in_a_loop_is_called_that_before_its_numbers_are_called_wrong():
+    check_layer(OverTime(adds=True), normal(3, 5, 4))
+    with pytest.raises(GradientError, match=r"U\.grad is not added to the gradient already there: use \+="):
+        check_layer(OverTime(adds=False), normal(3, 5, 4))
 
 
 class HalfOfEach(Layer):
@@ -227,6 +304,11 @@ class Affine(Layer):
         (Affine(lambda dx: dx, lambda da: da + 1e-4 * np.arange(1, 4)), r"ratio \d.\d+\.( Look|$)"),
         (Affine(lambda dx: 1e-17 * dx), "0: it stayed zero"),
         (Affine(lambda dx: dx, lambda da: 2 * da), r"a factor 2 too many\?( Look|$)"),
+        (Affine(lambda dx: dx, lambda da: 5 * da), r"a factor 5 too many\? N = 5\."),
+        (Affine(lambda dx: dx, lambda da: da * np.array([1, 5, 5])), r"a factor 5 too many\?( Look|$)"),
+        (Affine(lambda dx: dx * 1.00003), r"ratio 1\.00003\d*, the same factor everywhere"),
+        (Affine(lambda dx: dx + 1e-5 * np.arange(15).reshape(5, 3)), r"ratio \d\.\d+\.( Look|$)"),
+        (Affine(lambda dx: dx - (np.arange(3) > 1)), r"ratio -?\d+\.\d+\.( Look|$)"),
     ],
 )
 def test_the_guess_says_no_more_than_the_wrong_entries_show(layer, message):

@@ -126,7 +126,7 @@ def check_loss(loss, prediction, *arguments, comparisons=1000, seed=0, **options
     comparisons, layer = whole("check_loss", "comparisons", comparisons), Loss(loss, arguments, options)
     prediction_name = next(iter(inspect.signature(loss).parameters))
     check = Check(layer, prediction, _own_rng("check_loss", seed), layer._who(), prediction_name)
-    return Report(layer._who(), [("-", *row) for row in check.run(comparisons, is_loss=True)])
+    return Report(layer._who(), [("-", *row) for row in check.run(comparisons)])
 
 
 def _own_rng(who, seed):

@@ -7,7 +7,10 @@ import numpy as np
 
 
 def ratio_and_guess(numeric, claimed, worst, channel, x_shape, y_per_x):
-    """analytic / numeric at the worst entry, and what the wrong entries together bring to mind."""
+    """analytic / numeric at the worst entry, and what the wrong entries together bring to mind.
+
+    ``x_shape`` is None where other entries are right: no size of x explains that.
+    """
     if np.max(np.abs(claimed)) <= 1e-13 * np.max(np.abs(numeric)):
         return "0: it stayed zero. Is a path forgotten, or the gradient never added?"
     if numeric[worst] == 0:
@@ -26,13 +29,13 @@ def ratio_and_guess(numeric, claimed, worst, channel, x_shape, y_per_x):
             return f"{shown}, the same factor everywhere." if len(error) > 1 else f"{shown}."
         many, y_per_x = ("too many", 0) if abs(ratio) > 1 else ("too few", y_per_x)
         return f"{shown}: a factor {round(factor)} {many}?{_as_sizes(round(factor), x_shape, y_per_x)}"
-    if np.allclose(np.sort(claimed), np.sort(numeric), rtol=1e-4):
+    if abs(ratio - 1) > 0.01 and np.allclose(np.sort(claimed), np.sort(numeric), rtol=1e-4):
         return f"{shown}: the right numbers in the wrong places. Transposed, or flipped?"
     channels = [channel == c for c in np.unique(channel)]
     if len(error) > 2 * len(channels):
         if all(_proportional(error[mine], numeric[mine]) for mine in channels):
             return f"{shown}: a factor of its own for each channel. A scale such as gamma?"
-        if all(np.ptp(error[mine]) < 1e-3 * np.max(np.abs(error)) for mine in channels):
+        if x_shape and all(np.ptp(error[mine]) < 1e-3 * np.max(np.abs(error)) for mine in channels):
             return f"{shown}: off by one number all over each channel. The path through the mean?"
     return f"{shown}."
 
@@ -49,9 +52,10 @@ def _as_sizes(factor, x_shape, y_per_x):
     """ " N*H = 12." where that product of sizes of x is the factor; each x may also go into that many of y."""
     if y_per_x == factor:
         return f" y has {factor} entries for each of x. Their gradients are added up."
-    names = "NCHW" if len(x_shape) == 4 else "ND" if len(x_shape) == 2 else "N" if x_shape else ""
-    for count in range(1, len(names) + 1):
-        for axes in itertools.combinations(range(len(names)), count):
+    x_shape = x_shape or ()
+    names = {2: "ND", 4: "NCHW"}.get(len(x_shape), ["N", *(f"x.shape[{i}]" for i in range(1, len(x_shape)))])
+    for count in range(1, len(x_shape) + 1):
+        for axes in itertools.combinations(range(len(x_shape)), count):
             if math.prod(x_shape[axis] for axis in axes) == factor:
                 return f" {'*'.join(names[axis] for axis in axes)} = {factor}."
     return ""

@@ -60,7 +60,7 @@ class Loss(Layer):
 
     def forward(self, x):
         others = enumerate([*self._arguments, *self._options.values()], 2)
-        written = watch({f"argument {i}": array for i, array in others if isinstance(array, np.ndarray)})
+        written = watch({f"argument {i}": other for i, other in others})
         result = self._loss(x, *self._arguments, **self._options)
         if name := written():
             raise GradientError(f"the loss writes into its {name}. Make a new array.")
@@ -88,7 +88,7 @@ def is_floats(array):
 
 def watch(arrays):
     """Return a function that names the first of these arrays that was written into since, or None."""
-    kept = {name: (array, array.copy()) for name, array in arrays.items()}
+    kept = {name: (array, array.copy()) for name, array in arrays.items() if isinstance(array, np.ndarray)}
     return lambda: next((name for name, pair in kept.items() if not np.array_equal(*pair, equal_nan=True)), None)
 
 
