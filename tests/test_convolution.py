@@ -77,7 +77,7 @@ def test_compiled_convolution_agrees_with_its_definition(**geometry):
     out_channels=st.integers(8, 35),
     size=pair_of(4, 20),
     columns=st.integers(1, 5),
-    pad=pairs(pair_of(0, 3), pair_of(0, 3)),
+    pad=pairs(pair_of(0, 1), pair_of(0, 3)),  # the kernels are for at most one row of padding
     groups=st.integers(1, 2),
     dtype=dtypes,
     shared=st.booleans(),

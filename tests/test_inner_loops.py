@@ -25,6 +25,8 @@ REGISTERS = {
 
 def skip_without(cpu):
     llvm.initialize_all_targets(), llvm.initialize_all_asmprinters()
+    if cpu == "znver4" and llvm.llvm_version_info < (16,):
+        pytest.skip("this LLVM is older than the processor")  # and ends the process when it is asked for it
     try:
         llvm.Target.from_triple(inner_loops.TARGETS[cpu])
     except RuntimeError:
@@ -38,6 +40,7 @@ def test_registers_are_those_of_the_processor_that_code_is_made_for(cpu):
 
 
 def test_features_decide_over_the_name_of_a_processor():
+    skip_without("znver4")
     assert registers_of(inner_loops.LINUX, "haswell", "+avx512f,+avx512vl") == (64, 32)
     assert registers_of(inner_loops.LINUX, "znver4", "-avx512f") == (32, 16)
 
