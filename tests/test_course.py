@@ -352,7 +352,7 @@ def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
     assert find_file(ACTIVATIONS, tmp_path) == tmp_path / "src" / "activations.py"
     (tmp_path / "activations.py").write_text("", encoding="utf-8")
     with pytest.raises(
-        assignment.CourseError, match=r"found 2: (src/)?activations.py, (src/)?activations.py. A folder .* --csv"
+        assignment.CourseError, match=r"found 2: (src/)?activations.py, (src/)?activations.py. Leave one of them. A folder .* --csv"
     ):
         find_file(ACTIVATIONS, tmp_path)
 
@@ -370,7 +370,7 @@ def test_what_is_no_submission_has_a_line_in_the_table_that_says_so(tmp_path):
     assert list(rows) == ["ada.zip", "bob", "eve", "fay", "ida", "notes.txt"]
     assert {row["points"] for row in rows.values()} == {"0"}
     assert "a folder or a file of Python (.py). Unpack it if it is an archive." in rows["ada.zip"]["trouble"]
-    assert "found 0; it holds homework.tar.gz. Archives are not unpacked." in rows["bob"]["trouble"]
+    assert "found 0; it holds homework.tar.gz. Rename it if it has another name; archives are not unpacked." in rows["bob"]["trouble"]
     assert all("links and devices are not opened" in rows[name]["trouble"] for name in ("eve", "fay", "ida"))
 
 
@@ -660,6 +660,7 @@ def test_the_command_grades_one_file(tmp_path, capsys):
         (["grade", "2", __file__, "--csv", "x.csv"], "expects a folder of submissions"),
         (["grade", "2", ".", "--course", "."], "no assignments in"),
         (["grade", "2", ".", "--csv", "gone/grades.csv"], "--csv: no folder gone to write gone/grades.csv to"),
+        (["grade", "2", ".", "--csv", "grades.results"], "grades.results is what the folder of the reports is called"),
         (["grade", "2", ".", "--json", "."], "--json: expected the name of a file, got the folder ."),
         (["course", "release"], "give a new folder"),
     ],

@@ -35,6 +35,8 @@ def run(options):
         raise UsageError(f"--hidden: no test_*.py in {options.hidden}")
     check_folder("--csv", options.csv)
     check_folder("--json", options.json)
+    if options.csv and Path(options.csv).suffix == ".results":
+        raise UsageError(f"--csv: {options.csv} is what the folder of the reports is called. Choose another ending")
     missing = [wall for wall, stands in jail.walls().items() if not stands]
     missing += jail.exposed(filter(None, (assignment.folder, options.hidden, submission)))
     if missing:

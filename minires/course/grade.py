@@ -39,7 +39,8 @@ def find_file(assignment, path):
         if len(found) != 1:
             which = some(sorted(one.relative_to(path) for one in found) or sorted(entry.name for entry in everything))
             what = f"found {len(found)}{': ' if found else '; it holds '}{which}"
-            hint = "A folder of many submissions asks for --csv." if found else "Archives are not unpacked."
+            hint = "Rename it if it has another name; archives are not unpacked."
+            hint = "Leave one of them. A folder of many submissions asks for --csv." if found else hint
             raise CourseError(f"expected one file {assignment.file} in {path}, {what}. {hint}")
     (file,) = found
     if file.is_symlink() or not file.is_file():
