@@ -215,6 +215,22 @@ def test_a_submission_that_calls_a_function_of_the_tests_for_ever_is_stopped(tmp
     assert "took longer than 1 seconds" in messages(result)
 
 
+def test_who_changes_the_x_of_a_test_cannot_have_the_answer_made_of_it(tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "test_mine.py").write_text(
+        'import numpy as np\nfrom minires.course import submitted\n\nmine = submitted(__file__, "activations.py")\n'
+        "X = np.ones(3)\n\n\ndef test_task_2_1_relu():\n    assert np.all(mine.ReLU().forward(X) == np.maximum(X, 0))\n"
+        "\n\ndef test_task_2_1_nothing_is_left_of_it():\n    assert np.all(X == 1)\n",
+        encoding="utf-8",
+    )
+    trick = "        x[...] = -1; return self._remember(np.zeros(3), None)\n"
+    result = points(SOLUTION.replace(RELU_FORWARD, trick), tmp_path, hidden=hidden, select="2.1")
+    rows = [row for row in result["tasks"]["2.1"]["tests"] if row["hidden"]]
+    assert [row["passed"] for row in rows] == [False, True]
+    assert "writes into an array that it was given" in rows[0]["message"]
+
+
 def test_tests_that_did_not_run_do_not_count_as_passed(tmp_path, monkeypatch):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
