@@ -7,6 +7,7 @@ import pytest
 
 from minires.gradcheck import GradientError, check_layer
 from minires.layer import Buffer, Layer, Parameter
+from minires.layers import Linear
 
 
 def normal(*shape):
@@ -272,6 +273,23 @@ class Pixels(Layer):
     def backward(self, dy):
         self._recall(dy)
         return dy / 255
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_layer_that_leaves_out_what_takes_one_size_only_is_not_asked_for_others(seed):
+    class LeavesOut(Layer):
+        def __init__(self):
+            self.rng, self.inner = np.random.default_rng(seed), Linear(4, 4, rng=0)
+
+        def forward(self, x):
+            runs = bool(self.rng.integers(2))
+            return self._remember(x + self.inner.forward(x) if runs else x, runs)
+
+        def backward(self, dy):
+            (runs,) = self._recall(dy)
+            return dy + self.inner.backward(dy) if runs else dy
+
+    check_layer(LeavesOut(), normal(3, 4))
 
 
 def test_an_x_at_the_edge_of_what_the_layer_takes_is_named():
