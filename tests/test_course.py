@@ -367,9 +367,8 @@ def test_a_folder_is_searched_for_the_one_file_of_the_right_name(tmp_path):
     (tmp_path / "src" / "activations.py").write_text("", encoding="utf-8")
     assert find_file(ACTIVATIONS, tmp_path) == tmp_path / "src" / "activations.py"
     (tmp_path / "activations.py").write_text("", encoding="utf-8")
-    with pytest.raises(
-        assignment.CourseError, match=r"found 2: (src/)?activations.py, (src/)?activations.py. Leave one of them. A folder .* --csv"
-    ):
+    two = r"found 2: (src/)?activations.py, (src/)?activations.py. Leave one of them. A folder .* --csv"
+    with pytest.raises(assignment.CourseError, match=two):
         find_file(ACTIVATIONS, tmp_path)
 
 
@@ -386,7 +385,7 @@ def test_what_is_no_submission_has_a_line_in_the_table_that_says_so(tmp_path):
     assert list(rows) == ["ada.zip", "bob", "eve", "fay", "ida", "notes.txt"]
     assert {row["points"] for row in rows.values()} == {"0"}
     assert "a folder or a file of Python (.py). Unpack it if it is an archive." in rows["ada.zip"]["trouble"]
-    assert "found 0; it holds homework.tar.gz. Rename it if it has another name; archives are not unpacked." in rows["bob"]["trouble"]
+    assert "found 0; it holds homework.tar.gz. Rename it if it has another name; archives" in rows["bob"]["trouble"]
     assert all("links and devices are not opened" in rows[name]["trouble"] for name in ("eve", "fay", "ida"))
 
 

@@ -11,16 +11,19 @@ mine = submitted(__file__, "activations.py")
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3, 4, 5), (50,)])
 def test_task_2_1_relu_in_other_shapes(shape):
     check_layer(mine.ReLU(), 3 * seeded(11).normal(size=shape))
+    x = np.linspace(-1, 2, np.prod(shape)).reshape(shape)
+    np.testing.assert_array_equal(mine.ReLU().forward(x.copy()), (np.abs(x) + x) / 2)
 
 
 def test_task_2_1_relu_has_the_slope_0_at_0():
     relu = mine.ReLU()
-    relu.forward(np.zeros((2, 3)))
-    np.testing.assert_array_equal(relu.backward(np.ones((2, 3))), np.zeros((2, 3)))
+    relu.forward(np.array([[0.0, 1, 0], [2, 0, 0]]))
+    np.testing.assert_array_equal(relu.backward(np.ones((2, 3))), [[0, 1, 0], [1, 0, 0]])
 
 
 def test_task_2_1_relu_stays_float32():
-    assert mine.ReLU().forward(np.float32([[1, -2]])).dtype == np.float32
+    y = mine.ReLU().forward(np.float32([[1, -2]]))
+    assert y.dtype == np.float32 and y.tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.5])

@@ -14,6 +14,8 @@ given = submitted(__file__, "given.py")
 def test_task_3_1_linear_of_other_sizes(sizes):
     examples, inputs, outputs = sizes
     check_layer(mine.Linear(inputs, outputs, seed=3), seeded(11).normal(size=(examples, inputs)))
+    linear = mine.Linear(inputs, outputs, seed=3)
+    np.testing.assert_allclose(linear.forward(np.eye(inputs)).T, linear.weight.data, rtol=1e-6)
 
 
 def test_task_3_2_large_logits_do_not_overflow():
@@ -46,6 +48,7 @@ def test_task_3_4_one_step_goes_down_the_gradient():
     before = [p.data.copy() for p in net.parameters()]
     mine.train(net, x, labels, 1, 0.25)
     for old, parameter in zip(before, net.parameters()):
+        assert np.any(parameter.grad), "train left a gradient of zeros"
         np.testing.assert_allclose(parameter.data, old - 0.25 * parameter.grad, rtol=1e-9, atol=1e-12)
 
 
@@ -56,7 +59,8 @@ def test_task_3_4_gradients_do_not_pile_up():
     for _ in range(3):
         apart.zero_grad()
         mine.train(apart, x, labels, 1, 0.1)
-    for one, other in zip(together.parameters(), apart.parameters()):
+    for one, other, start in zip(together.parameters(), apart.parameters(), given.ready_net(2, 6, 3, 2).parameters()):
+        assert np.any(one.data != start.data), "train moved nothing"
         np.testing.assert_allclose(one.data, other.data, rtol=1e-9)
 
 

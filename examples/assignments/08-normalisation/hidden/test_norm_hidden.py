@@ -39,10 +39,12 @@ def test_task_8_4_the_closed_form_in_evaluation():
 
 
 def test_task_8_4_evaluation_moves_no_statistics():
-    norm = mine.BatchNorm(2).eval()
-    norm.forward(seeded(17).normal(3, 2, size=(5, 2)))
+    norm, x = mine.BatchNorm(2).eval(), seeded(17).normal(3, 2, size=(5, 2))
+    norm.forward(x)
     np.testing.assert_array_equal(norm.running_mean.data, [0, 0])
     np.testing.assert_array_equal(norm.running_var.data, [1, 1])
+    norm.train().forward(x)
+    assert np.all(norm.running_mean.data != 0), "training moved no statistics either"
 
 
 def test_task_8_4_one_example_is_enough_in_evaluation():

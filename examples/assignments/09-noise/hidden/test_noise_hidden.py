@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minires import check_layer
-from minires.course import seeded, submitted
+import minires
+from minires.course import check_layer, seeded, submitted
 
 mine = submitted(__file__, "noise.py")
 
@@ -23,6 +23,7 @@ def test_task_9_1_every_forward_has_its_own_mask():
 
 def test_task_9_1_equal_seeds_give_equal_masks_whatever_else_is_drawn():
     first = mine.Dropout(0.5, seed=5).forward(np.ones((9, 9)))
+    assert set(np.unique(first)) == {0, 2}
     np.random.seed(0)
     np.testing.assert_array_equal(mine.Dropout(0.5, seed=5).forward(np.ones((9, 9))), first)
 
@@ -30,7 +31,9 @@ def test_task_9_1_equal_seeds_give_equal_masks_whatever_else_is_drawn():
 def test_task_9_1_evaluation_draws_nothing():
     one, other, x = mine.Dropout(0.5, seed=6), mine.Dropout(0.5, seed=6), np.ones((9, 9))
     one.eval().forward(x)
-    np.testing.assert_array_equal(one.train().forward(x), other.forward(x))
+    y = other.forward(x)
+    np.testing.assert_array_equal(one.train().forward(x), y)
+    assert set(np.unique(y)) == {0, 2}
 
 
 def test_task_9_1_the_derivative_for_a_small_rate():
@@ -49,6 +52,7 @@ def test_task_9_2_a_branch_left_out_gets_no_gradient():
     dy = seeded(13).normal(size=(2, 4))
     np.testing.assert_array_equal(block.backward(dy), dy)
     assert all(np.all(p.grad == 0) for p in block.parameters())
+    assert np.any(mine.StochasticDepth(mine.branch(), 1.0).forward(x) != x), "the branch never runs"
 
 
 def test_task_9_2_a_branch_that_runs_gets_all_of_its_gradient():
@@ -64,7 +68,9 @@ def test_task_9_2_a_branch_that_runs_gets_all_of_its_gradient():
 
 
 def test_task_9_2_the_derivative_in_both_modes():
-    check_layer(mine.StochasticDepth(mine.branch(3, 1), 0.7, 1), seeded(16).normal(size=(4, 3)))
+    block, x = mine.StochasticDepth(mine.branch(3, 1), 0.7, 1), seeded(16).normal(size=(4, 3))
+    minires.check_layer(block, x)
+    assert np.all(block.eval().forward(x) != x), "the branch never runs"
 
 
 @pytest.mark.parametrize("blocks, last", [(1, 0.3), (54, 0.5), (10, 1.0)])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minires import check_layer
-from minires.course import seeded, submitted
+import minires
+from minires.course import check_layer, seeded, submitted
 
 mine = submitted(__file__, "noise.py")
 
@@ -15,8 +15,9 @@ def test_task_9_1_numbers_are_kept_and_enlarged_or_dropped():
 
 
 def test_task_9_1_evaluation_changes_nothing():
-    x = seeded(1).normal(size=(3, 4))
-    np.testing.assert_array_equal(mine.Dropout(0.5).eval().forward(x.copy()), x)
+    layer, x = mine.Dropout(0.5), seeded(1).normal(size=(3, 4))
+    assert np.all(layer.forward(x.copy()) != x), "training changes nothing either"
+    np.testing.assert_array_equal(layer.eval().forward(x.copy()), x)
 
 
 def test_task_9_1_backward_is_the_derivative():
@@ -38,8 +39,10 @@ def test_task_9_2_evaluation_weighs_the_branch():
 
 
 def test_task_9_2_backward_is_the_derivative():
+    x = seeded(5).normal(size=(3, 4))
+    assert np.any(mine.StochasticDepth(mine.branch(), 1.0).forward(x) != x), "the branch never runs"
     for seed in range(3):
-        check_layer(mine.StochasticDepth(mine.branch(), 0.5, seed), seeded(5).normal(size=(3, 4)))
+        minires.check_layer(mine.StochasticDepth(mine.branch(), 0.5, seed), x)
 
 
 def test_task_9_3_survival_falls_along_a_line():
