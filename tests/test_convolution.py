@@ -260,19 +260,47 @@ def test_common_images_are_not_set_apart():
         conv.conv2d_weight_gradient((x + 1e-9).astype(np.float32), x.astype(np.float32), weight.shape, *geometry)
 
 
-def test_only_the_four_rows_that_are_uneven_are_computed_by_the_definition():
+def test_what_sees_little_is_mended_where_it_is_and_the_rest_stays():
     arguments = problem(16, 16, 16, (32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, np.float32)
+    large = np.zeros((16, 1, 32, 32))
+    large[9, 0, 30, 7] = 1
     for name in NAMES:
         first, *rest = arguments[name]
         first = first.copy()
-        first[5, :, 12:16], first[9, 3, 30, 7] = 0, 1e6  # in the fourth tile of an image, and in the last of another
+        first[5, :, 12:16], first[9, 3, 30, 7] = 0, 1e6
+        with patch.object(direct.Way, "product", None), patch.object(direct.Way, "weight_gradient", None):
+            got = getattr(conv, name)(first, *rest)
+        wanted = getattr(reference, name)(first, *rest)
+        seen = np.broadcast_to(seen_by(large, (1, 1, 3, 3), ((1, 1), (1, 1))), first.shape)
+        assert np.abs(got - wanted).max() <= 2e-5 * np.abs(wanted).max()
+        if name != "conv2d_weight_gradient":
+            assert np.abs(got - wanted)[~seen].max() <= 3e-5 * np.abs(wanted[~seen]).max()
+            np.testing.assert_array_equal(got[5, :, 13:15], wanted[5, :, 13:15])  # of zeros: the bias, or 0
+
+
+def test_where_much_is_uneven_or_cancels_the_definition_computes_all():
+    arguments = problem(16, 16, 16, (32, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, np.float32)
+    scale = 10.0 ** np.random.default_rng(0).integers(-9, 9, (16, 1, 32, 32))
+    for name in NAMES:
+        first, second, *rest = arguments[name]
+        first = (first * scale).astype(np.float32)
+        if name == "conv2d_weight_gradient":  # rows of a constant image times what adds up to 0
+            first, second = (np.arange(32) % 2 * 2 - 1 + np.zeros_like(second)).astype(np.float32), np.ones_like(second)
         method = "weight_gradient" if name == "conv2d_weight_gradient" else "product"
         with patch.object(direct.Way, method, autospec=True, side_effect=getattr(direct.Way, method)) as called:
-            got, wanted = (getattr(kernels, name)(first, *rest) for kernels in (conv, reference))
-        (*_, which), _ = called.call_args
-        # In the weight gradient four rows of zeros are no more uneven than four others.
-        assert list(which) == ([9 * 8 + 7] if name == "conv2d_weight_gradient" else [5 * 8 + 3, 9 * 8 + 7])
+            got, wanted = (getattr(kernels, name)(first, second, *rest) for kernels in (conv, reference))
+        called.assert_called_once()
         assert np.abs(got - wanted).max() <= 2e-5 * np.abs(wanted).max()
+
+
+def test_a_row_that_only_the_last_output_sees_moves_no_other():
+    """11 rows of output: the last tile has three, of which one alone sees the last row of x."""
+    arguments = problem(2, 8, 8, (12, 32), (3, 3), (1, 1), ((1, 0), (1, 1)), (1, 1), 1, np.float32)
+    x, weight, _, *geometry = arguments["conv2d"]
+    large = x.copy()
+    large[0, 3, 11, 16] = 1e6
+    moved = conv.conv2d(large, weight, None, *geometry) - conv.conv2d(x, weight, None, *geometry)
+    assert np.abs(moved[:, :, :10]).max() <= 3e-4
 
 
 @pytest.mark.parametrize("stride", [10**9, (1, 10**9), (10**12, 2)])

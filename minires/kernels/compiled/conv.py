@@ -66,10 +66,10 @@ def way_forward(x_shape, weight_shape, window, threads, dy_shape=None):
     if channels != groups * C:
         raise ValueError(f"{who}: expected x of shape {(N, groups * C, *size)}, got {x_shape}.")
     shape, geometry = (groups, O // groups, C, *kernel_size), (shortest(stride, out_size), pad, dilation)
+    definition = direct.way_forward(x_shape, shape, out_size, geometry, sums)
     if winograd.fits(shape, geometry, N, out_size):
-        uneven = direct.way_forward(x_shape, shape, out_size, geometry, winograd.ROWS, sums)
-        return winograd.find_way(x_shape, shape, out_size, pad, uneven, sums=sums)
-    return direct.way_forward(x_shape, shape, out_size, geometry, sums=sums)
+        return winograd.find_way(x_shape, shape, out_size, pad, definition, sums=sums)
+    return definition
 
 
 @functools.lru_cache(maxsize=1024)
@@ -86,12 +86,12 @@ def way_back(dy_shape, weight_shape, image_shape, window, threads):
     shape, geometry = (groups, O // groups, C, kh, kw), (shortest(stride, out_size), pad, dilation)
     around = tuple((k - 1 - before, k - 1 - after) for k, (before, after) in zip((kh, kw), pad))
     turned = groups, C, O // groups, kh, kw
-    if winograd.fits(turned, (geometry[0], around, dilation), N, size):
-        uneven = direct.way_back(dy_shape, shape, (N, *image_shape), geometry, winograd.ROWS)
-        return winograd.find_way(dy_shape, turned, size, around, uneven, turned=True)
     if geometry[0][0] * geometry[0][1] > MOST_KINDS:
         return None
-    return direct.way_back(dy_shape, shape, (N, *image_shape), geometry)
+    definition = direct.way_back(dy_shape, shape, (N, *image_shape), geometry)
+    if winograd.fits(turned, (geometry[0], around, dilation), N, size):
+        return winograd.find_way(dy_shape, turned, size, around, definition, turned=True)
+    return definition
 
 
 def shortest(stride, out_size):

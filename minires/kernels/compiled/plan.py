@@ -35,7 +35,6 @@ class Task(NamedTuple):
     phases: tuple
     cuts: tuple  # kind i of pixels is reached by the taps cuts[i] to cuts[i + 1]
     source: tuple  # step down and across in the source; rows above it and columns left of it
-    band: int = 0  # if not 0, a piece is so many rows of one image
     step: tuple = (1, 1)  # from a pixel of the result to the next of its kind
     back: bool = False  # whether offsets are ordered by tap and then by channel, not the other way round
     pixelwise: bool = False  # whether every pixel of the result is a product of the one at its place
@@ -68,7 +67,6 @@ class Plan(NamedTuple):
     straight: bool  # whether what is computed has no gaps and is written where it belongs
     direct: bool  # whether x itself is the planes
     sizes: tuple  # numbers that a thread needs for planes and results
-    together: int  # jobs at a time, whose images lie side by side
 
 
 def plan_pieces(N, numbers_per_pixel, out_rows, pitch, more_rows, filters):
@@ -151,23 +149,21 @@ def is_straight(task, pitch):
 
 def make_plan(task):
     """The Plan of a Task."""
-    N, channels, filters, out_size, width, taps, phases, cuts, source, _, step, *_ = task
+    N, channels, filters, out_size, width, taps, phases, cuts, source, step, *_ = task
     kinds, kept = len(cuts) - 1, min(filters, FILTERS)
     more_rows = max(row for _, row, _ in taps)
     more_columns = max(column for _, _, column in taps)
     pitch = row_pitch(out_size[1], more_columns, width, source[3] if source[:2] == (1, 1) else 0)
     numbers = max(channels * len(phases), kinds * kept)  # of each pixel; results are kept until they are written
-    straight = not task.band and is_straight(task, pitch)
-    direct, together = straight and task.pixelwise, 1
+    straight = is_straight(task, pitch)
+    direct = straight and task.pixelwise
     if straight:
         whole = BLOCK // math.gcd(BLOCK, pitch)  # rows are a whole number of blocks
         band = max(whole, (WORKSPACE // (numbers * pitch) - more_rows) // whole * whole)
         images, band, shares = 1, out_size[0] if direct else min(band, out_size[0]), 1
-    elif task.band:
-        images, band, shares, together = 1, task.band, 1, ceil_div(4 * BLOCK, task.band * pitch)
     else:
         images, band, shares = plan_pieces(N, numbers, out_size[0], pitch, more_rows, filters)
-    rows, line = band + more_rows, images * together * pitch
+    rows, line = band + more_rows, images * pitch
     plane = whole_vectors(rows * line) | VECTOR  # an odd number of lines of the cache: else all planes share its sets
     if direct:
         plane = math.prod(out_size)
@@ -184,7 +180,7 @@ def make_plan(task):
     return Plan(
         *(images, band, out_size[0], filters, pieces, shares),
         *(rows, pitch, plane, length, np.array(phases), source, offset, np.array(cuts) * channels, step),
-        *(out_size[1], straight, direct, (room, results), together),
+        *(out_size[1], straight, direct, (room, results)),
     )
 
 

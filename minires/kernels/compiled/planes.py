@@ -83,7 +83,6 @@ class Grid(NamedTuple):
     images: int  # whose rows alternate in a plane
     rows: int  # of each
     pitch: int  # numbers from one row to that of the next image
-    line: int  # numbers from one row to the next
     plane: int  # numbers from one plane to the next
     step_h: int
     step_w: int
@@ -229,7 +228,7 @@ def deal_out(x, planes, line_0, position_0, rows, columns, down, grid):
 
     ``columns``: the first, and the end for this phase, for the phase beside it and for the phase before it, or 0.
     """
-    n, below, plane = lanes(x), grid.line, grid.plane
+    n, below, plane = lanes(x), grid.images * grid.pitch, grid.plane
     (first, last), (begin, end, beside, before) = rows, columns
     for q in range(begin, end, n):
         some = end - q
@@ -259,8 +258,8 @@ def deal_out(x, planes, line_0, position_0, rows, columns, down, grid):
 
 
 @compiled
-def scatter(results, y, channels, image, first_row, beside, plan):
-    """y[image + g, channels[0] + o, s*row + a, s*column + b] = results[s*a + b, o, row, beside + g, column]
+def scatter(results, y, channels, image, first_row, plan):
+    """y[image + g, channels[0] + o, s*row + a, s*column + b] = results[s*a + b, o, row, g, column]
 
     as far as y goes.
     """
@@ -270,7 +269,7 @@ def scatter(results, y, channels, image, first_row, beside, plan):
     for g in range(min(images, N - image)):
         for o in range(channels[1] - channels[0]):
             for row in range(first_row, min(first_row + plan.band, plan.out_rows)):
-                position = ((row - first_row) * images * plan.together + beside + g) * pitch
+                position = ((row - first_row) * images + g) * pitch
                 for a in range(min(step_h, H - step_h * row)):
                     line = (((image + g) * C + channels[0] + o) * H + step_h * row + a) * W
                     if step_w == 1:

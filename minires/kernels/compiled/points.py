@@ -28,7 +28,9 @@ from minires.kernels.machine.vectors import add, fetch, lanes, load, multiply_ad
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 SEEN = ROWS + 2  # rows of x that a tile sees
-UNEVEN = 128.0  # times: how much larger a tile's rows may be than two that an output sees
+MENDED = 8  # of so many outputs of a piece one is computed by its definition at most; of more, all
+CANCELLED = 512.0  # times: how much larger all that a weight gradient multiplies may be than what is left
+UNEVEN = 128.0  # times: how much larger a tile's rows may be than those three that an output sees
 
 A = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]])
 B = np.array(
@@ -44,6 +46,7 @@ B = np.array(
 G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 rows_to_points, points_to_rows = linear_map(B.T), linear_map(A.T)
+rows_to_windows = linear_map([[1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1], [1] * 6])
 kernel_to_points, rows_to_points_transposed, points_to_kernel = linear_map(G), linear_map(A), linear_map(G.T)
 
 
@@ -51,7 +54,8 @@ kernel_to_points, rows_to_points_transposed, points_to_kernel = linear_map(G), l
 def evaluate(x, points, sizes, channels, image, tile, plan):
     """points[a, c, t, g, left + column] = (B^T rows)[a] for the six rows of x that tile t of image g sees
 
-    What lies outside the image is 0. Columns outside are never written: they are 0 from the start.
+    What lies outside the image is 0. Columns outside are never written: they are 0 from the start. The squares of each
+    two rows are added to ``sizes``, column by column.
     """
     images, tiles, pitch, (top, left) = plan.images, plan.band, plan.pitch, plan.pad
     N, C, H, W = x.shape
@@ -103,12 +107,15 @@ def interpolate(products, y, channels, image, tile, plan):
 
 @compiled
 def interpolate_transposed(dy, dproducts, sizes, channels, image, tile, plan):
-    """dproducts[:, o, t, g] = A dy[image + g, channels[0] + o, 4*(tile + t) : 4*(tile + t) + 4]"""
+    """dproducts[:, o, t, g] = A dy[image + g, channels[0] + o, 4*(tile + t) : 4*(tile + t) + 4]
+
+    And the sum of all squares in sizes[place_of_dy(g, t)], spread over the lanes of a vector.
+    """
     images, tiles, pitch = plan.images, plan.band, plan.pitch
     N, C, H, W = dy.shape
     flat, n, plane = dy.ravel(), lanes(dy), dproducts.shape[2]
     rows, at_points = steps(0, ROWS, W, ROWS), steps(0, POINTS, dproducts.shape[1] * plane, POINTS)
-    of_tile = steps(0, 2, plan.across, 2)
+    itself = steps(0, 0, 1, 1)
     for g in range(images):
         height = H if image + g < N else 0
         for c in range(channels[0], channels[1]):
@@ -118,48 +125,144 @@ def interpolate_transposed(dy, dproducts, sizes, channels, image, tile, plan):
                 for i in range(line + AHEAD, line + AHEAD + ROWS * W, n):
                     fetch(flat, i)
                 position = (c - channels[0]) * plane + (t * images + g) * pitch
-                at = (g * (2 * tiles + 1) + 2 * t) * plan.across
+                at, total = place_of_dy(g, t, plan), zeros_each(sizes, ROWS, 1)
                 for q in range(0, W, n):
                     seen = load_each_some(flat, rows, line + q, inside(h, height, W - q, ROWS))
-                    store_each(sizes, of_tile, at + q, add_squares(load_each(sizes, of_tile, at + q), seen))
+                    total = add_squares(total, seen)
                     store_each_some(dproducts, at_points, position + q, rows_to_points_transposed(seen), W - q)
+                store_each(sizes, itself, at, (add(sum_of(total), load(sizes, at)),))
+
+
+# -- whether rows are so uneven that differences of them lose what an output sees --------------------------------------
 
 
 @compiled
-def set_apart(sizes, apart, window, image, tile, plan, out_size):
-    """apart[image + g, tile + t]: whether two rows in there are small beside all that a window of pairs of rows sees.
+def place_of_sizes(g, t, plan):
+    """Where the sizes of the first two rows begin that tile t of image g sees."""
+    return (g * (2 * plan.band + 1) + 2 * t) * plan.across
 
-    ``window``: pairs of rows, and columns. Returns how many tiles of this piece are not set apart; the sizes are
-    forgotten.
+
+@compiled
+def place_of_dy(g, t, plan):
+    """Where the size of tile t of image g of dy is kept, behind those of the rows of x."""
+    return place_of_sizes(plan.images, 0, plan) + (1 + g * plan.band + t) * plan.across
+
+
+@compiled
+def may_be_uneven(sizes, g, t, outputs, width, plan):
+    """Whether two rows in a tile are small, somewhere, beside all that a window sees there."""
+    n, dtype, none, found = lanes(sizes), sizes.dtype.type, zeros(sizes), False
+    for q in range(0, width, n):
+        total, least = none, none
+        for i in range(3):
+            pair, at = none, place_of_sizes(g, t, plan) + i * plan.across + q
+            for column in range(plan.columns):
+                pair = add(pair, load(sizes, at + column))
+            total = add(total, pair)
+            if i < (outputs + 2) // 2:  # else no row of output sees both
+                least = least_of(least, pair) if i else pair
+        found |= any_larger(total, dtype(UNEVEN**2), least)
+    return found
+
+
+@compiled
+def add_energy(sizes, sums, plan):
+    """sums[-1] += sum over tiles of all squares in its rows of x, times all squares in its rows of dy"""
+    for place in range(plan.images * plan.band):
+        g, t, n = place // plan.band, place % plan.band, lanes(sizes)
+        total, at = zeros(sizes), place_of_sizes(g, t, plan)
+        for i in range(at, at + 3 * plan.across, n):
+            total = add(total, load(sizes, i))
+        sums[-1] += total_of(total) * total_of(load(sizes, place_of_dy(g, t, plan)))
+
+
+@compiled
+def cancels(sums):
+    """Whether the numbers of some tap are small beside all that was multiplied; ``sums``: of all parts and groups."""
+    found = False
+    for group in range(sums.shape[1]):
+        total = sums[:, group].sum(axis=0)
+        for tap in range(total.size - 1):
+            found |= total[-1] > sums.dtype.type(CANCELLED**2) * total[tap]
+    return found
+
+
+@compiled
+def sizes_of_windows(x, windows, channels, image, h, columns, plan):
+    """windows[r, q] = sum of the squares of all that output q of row r of a tile sees, whose rows of x begin with h
+
+    And windows[4, q] that of all six rows, in the same columns.
     """
-    n, even, dtype, none, (pairs, columns) = lanes(sizes), 0, sizes.dtype.type, zeros(sizes), window
-    for g in range(min(plan.images, apart.shape[0] - image)):
-        for t in range(min(plan.band, apart.shape[1] - tile)):
-            at, left = (g * (2 * plan.band + 1) + 2 * t) * plan.across, out_size[0] - ROWS * (tile + t)
-            seen = min(pairs, (left + pairs - 1) // 2)  # those that some row of output sees, or is in
-            found = apart[image + g, tile + t]
-            for q in range(0, out_size[1], n):
-                total, least = none, none
-                for i in range(seen):
-                    pair = none
-                    for column in range(columns):
-                        pair = add(pair, load(sizes, at + i * plan.across + q + column))
-                    total, least = add(total, pair), least_of(least, pair) if i else pair
-                found |= any_larger(total, dtype(UNEVEN**2), least)
-            apart[image + g, tile + t] = found
-            even += not found
-    sizes[: plan.images * (2 * plan.band + 1) * plan.across] = 0
-    return even
+    (_, C, H, W), left, n, flat = x.shape, plan.pad[1], lanes(x), x.ravel()
+    rows, at_rows, at = steps(0, SEEN, W, SEEN), steps(0, SEEN, plan.across, SEEN), windows.ravel()
+    begin, end = max(0, -left), min(W, plan.pitch - left)
+    at[:] = 0
+    for q in range(begin, end, n):
+        total, some = zeros_each(x, SEEN, 1), inside(h, H, end - q, SEEN)
+        for c in range(channels[0], channels[1]):
+            line = ((image * C + c) * H + h) * W + q
+            total = add_squares(total, load_each_some(flat, rows, line, some))
+        store_each(at, at_rows, left + q, total)
+    for q in range(0, plan.across - n - columns, n):
+        total = zeros_each(x, SEEN, 1)
+        for column in range(columns):
+            total = add_each(total, load_each(at, at_rows, q + column))
+        store_each(at, at_rows[:5], q, rows_to_windows(total))
 
 
 @compiled
-def leave_out(dproducts, apart, filters, image, tile, plan):
-    """dproducts[:, :filters, t, g] = 0 for the tiles of this piece that are set apart"""
-    for g in range(min(plan.images, apart.shape[0] - image)):
-        for t in range(min(plan.band, apart.shape[1] - tile)):
-            if apart[image + g, tile + t]:
-                place = (t * plan.images + g) * plan.pitch
-                dproducts[:, :filters, place : place + plan.pitch] = 0
+def mend(arrays, sizes, which, image, tile, plan):
+    """y by its definition, for outputs that see little of what is in their columns; the bias where they see nothing.
+
+    ``arrays``: x, kernels at the points, bias, y; ``which``: whether kernels are turned, group, first and last filter.
+    Returns whether there are too many such outputs.
+    """
+    x, kernels, bias, y = arrays
+    (N, _, H, W), (_, _, height, width), (top, left), (turned, group, begin, end) = x.shape, y.shape, plan.pad, which
+    taps, columns, limit, little = kernels.shape[3], plan.columns, x.dtype.type(UNEVEN**2), 0
+    channels = group * taps // columns, (group + 1) * taps // columns
+    windows, seen = np.empty((SEEN, plan.across), x.dtype), np.empty((3, taps), x.dtype)
+    for g in range(min(plan.images, N - image)):
+        for t in range(min(plan.band, plan.out_rows - tile)):
+            h = ROWS * (tile + t)
+            outputs = min(ROWS, height - h)
+            if not may_be_uneven(sizes, g, t, outputs, width, plan):
+                continue
+            sizes_of_windows(x, windows, channels, image + g, h - top, columns, plan)
+            for place in range(outputs * width):
+                row, column = place // width, place % width
+                some = windows[row, column]
+                if not windows[ROWS, column] > limit * some:
+                    continue
+                if some > 0:
+                    little += 1
+                    for i in range(3):
+                        for j in range(columns):
+                            a, b = h + row + i - top, column - left + (columns - 1 - j if turned else j)
+                            there, of_row = 0 <= a < H and 0 <= b < W, seen[i, j:]
+                            for c in range(taps // columns):
+                                of_row[c * columns] = x[image + g, channels[0] + c, a, b] if there else 0
+                for o in range(begin, end):
+                    value = bias[o]
+                    if some > 0:
+                        value += product_of(kernels, (group * plan.filters + o) * taps, seen)
+                    y[image + g, group * plan.filters + o, h + row, column] = value
+    return little * MENDED > plan.images * plan.band * ROWS * width
+
+
+@compiled
+def product_of(kernels, first, seen):
+    """The sum of a kernel of three rows times what it sees: from the points, rows are 4 p0, 3 (p2 - p1) and p5."""
+    point, taps, flat = kernels[0].size, seen.shape[1], kernels.ravel()
+    top, bottom = flat[first : first + taps], flat[5 * point + first : 5 * point + first + taps]
+    plus, minus = flat[point + first : point + first + taps], flat[2 * point + first : 2 * point + first + taps]
+    total, above, here, below = seen.dtype.type(0), seen[0], seen[1], seen[2]
+    for k in range(taps):
+        total += 4 * top[k] * above[k] + 3 * (minus[k] - plus[k]) * here[k] + bottom[k] * below[k]
+    return total
+
+
+# -- kernels at the points ---------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -180,23 +283,28 @@ def fill_points(weight, turned, points, start, stop):
 
 
 @compiled
-def empty_points(points, weight, start, stop):
+def empty_points(points, weight, squares, start, stop):
     """weight[g, o, c, :, j] = G^T sum over parts of points[part, :, g, o, (c, j)], for the rows (g, o)
 
-    Returns a number that is 0 unless something in there is not finite.
+    The squares of all numbers of a tap (i, j) are added to squares[g, i*kw + j]. Returns a number that is 0 unless
+    something in there is not finite.
     """
     parts, _, _, rows, taps = points.shape
     groups, O, C, _, kw = weight.shape
     w, n, point, doubt = weight.ravel(), lanes(points), groups * rows * taps, zeros(points)
     at_points, of_kernel = steps(0, POINTS, point, POINTS), steps(0, 3, kw, 3)
     for row in range(start, stop):
-        for c in range(C):
-            for q in range(0, kw, n):
+        of_group = squares[row // O]
+        for q in range(0, kw, n):
+            sizes = load_each_some(of_group, of_kernel, q, kw - q)
+            for c in range(C):
                 total = zeros_each(points, POINTS, 1)
                 for part in range(parts):
                     j = POINTS * point * part + (row // O * rows + row % O) * taps + c * kw + q
                     total = add_each(total, load_each_some(points, at_points, j, kw - q))
                 found = points_to_kernel(total)
+                sizes = add_squares(sizes, found)
                 store_each_some(w, of_kernel, (row * C + c) * 3 * kw + q, found, kw - q)
-                doubt = multiply_add(0, sum_of(found), doubt)
+            store_each_some(of_group, of_kernel, q, sizes, kw - q)
+            doubt = multiply_add(0, sum_of(sizes), doubt)
     return total_of(doubt)

@@ -30,12 +30,16 @@ and dx is again a convolution of dy with three-row kernels. Rounding errors are 
 (1e-6 instead of 1e-7 of the largest output in float32), since B^T takes differences of neighbouring rows.
 
 So a row can leave traces in outputs that do not see it: those of the same six rows and the same columns. An output
-whose own three rows are all 0 would not come out as 0, and one beside a much larger row would lose digits. Where tiles
-are so uneven, they are left to the product of the definition (kernels/compiled/direct.py): while x is read, the squares
-of each two rows are summed over all channels, column by column. An output sees both rows of one of the three pairs in
-its tile, in as many columns as the kernel has. If for any output the root of all three sums in its columns is more than
-128 times that of one of them, this tile is set apart. (For the weights dy is treated likewise, each column alone.) So
-what sees only zeros comes out as zero, and an error is at most some 128 * eps times the norms of w and of what is seen.
+whose own three rows are all 0 would not come out as 0, and one beside a much larger row would lose digits. So where the
+root of the squares of all six rows, in the columns of an output, is more than 128 times that of its own three, it is
+computed by the definition. What sees only zeros then comes out as zero, and an error is at most some 128 * eps times
+the norms of w and of what is seen. To find these outputs costs little: while x is read, the squares of each two rows
+are summed over all channels, column by column. An output sees both rows of one of the three pairs in its tile, so only
+where one pair is so small need the rows be looked at one by one.
+
+The weights add up all tiles. Their errors grow with the squares of x times those of dy, tile by tile: if the root of
+this sum is more than 512 times that of the numbers that belong to one tap of the kernel, as where nearly all is zeros,
+the whole gradient is left to the definition (kernels/compiled/direct.py), and so is y where many outputs are uneven.
 Numbers whose squares are 0, below 1e-22 in float32, count as zeros.
 
 References
@@ -73,13 +77,14 @@ from minires.kernels.compiled.planes import (
 from minires.kernels.compiled.points import (
     POINTS,
     ROWS,
+    add_energy,
+    cancels,
     empty_points,
     evaluate,
     fill_points,
     interpolate,
     interpolate_transposed,
-    leave_out,
-    set_apart,
+    mend,
 )
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.memory import workspaces
@@ -102,20 +107,20 @@ class Plan(NamedTuple):
     length: int  # numbers of a channel at one point
     region: int  # numbers from one point to the next
     across: int  # numbers from the sizes of two rows to those of the next two
+    columns: int  # of the kernel
     offset: np.ndarray  # of each channel and column of the kernel
     pad: tuple  # rows above and columns left
     sizes: tuple  # numbers that a thread needs for x at the points, for products there, and for the sizes of rows
 
 
 class Room(NamedTuple):
-    """Where threads compute, a row for each; what is 0 unless results may be not finite; which tiles are set apart."""
+    """Where threads compute, a row for each; what they find, which is 0 unless the definition must decide."""
 
     points: np.ndarray
     products: np.ndarray
     sizes: np.ndarray
-    kernels: np.ndarray
+    kernels: np.ndarray  # at the points; for their gradient, its squares: (threads, groups, taps and what is compared)
     doubts: np.ndarray
-    apart: np.ndarray  # (N, tiles)
 
 
 # -- the loops over jobs ----------------------------------------------------------------------------------------------
@@ -136,17 +141,15 @@ def correlate(arrays, ways, plan, room, part, start, stop):
     if own:
         fill_points(weight, turned, kernels, 0, groups * plan.filters)
     filters, width = min(plan.filters, FILTERS), length + lanes(x)
-    points, sizes = room.points[part, : POINTS * plan.region], room.sizes[part]
+    points, sizes = room.points[part, : POINTS * plan.region], room.sizes[part, : plan.sizes[2]]
     products = room.products[part, : POINTS * filters * width].reshape(POINTS, filters, width)
-    doubts = room.doubts
+    doubts = room.doubts  # a name of its own: Numba loses what is written to room.doubts[part]
     points[:], sizes[:] = 0, 0
     for number in range(start, stop):
         image, tile, begin, end = job_of(number, plan)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             evaluate(x, points, sizes, channels, image, tile, plan)
-            if set_apart(sizes, room.apart, (3, weight.shape[4]), image, tile, plan, y.shape[2:]) == 0:
-                continue
             first = group * plan.filters
             for o in range(begin, end, FILTERS):
                 last = min(o + FILTERS, end)
@@ -154,6 +157,9 @@ def correlate(arrays, ways, plan, room, part, start, stop):
                     some, shift, at = kernels[a, group, o:last], bias[a, group, o:last], points[a * plan.region :]
                     doubts[part] += multiply(some, shift, at, plan.offset, (NO, taps), products[a], (NO, length), NEVER)
                 interpolate(products, y, (first + o, first + last), image, tile, plan)
+                which = turned, group, o, last
+                doubts[part] += mend((x, kernels, bias[1, group], y), sizes, which, image, tile, plan)
+            sizes[:] = 0
 
 
 @compiled
@@ -161,17 +167,20 @@ def correlate_transposed(arrays, plan, room, phase, part, start, stop):
     """dweight = the derivative of correlate with respect to weight. ``arrays``: x, dkernels, dweight, dy.
 
     In phase 0 dkernels[part] becomes that with respect to kernels, of the jobs start to stop; in phase 1 they are added
-    up and turned into dweight, of which each part has as many rows as it had jobs, in proportion. Tiles that are set
-    apart count as zeros.
+    up and turned into dweight, of which each part has as many rows as it had jobs, in proportion; in phase 2 part 0
+    looks whether too much has cancelled.
     """
     (x, dkernels, dweight, dy), plan, room = arrays, Plan(*plan), Room(*room)
-    doubts = room.doubts  # a name of its own: Numba loses what is written to room.doubts[part]
+    doubts, sums = room.doubts, room.kernels
     if phase == 1:
         rows, all_jobs = dweight.shape[0] * dweight.shape[1], plan.pieces * plan.shares
-        doubts[part] = empty_points(dkernels, dweight, rows * start // all_jobs, rows * stop // all_jobs)
+        doubts[part] += empty_points(dkernels, dweight, sums[part], rows * start // all_jobs, rows * stop // all_jobs)
+    if phase == 2 and part == 0:
+        doubts[0] += cancels(sums)
+    if phase > 0:
         return
     groups, in_channels = dkernels.shape[2], x.shape[1] // dkernels.shape[2]
-    points, sizes = room.points[part, : POINTS * plan.region], room.sizes[part]
+    points, sizes = room.points[part, : POINTS * plan.region], room.sizes[part, : plan.sizes[2]]
     dproducts = room.products[part, : plan.sizes[1]].reshape(POINTS, -1, plan.length)
     points[:], sizes[:], dproducts[:] = 0, 0, 0
     for number in range(start, stop):
@@ -179,10 +188,9 @@ def correlate_transposed(arrays, plan, room, phase, part, start, stop):
         for group in range(groups):
             channels, first = (group * in_channels, (group + 1) * in_channels), group * plan.filters
             evaluate(x, points, sizes, channels, image, tile, plan)
-            set_apart(sizes, room.apart, (3, dweight.shape[4]), image, tile, plan, dy.shape[2:])
             interpolate_transposed(dy, dproducts, sizes, (first + begin, first + end), image, tile, plan)
-            set_apart(sizes, room.apart, (2, 1), image, tile, plan, dy.shape[2:])
-            leave_out(dproducts, room.apart, end - begin, image, tile, plan)
+            add_energy(sizes, sums[part, group], plan)
+            sizes[:] = 0
             for a in range(POINTS):
                 of_part = dkernels[part % len(dkernels), a, group, begin : ceil_div(end, 4) * 4]
                 if number == start or number % plan.pieces == 0:
@@ -215,49 +223,42 @@ class Way(NamedTuple):
     shape: tuple
     result: tuple  # shape of what is returned
     turned: bool
-    uneven: direct.Way  # for the tiles that are set apart, each a job of it
+    definition: direct.Way  # where rows are too uneven, or something is not finite
 
     def product(self, x, weight, bias):
         """(y, whether any of it may be not finite)"""
         plan, (groups, O, C, _, kw) = self.plan, self.shape
         y, shift, threads = np.empty(self.result, x.dtype), np.zeros((POINTS, groups, O), x.dtype), num_threads()
-        filters = weight
         if bias is not None:  # it enters all four rows of point 1 with the factor 1
             shift[1] = bias.reshape(groups, O)
-        weight = weight.reshape(groups, *((C, O) if self.turned else (O, C)), 3, kw)
+        filters = weight.reshape(groups, *((C, O) if self.turned else (O, C)), 3, kw)
         size = POINTS * groups * O * C * kw
         own = size <= OWN
         *spaces, kernels = workspaces(threads, x.dtype, *plan.sizes, size if own else 0)
         if not own:
             kernels = np.empty((1, size), x.dtype)
             points = kernels.reshape(POINTS, groups, O, C * kw)
-            over_threads(fill_points, groups * O, weight, self.turned, points, work=size)
-        doubts, apart = np.zeros(threads, x.dtype), np.zeros((len(x), plan.out_rows), np.bool_)
-        room, ways = (*spaces, kernels, doubts, apart), (own, self.turned)
-        over_parts(correlate, jobs(plan), (x, weight, shift, y), ways, tuple(plan), room)
-        doubt = np.count_nonzero(doubts) > 0  # NaN counts
-        if not doubt and np.count_nonzero(apart):
-            return self.uneven.product(x, filters, bias, y, np.flatnonzero(apart))
-        return y, doubt
+            over_threads(fill_points, groups * O, filters, self.turned, points, work=size)
+        doubts = np.zeros(threads, x.dtype)
+        room, ways = (*spaces, kernels, doubts), (own, self.turned)
+        over_parts(correlate, jobs(plan), (x, filters, shift, y), ways, tuple(plan), room)
+        if np.count_nonzero(doubts):  # NaN counts
+            return self.definition.product(x, weight, bias)
+        return y, False
 
     def weight_gradient(self, dy, x):
         """(dweight, whether any of it may be not finite)"""
-        plan, (groups, O, *_), threads = self.plan, self.shape, num_threads()
+        plan, (groups, O, _, _, kw), threads = self.plan, self.shape, num_threads()
         dkernels = np.empty((gradient_parts(plan), POINTS, groups, ceil_div(O, 4) * 4, plan.offset.size), x.dtype)
         dweight, doubts = np.empty(self.shape, x.dtype), np.zeros(threads, x.dtype)
-        apart = np.zeros((len(x), plan.out_rows), np.bool_)
-        room = *workspaces(threads, x.dtype, *plan.sizes), None, doubts, apart
-        over_phases(correlate_transposed, 2, jobs(plan), (x, dkernels, dweight, dy), tuple(plan), room)
-        doubt = np.count_nonzero(doubts) > 0
-        if not doubt and np.count_nonzero(apart):
-            if plan.shares * groups > 1:  # each has left out tiles of its own
-                return self.uneven.weight_gradient(dy, x)
-            rest, doubt = self.uneven.weight_gradient(dy, x, np.flatnonzero(apart))
-            dweight += rest
-        return dweight, doubt
+        room = *workspaces(threads, x.dtype, *plan.sizes), np.zeros((threads, groups, 3 * kw + 1), x.dtype), doubts
+        over_phases(correlate_transposed, 3, jobs(plan), (x, dkernels, dweight, dy), tuple(plan), room)
+        if np.count_nonzero(doubts):
+            return self.definition.weight_gradient(dy, x)
+        return dweight, False
 
 
-def find_way(x_shape, shape, out_size, pad, uneven, turned=False, sums=False):
+def find_way(x_shape, shape, out_size, pad, definition, turned=False, sums=False):
     """The way to y; with ``turned`` to dx, and with ``sums`` to the gradient of the weight."""
     (N, _, _, W), (groups, O, C, _, kw), (Ho, Wo), (top, _), (left, _) = x_shape, shape, out_size, *pad
     pitch = row_pitch(Wo, kw - 1, W, left)
@@ -271,8 +272,8 @@ def find_way(x_shape, shape, out_size, pad, uneven, turned=False, sums=False):
     across = whole_vectors(max(pitch, Wo) + kw) + VECTOR
     region = max(offset) + max(length, plane) + BLOCK
     results = filters_in_fours(O, shares) * length if sums else min(O, FILTERS) * (length + VECTOR)
-    sizes = POINTS * region, POINTS * results, (images * (2 * tiles + 1) + 1) * across
+    sizes = POINTS * region, POINTS * results, (images * (3 * tiles + 1) + 2) * across
     pieces = pieces_of(N, images, all_tiles, tiles)
     parts = images, tiles, all_tiles, O, pieces, shares
-    plan = Plan(*parts, pitch, length, region, across, np.array(offset), (top, left), sizes)
-    return Way(plan, shape, shape if sums else (N, groups * O, Ho, Wo), turned, uneven)
+    plan = Plan(*parts, pitch, length, region, across, kw, np.array(offset), (top, left), sizes)
+    return Way(plan, shape, shape if sums else (N, groups * O, Ho, Wo), turned, definition)
