@@ -60,11 +60,13 @@ def written_safely(path, keep_previous=False):
             if keep_previous and path.exists():
                 os.replace(path, previous(path))
             os.replace(new, path)
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):  # of a full disk: closing would write what is left
                 file.close()
             with suppress(OSError):
                 new.unlink()
+            if isinstance(error, OSError) and error.filename is None:  # of write: the system knows a number
+                error.filename = str(path)
             raise
     sync_folder(path.parent)
 

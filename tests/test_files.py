@@ -48,6 +48,7 @@ def test_writing_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error
             file.write(b"ne")
             raise error
     assert path.read_bytes() == b"old" and names(tmp_path) == ["a.txt"]
+    assert getattr(error, "filename", str(path)) == str(path)  # of which the system, asked to write, says nothing
 
 
 @needs_posix

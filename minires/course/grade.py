@@ -286,7 +286,7 @@ def _stamp(assignment, path, options):
 
 def _kept(results, path):
     """The result that an earlier run left, or {}."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError):  # the last where it holds no dict
         return dict(json.loads((results / f"{_short(path)}.json").read_text(encoding="utf-8")))
     return {}
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from minires.checks import real
 from minires.data import SOURCES, batches, find_cifar10, load, synthetic
+from minires.files import written_safely
 from minires.lab.degradation.measure import final_errors
 from minires.lab.subjects import Subject, are_shipped, runs_found, shipped
 from minires.machine import machine
@@ -244,14 +245,16 @@ class Experiment:
         for name, figure in figures.items():
             if not figure.get_supxlabel():
                 noted(figure, self.note)
-            figure.savefig(self.out / f"{name}.png")
+            with written_safely(self.out / f"{name}.png") as file:
+                figure.savefig(file)
 
     def keep(self, figures, numbers):
         """Write the figures, and the numbers with what they were measured on; say where they are."""
         self.draw(figures)
         about = {"command": shlex.join(self.options.command), "setting": self.note, "machine": machine()}
         about["numbers"] = _without_nan(numbers)
-        (self.out / "numbers.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        with written_safely(self.out / "numbers.json") as file:
+            file.write(json.dumps(about, indent=1).encode() + b"\n")
         print(f"\nFigures and numbers: {self.out}")
 
 
