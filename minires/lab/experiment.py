@@ -201,9 +201,8 @@ class Experiment:
         net = (build or partial(network, name))(**for_images(data[0]), rng=net_rng)
         config = {"net": kind, "depth": depth, "seed": seed, "data": data[0].name}
         run, schedule = Run(self.out / f"{name}-seed{seed}", config), warm_up_then_cosine(options.lr, options.steps)
-        how = {"steps": options.steps, "batch_size": options.batch_size, "test_every": max(1, options.steps // tests)}
-        how |= {"rng": data_rng, "augment": augment, "title": f"{name}, seed {seed}"}
-        return net, train_in_folder(net, data, run, options.lr, schedule=schedule, **how)
+        how = {"test_every": max(1, options.steps // tests), "augment": augment, "title": f"{name}, seed {seed}"}
+        return net, train_in_folder(net, data, run, options, schedule, options.lr, rng=data_rng, **how)
 
     def train_seeds(self, kind, depth, data, **how):
         """``train`` from every seed: (the first net, [log of each], their training errors, their test errors)."""
@@ -258,10 +257,11 @@ class Experiment:
         print(f"\nFigures and numbers: {self.out}")
 
 
-def train_in_folder(net, data, run, lr, **how):
+def train_in_folder(net, data, run, options, schedule, lr, **how):
     """Train a net by SGD in the folder of its run, or go on with it, or find it finished; return the log."""
     optimizer = SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
-    return train(net, optimizer, *data, log_every=max(1, how["steps"] // 60), run=run, **how)
+    how |= {"steps": options.steps, "batch_size": options.batch_size, "log_every": max(1, options.steps // 60)}
+    return train(net, optimizer, *data, schedule=schedule, run=run, **how)
 
 
 def count(n, word):

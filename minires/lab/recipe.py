@@ -64,10 +64,9 @@ def train_by_recipe(net, folder, config, data, options, rng):
     config = {**config, "data": data[0].name, "budget": options.budget}
     config |= {"validation": True} if options.validation else {}
     name = f"{config['net']}-{config['depth']}" if config["depth"] else config["net"]
-    how = {"steps": options.steps, "batch_size": options.batch_size, "test_every": options.eval_every, "rng": rng}
-    how |= {"schedule": schedule_for(config["depth"], options), "title": f"{name}, seed {config['seed']}"}
-    run = Run(folder, config, deviations(data[0], options))
-    return train_in_folder(net, data, run, BUDGETS[options.budget]["lr"], **how)
+    run, schedule = Run(folder, config, deviations(data[0], options)), schedule_for(config["depth"], options)
+    how = {"rng": rng, "test_every": options.eval_every, "title": f"{name}, seed {config['seed']}"}
+    return train_in_folder(net, data, run, options, schedule, BUDGETS[options.budget]["lr"], **how)
 
 
 def schedule_for(depth, options):
