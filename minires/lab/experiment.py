@@ -83,6 +83,7 @@ def step_options(parser, steps, least=positive, several_seeds=True):
     add("--steps", type=least, default=steps, help=f"train fresh networks for so many steps (default: {steps})")
     add("--batch-size", type=positive, default=32, metavar="N", help="images in a step (default: %(default)s)")
     add("--lr", type=float, default=0.05, metavar="RATE", help="highest learning rate (default: %(default)s)")
+    parser.set_defaults(runs=None, pretrained=False)
 
 
 def training_options(parser, nets, depths, steps, least=positive, several_seeds=True, **defaults):
@@ -93,7 +94,7 @@ def training_options(parser, nets, depths, steps, least=positive, several_seeds=
     several(parser, "--depths", int, depths, "layers", metavar="DEPTH")
     step_options(parser, steps, least, several_seeds)
     parser.add_argument("--images", type=positive, default=2000, metavar="N", help="measure on the first N images")
-    parser.set_defaults(runs=None, pretrained=False, **defaults)
+    parser.set_defaults(**defaults)
 
 
 def lab_options(parser, nets, depths, steps, several_seeds=False, **defaults):

@@ -16,7 +16,7 @@ import numpy as np
 from minires.lab.ablation import measure
 from minires.lab.ablation.figure import ablation_figure
 from minires.lab.degradation.measure import final_errors, percent
-from minires.lab.experiment import Table, data_options, each_once, images_named, markdown, seeds_in_words, step_options
+from minires.lab.experiment import Table, data_options, each_once, markdown, step_options
 from minires.train import Diverged
 
 COLUMNS = ["network", "paper, %", "rank there", "training error", "test error", "rank here"]
@@ -34,7 +34,12 @@ def run(lab):
     options, results = lab.options, {}
     measure.ablation_net("plain", options.depth, rng=0)  # refuses an impossible depth
     nets = each_once(measure.SAME.get(name, name) for name in options.names)
-    lab.say(setting(lab))
+    setting = lab.setting("test", images=f"{len(lab.test_set):,}")
+    epochs = options.steps * options.batch_size / len(lab.train_set)
+    lab.say(
+        f"Here: {setting} {options.depth} layers, {epochs:.2g} epochs. fail: training diverged, or a test error above "
+        f"{measure.FAIL:.0%} (the paper: above 20%). Not the papers' setting: they train 64,000 steps of 128 images."
+    )
     print(f"{len(nets)} networks. Folder: {lab.out}. After Ctrl-C, the same command goes on.")
     for i, (seed, name) in enumerate(product(options.seeds, nets), start=1):
         title = f"{i} of {len(options.seeds) * len(nets)}: {name}, seed {seed}"
@@ -56,18 +61,6 @@ def train_one(name, seed, lab, title):
     train_error, _, test_error = final_errors(log)
     print(f"{title}: training error {train_error:.1%}, test error {test_error:.1%}")
     return train_error, test_error
-
-
-def setting(lab):
-    """Say what is run, in a few words."""
-    options, epochs = lab.options, lab.options.steps * lab.options.batch_size / len(lab.train_set)
-    return (
-        f"Here: {images_named(lab.train_set, options)}, {len(lab.test_set):,} test images; {options.depth} layers, "
-        f"{options.steps:,} steps of {options.batch_size} images ({epochs:.2g} epochs), learning rate up to "
-        f"{options.lr:g}, warm-up over 1/10, then a cosine to 0; {seeds_in_words(options.seeds)}. fail: training "
-        f"diverged, or a test error above {measure.FAIL:.0%} (the paper: above 20%). Not the papers' setting: they "
-        "train 64,000 steps of 128 images."
-    )
 
 
 def tables_of(results, names):

@@ -57,7 +57,13 @@ def blocks_of(net):
     return blocks
 
 
-replaced = mock.patch.multiple  # in a ``with``, a layer has other methods: ``replaced(layer, forward=other.forward)``
+@contextmanager
+def replaced(methods):
+    """Within the ``with``, layers have other methods: ``replaced([(layer, {"forward": other.forward}), ...])``."""
+    with ExitStack() as stack:
+        for layer, others in methods:
+            stack.enter_context(mock.patch.multiple(layer, **others))
+        yield
 
 
 # -- lesions --------------------------------------------------------------------------------------------------
@@ -72,11 +78,8 @@ def deleted(net, paths):
     """
     blocks = blocks_of(net)
     paths = _known(paths, blocks, "deleted")
-    with ExitStack() as stack:
-        for block in blocks:
-            if block.path in paths:
-                past, gone = block.shortcut, block.residual or block.layer
-                stack.enter_context(replaced(gone, forward=past.forward, backward=past.backward))
+    gone = [(block.residual or block.layer, block.shortcut) for block in blocks if block.path in paths]
+    with replaced((layer, {"forward": past.forward, "backward": past.backward}) for layer, past in gone):
         yield net
 
 
@@ -86,11 +89,8 @@ def reordered(net, order):
     blocks = blocks_of(net)
     places = list(range(len(blocks)))
     require(sorted(order) == places, "reordered", f"a permutation of 0 to {places[-1]}", list(order))
-    methods = [(block.layer.forward, block.layer.backward) for block in blocks]  # all before the first is replaced
-    with ExitStack() as stack:
-        for block, source in zip(blocks, order):
-            forward, backward = methods[source]
-            stack.enter_context(replaced(block.layer, forward=forward, backward=backward))
+    own = [{"forward": block.layer.forward, "backward": block.layer.backward} for block in blocks]
+    with replaced((block.layer, own[source]) for block, source in zip(blocks, order)):
         yield net
 
 
@@ -166,10 +166,8 @@ def path_gradient(net, x, labels, through):
     net = copy.deepcopy(net)
     blocks = residual_blocks(net, "path_gradient")
     through = _known(through, blocks, "path_gradient")
-    with ExitStack() as stack:
-        for block in blocks:
-            part = block.residual.branch if block.path in through else block.residual.shortcut
-            stack.enter_context(replaced(block.residual, backward=part.backward))
+    parts = [block.residual.branch if block.path in through else block.residual.shortcut for block in blocks]
+    with replaced((block.residual, {"backward": part.backward}) for block, part in zip(blocks, parts)):
         _, dlogits = softmax_cross_entropy(net.forward(x), labels)
         return net.backward(dlogits)
 
@@ -223,12 +221,10 @@ def in_parts(net, N, join):
     restored each time; its parameters get the sum. At an addition ``join(residual, dy)`` returns dx: more parts than dy
     has, fewer or as many.
     """
-    with ExitStack() as stack:
-        for _, layer in net.named_layers():
-            if isinstance(layer, Residual):
-                stack.enter_context(replaced(layer, backward=partial(join, layer)))
-            elif not layer.children():
-                stack.enter_context(replaced(layer, backward=_one_by_one(layer, N)))
+    layers = [layer for _, layer in net.named_layers()]
+    ways = [(layer, partial(join, layer)) for layer in layers if isinstance(layer, Residual)]
+    ways += [(layer, _one_by_one(layer, N)) for layer in layers if not layer.children()]
+    with replaced((layer, {"backward": backward}) for layer, backward in ways):
         yield net
 
 
@@ -278,10 +274,8 @@ class RandomBlocks(Layer):
             gone = [block.path for i, block in enumerate(blocks) if i not in kept]
             self._stack.enter_context(deleted(self.net, gone))
             return self.net.forward(x)
-        with ExitStack() as stack:
-            for branch in (block.residual.branch for block in blocks):
-                scaled = partial(self._scaled, branch.forward, len(blocks))
-                stack.enter_context(replaced(branch, forward=scaled))
+        branches = [block.residual.branch for block in blocks]
+        with replaced((one, {"forward": partial(self._scaled, one.forward, len(blocks))}) for one in branches):
             return self.net.forward(x)
 
     def _scaled(self, forward, n, x):
