@@ -1,7 +1,5 @@
 """Networks that differ in one thing: looked at before training, then trained on the same batches."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from minires.lab.experiment import Table, for_images
@@ -26,21 +24,14 @@ def begun(lab, name, **options):
     return pretrained(name, lab.options.begin).train()
 
 
-class Trained(NamedTuple):
-    """One network of a comparison; see ``compare``."""
-
-    before: dict  # {name: number}, measured before the first step
-    errors: list  # training error of each step
-    training: float  # mean over the last third of the steps; nan without steps
-    test: float
-
-
 def compare(lab, nets, look=lambda net: {}, during=lambda net, part: None):
-    """Train every net from every seed; return {name: [Trained of each seed]} and print a row for each.
+    """Train every net from every seed; return {name: [found of each seed]} and print a row for each.
 
     ``nets`` are ``{name: function of (classes, ..., rng)}``, which returns the net; of one seed all get the same stream
     of weights, and see the same batches. ``look(net)`` returns {name: number} of a net before training; ``during(net,
-    part)`` is called before each step, when this part of the steps is done.
+    part)`` is called before each step, when this part of the steps is done. Found are a dict ``before``, what ``look``
+    returned; ``errors``, the training error of each step; ``training``, its mean over the last third of the steps, nan
+    without steps; ``test``, the test error.
     """
     options, found, table = lab.options, {}, None
     for name, build in nets.items():
@@ -56,7 +47,7 @@ def compare(lab, nets, look=lambda net: {}, during=lambda net, part: None):
                     during(net, snapshot.step / options.steps)
                 training = float(np.mean(errors[2 * len(errors) // 3 :]))
                 test = evaluate(net, lab.test_set[: options.images])[0]
-            found[name].append(Trained(before, errors, training, test))
+            found[name].append({"before": before, "errors": errors, "training": training, "test": test})
             columns = *(f"{of}:.3g" for of in before), "training error:.1%", "test error:.1%"
             table = table or Table("network", "seed", *columns)
             table.row(name, seed, *before.values(), training, test)
@@ -65,11 +56,6 @@ def compare(lab, nets, look=lambda net: {}, during=lambda net, part: None):
 
 def column(found, name):
     """[[a number of each seed] of each net]: ``training`` or ``test`` in %, or a name of what was measured before."""
-    if name in Trained._fields:
-        return [[100 * getattr(one, name) for one in seeds] for seeds in found.values()]
-    return [[one.before[name] for one in seeds] for seeds in found.values()]
-
-
-def as_numbers(found):
-    """Return what ``compare`` found as dicts, to be kept."""
-    return {name: [one._asdict() for one in seeds] for name, seeds in found.items()}
+    if name in ("training", "test"):
+        return [[100 * one[name] for one in seeds] for seeds in found.values()]
+    return [[one["before"][name] for one in seeds] for seeds in found.values()]

@@ -10,7 +10,7 @@ of a net whose lambda falls from 1 to 0 in the middle third of its training? Try
 from functools import partial
 
 from minires.figures import noted
-from minires.lab.comparison import as_numbers, begin_option, begun, compare
+from minires.lab.comparison import begin_option, begun, compare
 from minires.lab.experiment import several, training_options, whole
 from minires.lab.fading.figure import factors_figure, fading_figure
 from minires.lab.fading.measure import falling, set_shortcuts, with_scaled_shortcuts
@@ -39,7 +39,7 @@ def run(lab):
                 lab, {name: partial(build, lab, depth, 1)}, during=lambda net, part: set_shortcuts(net, falling(part))
             )
             figures[f"fading-{depth}"] = noted(fading_figure(nets), f"{lab.note} Batches with random crops and flips.")
-    return figures, {depth: as_numbers(nets) for depth, nets in found.items()}
+    return figures, found
 
 
 def build(lab, depth, factor, **options):

@@ -24,7 +24,7 @@ def fading_figure(found, window=20):
     figure = sheet(8, 4)
     axis = figure.subplots()
     for (name, seeds), colour in zip(found.items(), OTHERS):
-        errors = np.array([one.errors for one in seeds]).mean(axis=0)
+        errors = np.array([one["errors"] for one in seeds]).mean(axis=0)
         width = min(window, len(errors))
         smooth = np.convolve(errors, np.full(width, 1 / width), mode="valid")
         axis.plot(np.arange(width, len(errors) + 1), 100 * smooth, color=colour, lw=1.6, label=name)

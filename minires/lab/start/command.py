@@ -9,7 +9,7 @@ one? Try it::
 
 from functools import partial
 
-from minires.lab.comparison import as_numbers, compare
+from minires.lab.comparison import compare
 from minires.lab.experiment import several, training_options, whole
 from minires.lab.start.figure import start_figure
 from minires.lab.start.measure import as_identity, at_the_start
@@ -30,7 +30,7 @@ def run(lab):
         nets[f"resnet-{depth}"] = partial(network, f"resnet-{depth}")
     lab.say(f"{lab.setting('test')} At the start: 64 training images.")
     found = compare(lab, nets, look=lambda net: at_the_start(net, *batch))
-    return {"start": start_figure(found)}, as_numbers(found)
+    return {"start": start_figure(found)}, found
 
 
 def near_the_identity(depth, noise, **options):

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from minires.lab.comparison import as_numbers, begin_option, begun, compare
+from minires.lab.comparison import begin_option, begun, compare
 from minires.lab.controls import settled
 from minires.lab.experiment import for_images, several, training_options, whole
 from minires.lab.paths.measure import gradient_by_length
@@ -39,7 +39,7 @@ def run(lab):
         kept = np.cumsum(sizes) / sizes.sum()
         found = compare(lab, nets)
         figures[f"truncated-{depth}"] = truncated_figure(found, lengths, kept)
-        numbers[f"resnet-{depth}"] = {"kept": kept.tolist()} | as_numbers(found)
+        numbers[f"resnet-{depth}"] = {"kept": kept.tolist()} | found
     return figures, numbers
 
 
