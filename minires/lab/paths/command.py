@@ -33,32 +33,31 @@ def run(lab):
     for subject in residual:  # a net without paths is refused before any is trained
         measure.residual_blocks(subject.net, subject.name)
     lab.say(lab.setting("test"))
-    singles, several, orders, numbers, figures = {}, {}, {}, {}, {}
+    numbers, figures = {}, {}
     for subject in subjects:
         subject.trained(lab)
         name, net, rng = subject.name, subject.net, subject.seed
         n = len(measure.blocks_of(net))
-        counts = sorted({min(k, n) for k in (1, 2, 3, 5, n // 3, n // 2)})
-        singles[name] = measure.delete_each(net, test_set)
-        several[name] = measure.delete_some(net, test_set, counts, rng=rng)
-        swaps = [1, 2, 4, 8, 16]
-        orders[name] = measure.reorder_some(net, test_set, swaps, rng=rng) if measure.swappable(net) else []
-        numbers[name] = {"one": singles[name], "several": several[name], "orders": orders[name]}
-        print("\n" + lesion_words(name, singles[name], several[name], orders[name]))
+        counts, swaps = sorted({min(k, n) for k in (1, 2, 3, 5, n // 3, n // 2)}), [1, 2, 4, 8, 16]
+        one, several = measure.delete_each(net, test_set), measure.delete_some(net, test_set, counts, rng=rng)
+        orders = measure.reorder_some(net, test_set, swaps, rng=rng) if measure.swappable(net) else []
+        numbers[name] = {"one": one, "several": several, "orders": orders}
+        print("\n" + lesion_words(name, **numbers[name]))
         if subject in residual:
             figures[f"paths-{name}"], numbers[name]["paths"] = follow_paths(subject, lab)
+    figures["lesions"] = lesions_figure(numbers)
     if lab.options.effective_steps and residual:
         numbers["effective"] = train_on_effective_paths(residual[0], lab, test_set)
-    return figures | {"lesions": lesions_figure(singles, several, orders)}, numbers
+    return figures, numbers
 
 
-def lesion_words(name, single, several, orders):
-    alone = {path: error for path, error in single.items() if path}
+def lesion_words(name, one, several, orders):
+    alone = {path: error for path, error in one.items() if path}
     worst = max(alone, key=alone.get)
     some = "; ".join(f"{k}: {np.mean(errors):.1%}" for k, errors in several.items())
     swapped = f"lowest tau {min(orders)[0]:.2f}: {min(orders)[1]:.1%}" if orders else "none could be"
     return (
-        f"{name}: test error {single['']:.1%}. One block deleted: median {np.median(list(alone.values())):.1%}, worst "
+        f"{name}: test error {one['']:.1%}. One block deleted: median {np.median(list(alone.values())):.1%}, worst "
         f"{alone[worst]:.1%} ({worst}).\n  Blocks deleted at random: {some}. Blocks swapped: {swapped}."
     )
 

@@ -5,22 +5,22 @@ import numpy as np
 from minires.figures import BRANCH, DASHED, SHORTCUT, colours, legend, panel, sheet
 
 
-def lesions_figure(singles, several, orders):
-    """What is left of a trained net without some of its blocks, or with its blocks in another order.
+def lesions_figure(found):
+    """What is left of trained nets without some of their blocks, or with their blocks in another order.
 
-    For each net {name: ``delete_each(...)``}, {name: ``delete_some(...)``} and {name: ``reorder_some(...)``}.
+    ``found`` are ``{name: {"one": delete_each(...), "several": delete_some(...), "orders": reorder_some(...)}}``.
     """
-    figure, colour = sheet(11.5, 4.0), colours(singles, by="kind")
+    figure, colour = sheet(11.5, 4.0), colours(found, by="kind")
     one, some, swapped = figure.subplots(1, 3, sharey=True, width_ratios=[1.5, 1, 1])
     dots = {"marker": "o", "lw": 0, "mew": 0}
-    for name, errors in singles.items():
-        look, shown = {"color": colour[name]}, [100 * error for path, error in errors.items() if path]
-        one.axhline(100 * errors[""], lw=0.9, ls=DASHED, **look)
+    for name, of in found.items():
+        look, shown = {"color": colour[name]}, [100 * error for path, error in of["one"].items() if path]
+        one.axhline(100 * of["one"][""], lw=0.9, ls=DASHED, **look)
         one.plot(np.arange(1, len(shown) + 1), shown, "o-", ms=3.5, lw=1.2, label=name, **look)
-        some.plot(list(several[name]), [100 * np.mean(of) for of in several[name].values()], lw=1.6, **look)
-        spots = [(k, 100 * error) for k, of in several[name].items() for error in of]
+        some.plot(list(of["several"]), [100 * np.mean(errors) for errors in of["several"].values()], lw=1.6, **look)
+        spots = [(k, 100 * error) for k, errors in of["several"].items() for error in errors]
         some.plot(*zip(*spots), ms=3, alpha=0.5, **dots, **look)
-        taus, errors = [tau for tau, _ in orders[name]], [100 * error for _, error in orders[name]]
+        taus, errors = [tau for tau, _ in of["orders"]], [100 * error for _, error in of["orders"]]
         swapped.plot(taus, errors, ms=4, **dots, **look)
     panel(one, "one block deleted (dashed: none)", "block deleted, from the input", "test error (%)", whole=True)
     panel(some, "several deleted", "blocks deleted, drawn at random", whole=True)
