@@ -62,15 +62,15 @@ def _apart(sets):
 
 def _set(group, level, images, find):
     """All about one set of runs, under headings of this level."""
-    measured = measure(group, images, find)
-    missing = "".join(f"<p>{escape(sentence)}</p>" for sentence in measured.missing)
+    found, missing = measure(group, images, find)
+    not_measured = "".join(f"<p>{escape(sentence)}</p>" for sentence in missing)
     sections = {
         "": _lead(group),
         "Error over the iterations": curves(group),
         "Errors": errors(group),
         "Beside the paper": beside_the_paper(group),
-        "Where the gradient goes": (rivers(measured, images) if measured.flows else "") + missing,
-        "Layer responses": responses(measured, images) if measured.responses else "",
+        "Where the gradient goes": (rivers(found, images) if found else "") + not_measured,
+        "Layer responses": responses(found, images) if found else "",
         "Settings": settings(group),
         "Runs and machines": history(group) + machines(group),
         "To run this again": commands(group),

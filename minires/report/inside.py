@@ -4,7 +4,6 @@ Networks are as their checkpoints hold them, images those they were trained on.
 """
 
 import re
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,30 +20,22 @@ from minires.page import figures, image, scrolling, table
 from minires.probe import gradient_flow
 
 
-class Measured(NamedTuple):
-    """What the checkpoints of some runs showed, by the key of the run."""
-
-    flows: dict  # gradient_flow on training images, in training mode
-    responses: dict  # layer_responses on test images, in evaluation mode
-    steps: dict  # of training, when the checkpoint was written
-    missing: list  # sentences: what was not measured, and why
-
-
 def measure(runs, images, find):
-    """Send so many images through every network that has a checkpoint; return ``Measured``.
+    """Send so many images through every network that has a checkpoint; return ({run.key: found}, [what was not, why]).
 
-    ``runs`` are a list of ``Trained``, of several seeds the first counts; ``find`` is ``find_images`` of some place.
+    Found are ``gradient_flow`` on training images in training mode, ``layer_responses`` on test images in evaluation
+    mode, and the steps taken when the checkpoint was written. ``runs`` are a list of ``Trained``, of several seeds the
+    first counts; ``find`` is ``find_images`` of some place.
     """
-    measured, chosen = Measured({}, {}, {}, []), {}
+    found, missing, chosen = {}, [], {}
     if not images:
-        measured.missing.append("Nothing was measured, as no images were asked for.")
-        return measured
+        return found, ["Nothing was measured, as no images were asked for."]
     for run in sorted(runs, key=lambda run: not run.finished):
         if (run.folder / "checkpoint.npz").exists():
             chosen.setdefault(run.key, run)
     without = dict.fromkeys(run.name for run in runs if run.key not in chosen)
     if without:
-        measured.missing.append(f"Not measured, as there is no checkpoint.npz: {', '.join(without)}.")
+        missing.append(f"Not measured, as there is no checkpoint.npz: {', '.join(without)}.")
     for key in dict.fromkeys(run.key for run in runs if run.key in chosen):
         run = chosen[key]
         try:
@@ -52,14 +43,12 @@ def measure(runs, images, find):
             net, normalise = network_of(run), run.config.get("normalise", "pixel_mean")
             progress = load_checkpoint(run.folder / "checkpoint.npz", net)
             flow = gradient_flow(net, *next(batches(train_set, images, normalise=normalise)))
-            responses = layer_responses(net.eval(), next(batches(test_set, images, normalise=normalise))[0])
+            rows = layer_responses(net.eval(), next(batches(test_set, images, normalise=normalise))[0])
+            found[key] = flow, rows, progress.get("step", 0)
         except ValueError as error:  # no images, a damaged checkpoint, a net without stages
             why = str(error) if isinstance(error, NotFound) else f"{run.name} was not measured. {error}"
-            measured.missing.extend([why] * (why not in measured.missing))
-        else:
-            measured.flows[key], measured.responses[key] = flow, responses
-            measured.steps[key] = progress.get("step", 0)
-    return measured
+            missing += [why] * (why not in missing)
+    return found, missing
 
 
 def network_of(run):
@@ -105,16 +94,15 @@ def find_images(place, data, *prints):
     raise NotFound(f"Not measured, as the images found here ({here}) are not those of the runs ({prints[0]}).")
 
 
-def rivers(measured, images):
+def rivers(found, images):
     """Every network as a river of gradient, and the norms at its ends."""
-    flows = {name_of(key): flow for key, flow in measured.flows.items()}
-    steps = [f"{step:,}" for step in measured.steps.values()]
+    flows = {name_of(key): flow for key, (flow, _, _) in found.items()}
     ends = [(flow[-1].entering, leaving(flow[0])) for flow in flows.values()]  # as they stand beside the rivers
     words = "; ".join(f"{name} from {a:.2g} to {b:.2g}" for name, (a, b) in zip(flows, ends))
     river = image(river_figure(flows), f"Rivers of gradient; norms at the last block and behind the first: {words}.")
     rows = [
-        [name, f"{a:.3g}", f"{b:.3g}", f"{b / a:.3g}" if a else "–", step]
-        for name, (a, b), step in zip(flows, ends, steps)
+        [name, f"{a:.3g}", f"{b:.3g}", f"{b / a:.3g}" if a else "–", f"{step:,}"]
+        for name, (a, b), (*_, step) in zip(flows, ends, found.values())
     ]
     head = ["network", "enters the last block", "leaves the first block", "ratio", "step"]
     legend = "".join(
@@ -130,17 +118,18 @@ def rivers(measured, images):
     )
 
 
-def responses(measured, images):
+def responses(found, images):
     """Fig. 7 of the paper, and the mean response of each network."""
-    found = {key: [row.std for row in rows] for key, rows in measured.responses.items()}
-    words = "; ".join(f"{name_of(key)} {np.mean(stds):.2f}" for key, stds in found.items())
+    of_layers = {key: layers for key, (_, layers, _) in found.items()}
+    stds = {key: [layer.std for layer in layers] for key, layers in of_layers.items()}
+    words = "; ".join(f"{name_of(key)} {np.mean(of):.2f}" for key, of in stds.items())
     drawn = figures(
         (figure, f"Response of every 3x3 layer, {order}; means: {words}.")
-        for order, figure in response_figures(measured.responses).items()
+        for order, figure in response_figures(of_layers).items()
     )
     rows = [
-        [name_of(key), *(f"{function(stds):.3f}" for function in (np.mean, min, max)), f"{measured.steps[key]:,}"]
-        for key, stds in found.items()
+        [name_of(key), *(f"{function(of):.3f}" for function in (np.mean, min, max)), f"{found[key][2]:,}"]
+        for key, of in stds.items()
     ]
     return (
         "<p>Standard deviation of each 3x3 layer’s output after its batch norm, before ReLU or addition (the paper’s "
