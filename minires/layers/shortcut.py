@@ -45,21 +45,18 @@ class SubsampleShortcut(Layer):
         self.in_channels = whole(who, "in_channels", in_channels, least=1)
         self.out_channels = whole(who, "out_channels", out_channels, least=self.in_channels, hint=hint)
         self.stride = whole(who, "stride", stride, least=1)
-
-    def _copied(self):
-        before = (self.out_channels - self.in_channels) // 2
-        return slice(before, before + self.in_channels)
+        self._before = (self.out_channels - self.in_channels) // 2  # channels of zeros
 
     def forward(self, x):
         self._check_input(x, "N", self.in_channels, "H", "W")
         kept = x[:, :, :: self.stride, :: self.stride]
         N, _, Ho, Wo = kept.shape
         y = np.zeros((N, self.out_channels, Ho, Wo), x.dtype)
-        y[:, self._copied()] = kept
+        y[:, self._before : self._before + self.in_channels] = kept
         return self._remember(y, x.shape)
 
     def backward(self, dy):
         (x_shape,) = self._recall(dy)
         dx = np.zeros(x_shape, dy.dtype)
-        dx[:, :, :: self.stride, :: self.stride] = dy[:, self._copied()]
+        dx[:, :, :: self.stride, :: self.stride] = dy[:, self._before : self._before + self.in_channels]
         return dx
