@@ -10,7 +10,7 @@ from minires.lab import experiment
 from minires.lab.gates.figure import gates_figure, inside_figure
 from minires.lab.gates.measure import transform_gates
 from minires.lab.overfitting.figure import overfitting_figure
-from minires.lab.preactivation.command import start_of, verdict
+from minires.lab.preactivation.command import verdict
 from minires.lab.preactivation.figure import preactivation_figure
 from minires.lab.width.figure import width_figure
 from minires.lab.width.measure import net_of_width, width_at_cost
@@ -144,7 +144,7 @@ def test_one_seed_gives_all_networks_the_same_batches_and_the_nets_looked_at(lab
         assert 2 == lab.run(f"preactivation {SMALL} --depths 8 --nets {net} --seeds 3")
     (state, conv), (same_state, same_conv) = seen
     assert state == same_state
-    fresh = cifar_resnet(8, rng=start_of(3))
+    fresh = cifar_resnet(8, rng=np.random.default_rng(3).spawn(2)[0])
     np.testing.assert_array_equal(conv, fresh.conv1.weight.data)
     np.testing.assert_array_equal(conv, same_conv)
 

@@ -38,8 +38,9 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
     if 0 in at:
         yield Snapshot(0, float("nan"), float("nan"))
     optimizer, schedule = SGD(net.parameters(), lr, momentum=0.9, weight_decay=1e-4), warm_up_then_cosine(lr, last or 1)
-    stream = islice(_in_training_mode(net, train_set, batch_size, rng), last)
+    stream = islice(endless(train_set, batch_size, rng), last)
     total, wrong, images = 0.0, 0, 0
+    net.train()  # whoever looks at it may leave it in evaluation mode
     with Progress(last, title, shown=last > 0, leave=False) as progress:
         for step in steps(net, optimizer, stream, schedule=schedule):
             progress.update()
@@ -48,10 +49,4 @@ def snapshots(net, train_set, at, *, batch_size=64, lr=0.1, rng=0, title="traini
             if step.number in at:
                 yield Snapshot(step.number, total / images, wrong / images)
                 total, wrong, images = 0.0, 0, 0
-
-
-def _in_training_mode(net, train_set, batch_size, rng):
-    """Yield batches without end; whoever looked at the net in between may have left it in evaluation mode."""
-    for batch in endless(train_set, batch_size, rng):
-        net.train()
-        yield batch
+                net.train()

@@ -7,8 +7,7 @@ from html import escape
 
 from minires.lab.runs import by_key
 from minires.page import table
-
-NONE = "–"
+from minires.report.errors import NONE
 
 
 def settings(group):

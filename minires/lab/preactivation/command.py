@@ -32,7 +32,8 @@ def run(lab):
     table = Table("network", "|dy| first/last:.3g", "training error", "test error", "He et al., test", first=12)
     flows, logs, numbers = {}, {}, []
     for depth, net in product(sorted(options.depths), options.nets):
-        fresh = network(f"{net}-{depth}", **for_images(lab.train_set), rng=start_of(options.seeds[0]))
+        rng = np.random.default_rng(options.seeds[0]).spawn(2)[0]  # with which Experiment.train begins
+        fresh = network(f"{net}-{depth}", **for_images(lab.train_set), rng=rng)
         flow = flows[net, depth] = gradient_flow(fresh, *lab.batch(64))
         _, logs[net, depth], training, test = lab.train_seeds(net, depth, data)
         growth, there = flow[0].entering / flow[-1].entering, PUBLISHED.get((net, depth), "none")
@@ -40,11 +41,6 @@ def run(lab):
         numbers.append({"net": net, "depth": depth, "growth": growth, "training": training, "test": test})
     print("\n" + verdict(numbers))
     return {"preactivation": preactivation_figure(logs, flows)}, numbers
-
-
-def start_of(seed):
-    """Return the stream of the net, as ``Experiment.train`` spawns it."""
-    return np.random.default_rng(seed).spawn(2)[0]
 
 
 def verdict(numbers):
