@@ -1,10 +1,9 @@
-"""README and the pages: their Python runs, their commands are understood, what they point to is there.
+"""README and the pages: their Python runs, and what they point to is there.
 
-The chapters of the book are run by test_book.py, the changes of contributing.md by test_contributing.py.
+Commands are run by test_commands.py, chapters of the book by test_book.py, changes in contributing.md by
+test_contributing.py.
 """
 
-import argparse
-import importlib
 import os
 import re
 import shlex
@@ -14,9 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from minires import cli
-from minires.commands import lab
-
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 ROOMS = sorted((ROOT / "minires" / "lab").glob("*/README.md"))
@@ -24,6 +20,7 @@ WRITTEN = [path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.p
 CHAPTERS = [path for path in WRITTEN if path.parent.name == "book"]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.md"))
 PAGES = [ROOT / "README.md", *WRITTEN, *EXAMPLES, *ROOMS]
+FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ELSEWHERE = {*CHAPTERS, DOCS / "contributing.md"}  # run by the tests named above
 WITH_CODE = [path for path in PAGES if PYTHON.search(path.read_text("utf-8")) and path not in ELSEWHERE]
@@ -32,6 +29,7 @@ SMALLER = {  # what would take hours, or needs a download, in the sizes of a tes
     "steps=1000": "steps=2",
     "load_cifar10()  #": "synthetic(256, 64)  #",
     "= synthetic()": "= synthetic(256, 64)",
+    '["runs/cifar10-30m"]), images=64': f"[{str(DOCS / 'cifar10-30m')!r}]), images=0",  # logs without checkpoints
 }
 
 
@@ -58,75 +56,6 @@ def test_the_python_on_the_page_runs_from_top_to_bottom_and_prints_what_the_page
             block = block.replace(text, smaller)
         exec(compile(block, page.name, "exec"), names)
         printed = capsys.readouterr().out
-
-
-# -- commands ----------------------------------------------------------------------------------------------------
-
-
-def commands_of(page):
-    """Every command of minires or an example on the page, as the words a shell makes of it."""
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:sh|bat|bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").replace("^\n", " ").splitlines()]
-    lines += re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    for line in " && ".join(" ".join(line.split("  #")[0].split()) for line in lines).split(" && "):
-        line = re.sub(r"^\S*?(\.venv[/\\](bin|Scripts)[/\\])", "", line).replace("\\", "/").removeprefix("% ")
-        line = re.sub(r"^python3? -m minires ", "minires ", line)
-        command = r"minires [a-z]|python3? (-m (minires|pytest)\b|examples/)|examples/\S+\.py "
-        if re.match(command, line) and "..." not in line:
-            yield line
-        elif re.match(r"\w+\.py ", line) and (ROOT / "examples" / line.split()[0]).exists():
-            yield f"python examples/{line}"
-
-
-COMMANDS = sorted({(line, name_of(page)) for page in PAGES for line in commands_of(page)})
-
-
-class Understood(Exception):
-    """Raised in place of running a command."""
-
-
-@pytest.fixture
-def only_understand(monkeypatch):
-    """Let options be read and nothing be done."""
-    read = argparse.ArgumentParser.parse_args
-
-    def parse(parser, args=None, namespace=None):
-        options = read(parser, args, namespace)
-        if getattr(options, "run", None) is lab.run and options.room is not None:
-            return options  # the experiment's own options are still to be read
-        raise Understood
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
-
-
-@pytest.mark.parametrize("line, page", COMMANDS, ids=lambda text: text)
-def test_the_command_is_understood(line, page, only_understand, monkeypatch):
-    words = [word for word in shlex.split(line) if word != "python"]
-    if words[:2] == ["-m", "pytest"]:
-        assert all((ROOT / word).exists() for word in words[2:] if word.startswith(("tests/", "minires/")))
-        return
-    if words[0] == "minires":
-        if len(words) == 2 and words[1] in cli.COMMANDS:  # `minires report` in a sentence names it
-            return
-        main = cli.main
-    elif words[0] == "-m":
-        words = words[1:]
-        main = importlib.import_module(f"{words[0]}.__main__").main
-        if len(words) == 1 and words[0] == "minires.pretrained":  # named in a sentence
-            return
-    else:
-        script = ROOT / words[0]
-        monkeypatch.syspath_prepend(str(script.parent))
-        main = importlib.import_module(script.stem).main
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(Understood):
-        status = main(words[1:]) if words[0] == "minires" else main()
-        pytest.fail(f"exit status {status}")
-
-
-def test_there_are_commands_to_try():
-    assert len(COMMANDS) > 80  # else commands_of has stopped finding them
 
 
 def test_the_layer_of_the_readme_is_checked_as_it_says(tmp_path):
