@@ -356,6 +356,19 @@ def test_wrong_use_is_an_error_in_one_line(layer, x, error, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("loss", [int, ReLU(), lambda x: (0.0, x)], ids=["a type", "a layer", "too few arguments"])
+def test_a_loss_that_does_not_take_the_arguments_is_named(loss):
+    with pytest.raises(
+        TypeError, match=r"^check_loss: expected a loss, a function of the arguments after it, got .*\)\.$"
+    ):
+        check_loss(loss, normal(2, 3), normal(2, 3))
+
+
+def test_an_array_given_as_jitter_is_named():
+    with pytest.raises(TypeError, match="check_layer: expected jitter, True or False, got array"):
+        check_layer(ReLU(), normal(2, 3), jitter=normal(2, 3))
+
+
 def test_an_unknown_mode_is_named():
     with pytest.raises(ValueError, match=r"expected modes out of \('train', 'eval'\), got 'training'"):
         check_layer(ReLU(), normal(2, 3), modes="training")

@@ -14,7 +14,7 @@ from operator import methodcaller
 
 import numpy as np
 
-from minires.checks import is_one_of, require, shown, some, whole
+from minires.checks import expected, flag, is_one_of, require, shown, some, whole
 from minires.gradcheck.contract import Check
 from minires.gradcheck.subjects import Adopted, GradientError, Loss, float64_copy
 from minires.layer import Layer
@@ -104,7 +104,7 @@ def check_layer(layer, x, *, modes=("train", "eval"), comparisons=1000, jitter=T
         )
     for mode in modes:
         rng = _own_rng(who, seed)
-        moved = float64_copy(layer, rng if jitter else None)
+        moved = float64_copy(layer, rng if flag(who, "jitter", jitter) else None)
         moved.train(mode == "train")
         rows += [(mode, *row) for row in Check(moved, x, rng, f"{title}, {mode} mode").run(comparisons)]
     return Report(title, rows)
@@ -123,9 +123,14 @@ def check_loss(loss, prediction, *arguments, comparisons=1000, seed=0, **options
     """
     _check_floats("check_loss", "prediction", prediction)
     require(callable(loss), "check_loss", "a loss, a function", shown(loss))
+    try:
+        names = inspect.signature(loss).bind(prediction, *arguments, **options).arguments
+    except (TypeError, ValueError) as error:
+        raise expected(
+            "check_loss", "a loss, a function of the arguments after it", f"{shown(loss)} ({error})"
+        ) from None
     comparisons, layer = whole("check_loss", "comparisons", comparisons), Loss(loss, arguments, options)
-    prediction_name = next(iter(inspect.signature(loss).parameters))
-    check = Check(layer, prediction, _own_rng("check_loss", seed), layer._who(), prediction_name)
+    check = Check(layer, prediction, _own_rng("check_loss", seed), layer._who(), next(iter(names)))
     return Report(layer._who(), [("-", *row) for row in check.run(comparisons)])
 
 

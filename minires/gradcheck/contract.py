@@ -160,7 +160,8 @@ class Check:
         arrays = [self.x, *(parameter.data for parameter in parameters)]
         named = [(name, found[name], array) for name, array in zip(list(found)[1:], arrays) if array.size]
         share = max(8, comparisons // len(named)) if comparisons else 0
-        for one_copy in not layer.generators(), False:  # with these a mask may be the same twice, by chance
+        is_random = layer.generators() or (when and self.is_random)  # a mask may be the same twice, by chance
+        for one_copy in not is_random, False:
             function = Function(lambda: self.copy(layer, parameters), self.x, self.dy, arrays, one_copy)
             tensors = [Tensor(*each, function, self.blur[each[0]]) for each in named]
             for tensor in tensors:
@@ -252,7 +253,7 @@ class Check:
     # -- other batches ----------------------------------------------------------------------------------------
 
     def check_other_batches(self):
-        """Another batch in between, by another layer; other batches first, then x; more images.
+        """Other batches first, then x; another batch in between, by another layer; and x with more images.
 
         What backward needs may be kept by x and dy, all of them, and by nothing less: not by their shape, one of its
         sizes, their first row or column, their sum, or by where they lie in memory.
@@ -272,8 +273,8 @@ class Check:
             return
         for axis in range(x.ndim):
             self.check_after(np.concatenate([x[::-1], x], axis))
-        more = np.concatenate([x, elsewhere]) if x.ndim else x
-        if x.ndim > 1 and self.after(more):
+        more = np.concatenate([x, elsewhere]) if x.ndim > 1 else None
+        if more is not None and self.after(more):
             check = Check(self.layer, more, self.rng, f"{self.title}, N = {len(more)} in place of {len(x)}")
             check.first_run()
             check.check_derivatives(check.layer, check.found, hint=f" {OF_X_ALONE}")
@@ -287,7 +288,9 @@ class Check:
             free.flat[-1] = False
         mixed = array.copy()
         mixed[free] = self.rng.permuted(array[free])
-        return mixed if array.size > 1 else np.asarray(1.5 * array)
+        if np.array_equal(mixed, array):
+            mixed[free] *= 0.75
+        return mixed
 
     def check_after(self, batch, dy=None, in_place=False, other_mode=False):
         """The same y and gradients of x after the batch as without; where y is another, those of its own."""
@@ -305,7 +308,7 @@ class Check:
             return
         if not other_mode and (same_size or not self.is_random):
             # a new mask, another count: the same as after x itself
-            layer, *_ = self.after(self.x, self.dy, in_place)
+            layer, *_ = self.after(self.x, self.dy, in_place) or [None]
             expected = self.results(self.x, self.dy, when, layer)
             y = {"y": expected["y"]}  # another one after x itself, too: the layer has a state, as an RNN has
             if self.layer.generators() or not (self.difference(self.found, y) and self.difference(got, y)):

@@ -16,7 +16,7 @@ def ratio_and_guess(numeric, claimed, worst, channel, x_shape, y_per_x):
     if numeric[worst] == 0:
         return "infinite: the slope is 0."
     error, ratio = claimed - numeric, claimed[worst] / numeric[worst] + 0.0  # no -0
-    shown = f"{ratio:#.3g}".rstrip(".") if abs(ratio - 1) > 0.01 else f"{ratio:.8f}"
+    shown = f"{ratio:#.3g}".rstrip(".") if abs(ratio - 1) > 0.01 else f"{ratio:.7f}"
     same_factor = _proportional(error, numeric)
     small = np.allclose(claimed, numeric, rtol=1e-6, atol=1e-7 * np.max(np.abs(numeric)))
     if small and not (same_factor and len(error) > 1):

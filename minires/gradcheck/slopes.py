@@ -68,7 +68,7 @@ class Function:
         return np.array((self.one_copy or self.copy()).forward(self.x.copy()))
 
     def still_the_same(self):
-        return self.one_copy is None or all(np.array_equal(self.y(), self.here) for _ in range(2))
+        return self.one_copy is None or all(np.array_equal(self.y(), self.here) for _ in range(4))
 
     def is_cheap(self):
         """Whether forward takes less than a millisecond: in loops of Python it can take a hundred, however small x."""
@@ -78,7 +78,7 @@ class Function:
 class Line:
     """A direction u of some entries of a tensor: what the gradient claims of it, the slope, and how the two compare."""
 
-    slope, verdict = None, None  # "right", "wrong", or why it cannot be told: "kink" or "hidden" in rounding
+    slope = step = verdict = None  # "right", "wrong", or why it cannot be told: "kink" or "hidden" in rounding
 
     def __init__(self, tensor, entries, u):
         self.tensor, self.function, self.entries, self.u = tensor, tensor.function, entries, u
@@ -104,9 +104,14 @@ class Line:
         return Slope(np.sum(moved * self.function.dy) / (2 * h), EPS * math.sqrt(terms @ terms) / h)
 
     def careful(self, h):
-        """The Slope from five points."""
+        """The Slope from five points; unknown where so large a step leaves what the layer can take."""
         f = self.function
-        y2, y1, y_1, y_2 = self.ys(2 * h, h, -h, -2 * h)
+        try:
+            y2, y1, y_1, y_2 = self.ys(2 * h, h, -h, -2 * h)
+        except Exception:
+            if h <= self.tensor.step:
+                raise
+            return Slope(0.0, np.inf)
         near, far = np.sum((y1 - y_1) * f.dy) / (2 * h), np.sum((y2 - y_2) * f.dy) / (4 * h)
         changed = (y1 != y_1) | (y2 != y_2)
         if not np.any(changed):
@@ -124,33 +129,35 @@ class Line:
         """How far the gradient lies outside of what the slope allows; negative inside."""
         return abs(slope.numeric - self.claimed) - TOLERANCE * self.own(slope) - slope.bound - blur - TINY
 
-    def agrees_at_once(self):
-        """Whether two points give a slope that agrees with the gradient."""
-        slope = self.quick(self.tensor.step)
-        own, error = self.own(slope), abs(slope.numeric - self.claimed)
-        near = error <= TOLERANCE / 10 * own + 4 * slope.rounding and slope.bound < HIDDEN * own
-        self.slope = slope if near or own == 0 else None
-        return self.slope is not None
-
     def judge(self):
         """Measure the slope and compare; return the Line."""
-        h = self.tensor.step
-        agrees = self.slope or self.agrees_at_once()
-        self.verdict = "right" if agrees else self.judge_carefully([h, h / 16, h / 256])
+        self.slope, self.step = self.quick(self.tensor.step), self.tensor.step
+        own, error = self.own(), abs(self.slope.numeric - self.claimed)
+        agrees = error <= TOLERANCE / 10 * own + 4 * self.slope.rounding and self.slope.bound < HIDDEN * own
+        with np.errstate(all="ignore"):
+            self.verdict = "right" if agrees or own == 0 else self.judge_carefully()
         return self
 
-    def judge_carefully(self, steps):
-        f, is_all = self.function, len(self.entries) == self.tensor.array.size
-        if len(self.entries) == 1 and (value := abs(self.tensor.array.reshape(-1)[self.entries[0]])):
-            steps += [_step(value)] if not 2.0**-8 < _step(value) / steps[0] < 2.0**4 else []
+    def judge_carefully(self):
+        """Take the step at which the slope is known best; one that moves everything tries more, for all to come."""
+        h, f, value = self.tensor.step, self.function, abs(self.tensor.array.reshape(-1)[self.entries[0]])
+        steps, is_all = [h, h / 16, h / 256], len(self.entries) == self.tensor.array.size
         found = [self.careful(step) for step in steps]
+        if is_all and min(slope.bound for slope in found) > 1e-5 * abs(self.claimed):
+            steps += [h * 2.0**k for k in (5, 10, 15, 20, -12, -16)]
+        elif len(self.entries) == 1 and value and not 2.0**-8 < _step(value) / h < 2.0**4:
+            steps.append(_step(value))
+        found += [self.careful(step) for step in steps[3:]]
         rough = [slope.rough for slope in found]
+        if len(steps) > 4 and max(rough[:3]) > rough[3] / 16:  # rounding stays where a kink grows with the step
+            self.tensor.lost = max(self.tensor.lost, max(rough[:3]) / (EPS * f.rounded or 1))
         # a fourth difference may be 0 by chance; what is left of two at small steps is rounding, at larger ones too
         noise = max(rough[1:3]) / math.sqrt(70)
         for i, step in enumerate(steps):
             if step >= steps[2]:
                 found[i] = found[i]._replace(rounding=max(found[i].rounding, noise / step))
         self.slope, step = min(zip(found, steps), key=lambda pair: (not pair[0].moved, pair[0].bound))
+        self.step = step if is_all and 4 * self.slope.bound < found[0].bound else h
         blur = np.linalg.norm(self.tensor.blur[self.entries] * self.u)
         at_kink = rough[0] / 4096 < rough[2] < rough[0] / 16  # it shrinks with the step
         at_kink &= rough[2] > max(HIDDEN * self.own() * steps[2], 100 * EPS * f.length)
@@ -172,18 +179,15 @@ class Line:
         beside = [self.careful(h * part) for part in (5 / 8, 6 / 8, 7 / 8, 9 / 8)]
         numeric, rounding, bend, rough, _ = np.array([self.slope, *beside]).T
         self.slope = Slope(np.mean(numeric), np.max(rounding), np.mean(bend), np.max(rough))
-        off, f, size = self.off(self.slope, blur), self.function, self.tensor.size
-        if off <= 0:
+        f, size = self.function, self.tensor.size
+        if self.off(self.slope, blur) <= 0:
             return False
-        # far below the last digit of the largest entries, look as far as a part of the array itself
-        exponents = (4, 6, 8, 11, 14, 16) if off < 100 * EPS * np.max(np.abs(self.tensor.analytic)) else (4, 6, 8)
         try:
-            with np.errstate(all="ignore"):
-                near, above, below = self.ys(h, 4 * size, -4 * size)
-                larger = [self.careful(h * 2.0**k).rough for k in exponents if h * 2.0**k < size / 4]
+            near, above, below = self.ys(h, 4 * size, -4 * size)
         except Exception:  # the layer cannot take so large a step
             return True
-        rough = min(max(larger, default=0), 100 * f.on_the_way)  # more is no rounding but a curve
+        larger = [self.careful(h * 2.0**k).rough for k in (4, 6, 8, 11, 14, 16) if h * 2.0**k < size / 4]
+        rough = min(max(larger, default=0), 4 * f.on_the_way)  # more is no rounding but a curve
         stays = (near == f.here) & ((above != f.here) | (below != f.here))
         unseen = EPS / 2 * np.linalg.norm(f.products[stays]) + rough / math.sqrt(70)
         return self.off(self.slope, blur + SIGMAS * unseen / h) > 0
@@ -219,40 +223,17 @@ class Tensor:
         every, shuffled = np.arange(size), rng.permutation(size)
         singles = every if size <= share else np.sort(shuffled[: share // 2])
         groups = np.array_split(shuffled, share - share // 2) if 0 < share < size else []
-        signs = [(group, rng.choice([-1.0, 1.0], len(group))) for group in [*groups, every, every]]
-        signs.append((every, np.ones(size)))  # all in step: the members of a tie stay one
+        signs = [(group, rng.choice([-1.0, 1.0], len(group))) for group in [every, every, *groups]]
+        signs.insert(0, (every, np.ones(size)))  # all in step: the members of a tie stay one
         self.directions = [Line(self, entries, _unit(u)) for entries, u in signs]
-        self.choose_step(self.directions[-3:])
+        self.step = np.median([line.judge().step for line in self.directions[:3]])  # larger where rounding hides much
         self.singles = [Line(self, singles[i : i + 1], np.ones(1)) for i in range(len(singles))]
-        self.lines = [line.judge() for line in self.singles + self.directions]
-        for line in self.directions[:-1]:  # in step, a tie is no excuse
+        self.lines = self.singles + self.directions
+        for line in self.singles + self.directions[3:]:
+            line.judge()
+        for line in self.directions[1:]:  # in step, a tie is no excuse
             if line.verdict == "wrong" and line.wrong_entry() is None:
                 line.verdict = "kink"
-
-    def choose_step(self, whole):
-        """Where rounding or the step itself hides much, try other steps on the directions that move everything."""
-        if all(line.agrees_at_once() for line in whole):
-            return
-
-        def slopes(exponent):
-            try:
-                with np.errstate(all="ignore"):
-                    found = [line.careful(self.step * 2.0**exponent) for line in whole]
-            except Exception:  # so large a step may leave what the layer can take
-                found = [Slope(0.0, np.inf)]
-            return found, np.median([slope.bound for slope in found]), max(slope.rough for slope in found)
-
-        first, least, rough = slopes(0)
-        small = 1e-5 * np.median([abs(line.claimed) for line in whole])
-        if least <= small or not (np.any(self.analytic) or any(slope.moved for slope in first)):
-            return
-        if rough > slopes(3)[2] / 4:  # rounding stays where a kink grows with the step
-            self.lost = rough / (EPS * self.function.rounded or 1)
-        best = 0
-        for exponent in (5, 10, 15, 20, -5, -10, -15):
-            if (bound := slopes(exponent)[1]) < least / 4:
-                least, best = bound, exponent
-        self.step *= 2.0**best
 
     def sensitivity(self):
         """How far L moves when the tensor moves by its own size: comparable between tensors."""
