@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,9 +29,9 @@ class Lab:
         self.use = lambda *sets: monkeypatch.setattr(experiment, "synthetic", lambda: sets)
         self.use(*few_images())
 
-        def keep(figure, path, **options):
-            save(figure, path, **options)
-            self.figures[getattr(path, "stem", str(path))] = figure
+        def keep(figure, file, **options):  # a path, or a file open for it
+            save(figure, file, **options)
+            self.figures[Path(getattr(file, "name", file)).name.partition(".")[0]] = figure
 
         monkeypatch.setattr(Figure, "savefig", keep)
 
