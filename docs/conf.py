@@ -94,9 +94,16 @@ def papers_as_a_list(app, what, name, obj, options, lines):
 def pages_of_rooms(app, path, docname, content):
     """A page of the lab lies in its room, beside its pictures; in the book its neighbours are in one folder."""
     content[0] = re.sub(r"\]\(\.\./(\w+)/README\.md", r"](\1.md", content[0]).replace("](../../../docs/", "](../")
+    texts_of_pictures(app, docname, content)
+
+
+def texts_of_pictures(app, docname, content):
+    """The text of a picture on one line: where it is broken, Sphinx would put the words together without a blank."""
+    content[0] = re.sub(r"!\[[^\]]*\]", lambda found: found[0].replace("\n", " "), content[0])
 
 
 def setup(app):
     app.connect("include-read", pages_of_rooms)
+    app.connect("source-read", texts_of_pictures)
     app.connect("builder-inited", write_notebooks)
     app.connect("autodoc-process-docstring", papers_as_a_list)

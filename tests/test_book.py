@@ -32,7 +32,7 @@ def test_a_chapter_has_all_its_parts(chapter):
         assert part in text
     assert "**One idea.**" in text and "**The paper.**" in text
     assert text.count("<details><summary>Answer") >= 3, "three exercises with folded answers"
-    assert "plt.show()" in text, "a figure made by code"
+    assert text.count("plt.show()") == text.count("\n:mystnb: {image: {alt: ") > 0, "figures by code, said in words"
     for folder in re.findall(r"`(examples/[^`]*)`", text):
         assert (DOCS.parent / folder).exists()
 
@@ -114,6 +114,7 @@ def test_the_book_builds_without_a_warning_and_without_a_network(tmp_path):
     public = [name for name, thing in things if isinstance(thing, type | FunctionType) and name[0] != "_"]
     assert [name for name in public if not re.search(rf'id="minires[\w.]*\.{name}"', reference)] == ["no_attribute"]
     for page in tmp_path.rglob("*.html"):
+        assert not re.search(r'<img[^>]*alt="([^"]*\.png)?"', page.read_text("utf-8")), f"{page.name}: what is shown?"
         loaded = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]*)"', page.read_text("utf-8"))
         assert loaded == [], f"{page.name} loads from elsewhere"
     if chromium():
