@@ -22,6 +22,7 @@ from minires.gradcheck.guess import at_index, ratio_and_guess
 STEP = 1_153_433 * 2.0**-40  # about 1e-6
 TOLERANCE = 1e-8  # of the slope's own size; what rounding and the step falsify comes on top
 NOT_TOLD = "kink", "hidden"
+KNOWN = 1e-5  # a slope known so well needs no other step
 HIDDEN = 0.01  # a slope known no better than to a part in a hundred is not judged
 LOST = 1e5  # times the rounding of y itself: 170 in a net of 20 layers, 1e8 where something is float32
 SIGMAS = 10  # so many standard errors of rounding are allowed
@@ -83,6 +84,7 @@ class Line:
     def __init__(self, tensor, entries, u):
         self.tensor, self.function, self.entries, self.u = tensor, tensor.function, entries, u
         self.claimed = np.sum(tensor.analytic[entries] * u)
+        self.is_all = len(entries) == tensor.array.size
 
     def ys(self, *steps):
         """y at the tensor's array + step * u, for each step."""
@@ -133,7 +135,8 @@ class Line:
         """Measure the slope and compare; return the Line."""
         self.slope, self.step = self.quick(self.tensor.step), self.tensor.step
         own, error = self.own(), abs(self.slope.numeric - self.claimed)
-        agrees = error <= TOLERANCE / 10 * own + 4 * self.slope.rounding and self.slope.bound < HIDDEN * own
+        known = self.slope.bound < (KNOWN if self.is_all else HIDDEN) * own
+        agrees = known and error <= TOLERANCE / 10 * own + 4 * self.slope.rounding
         with np.errstate(all="ignore"):
             self.verdict = "right" if agrees or own == 0 else self.judge_carefully()
         return self
@@ -141,9 +144,9 @@ class Line:
     def judge_carefully(self):
         """Take the step at which the slope is known best; one that moves everything tries more, for all to come."""
         h, f, value = self.tensor.step, self.function, abs(self.tensor.array.reshape(-1)[self.entries[0]])
-        steps, is_all = [h, h / 16, h / 256], len(self.entries) == self.tensor.array.size
+        steps = [h, h / 16, h / 256]
         found = [self.careful(step) for step in steps]
-        if is_all and min(slope.bound for slope in found) > 1e-5 * abs(self.claimed):
+        if self.is_all and min(slope.bound for slope in found) > KNOWN * abs(self.claimed):
             steps += [h * 2.0**k for k in (5, 10, 15, 20, -12, -16)]
         elif len(self.entries) == 1 and value and not 2.0**-8 < _step(value) / h < 2.0**4:
             steps.append(_step(value))
@@ -157,12 +160,12 @@ class Line:
             if step >= steps[2]:
                 found[i] = found[i]._replace(rounding=max(found[i].rounding, noise / step))
         self.slope, step = min(zip(found, steps), key=lambda pair: (not pair[0].moved, pair[0].bound))
-        self.step = step if is_all and 4 * self.slope.bound < found[0].bound else h
+        self.step = step if self.is_all and 4 * self.slope.bound < found[0].bound else h
         blur = np.linalg.norm(self.tensor.blur[self.entries] * self.u)
         at_kink = rough[0] / 4096 < rough[2] < rough[0] / 16  # it shrinks with the step
         at_kink &= rough[2] > max(HIDDEN * self.own() * steps[2], 100 * EPS * f.length)
         off = self.off(self.slope, blur)
-        if off > 0 and at_kink and not is_all:
+        if off > 0 and at_kink and not self.is_all:
             return "kink"
         if off > LOST * EPS * f.length / step or (off > 0 and self.is_wrong_at_a_closer_look(blur, step)):
             return "wrong"  # no rounding is so large
@@ -210,7 +213,7 @@ class Tensor:
 
     def __init__(self, name, analytic, array, function, blur):
         self.name, self.analytic, self.array, self.function = name, analytic.reshape(-1), array, function
-        self.blur = SIGMAS * blur.reshape(-1)  # how far the gradient itself may be rounded
+        self.blur = SIGMAS * (blur.reshape(-1) + 10 * EPS * np.abs(self.analytic))  # how far that may be rounded
         self.lost = 1  # by so much more than its own last digit is y rounded
         self.size = np.sqrt(np.mean(array**2)) or 1
         self.step = _step(self.size)  # relative to the array: a pixel may be 0.1 or 100
