@@ -1,5 +1,6 @@
 """Each layer computes what its equation says, written out as loops, and says what is wrong with bad input."""
 
+import copy
 import math
 
 import numpy as np
@@ -455,6 +456,15 @@ def test_the_stride_of_a_pool_is_its_kernel_unless_given():
     for Pool in (MaxPool2d, AvgPool2d):
         assert Pool((2, 3)).forward(x).shape == (1, 1, 3, 3)
         assert Pool((2, 3), stride=1).forward(x).shape == (1, 1, 5, 7)
+
+
+@pytest.mark.parametrize("layer", [Conv2d(3, 4, 3, rng=0), MaxPool2d(3), AvgPool2d(3)])
+@pytest.mark.parametrize("name, wrong", [("stride", 2), ("stride", (0, 1)), ("dilation", (-1, 2))])
+def test_an_attribute_that_makes_no_window_is_named_by_forward(layer, name, wrong):
+    layer = copy.deepcopy(layer)
+    setattr(layer, name, wrong)
+    with pytest.raises(ValueError, match="^kernel_size, stride, dilation: expected pairs of whole numbers"):
+        layer.forward(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_a_window_of_nothing_but_padding_is_an_error():

@@ -113,4 +113,7 @@ def output_sizes(who, image_size, kernel_size, stride, pad, dilation, ceil_mode=
 
 @functools.lru_cache(maxsize=1024)
 def _places(image_size, kernel_size, stride, pad, dilation, ceil_mode):
+    pairs = kernel_size, stride, dilation  # a layer's attributes: somebody may have assigned to them
+    fits = all(isinstance(p, tuple) and len(p) == 2 and all(is_whole(n) and n > 0 for n in p) for p in pairs)
+    require(fits, "kernel_size, stride, dilation", "pairs of whole numbers of at least 1", shown(pairs))
     return tuple(map(output_size, image_size, kernel_size, stride, pad, dilation, (ceil_mode, ceil_mode)))
