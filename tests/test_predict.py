@@ -166,6 +166,9 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="cut.jpg: not an image that can be read .*truncated"):
         read_image(tmp_path / "cut.jpg", 32, 32)
+    (tmp_path / "program.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(said) print showpage\n")
+    with pytest.raises(ValueError, match="program.png: not an image that can be read .PostScript.. PNG and JPEG can"):
+        read_image(tmp_path / "program.png", 32, 32)
     with pytest.raises(ValueError, match="a picture has 1 or 3 channels, and this net takes 2"):
         read_image(tmp_path / "p.png", 32, 32, channels=2)
     with pytest.raises(FileNotFoundError, match="It is a folder?"):

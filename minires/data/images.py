@@ -92,6 +92,8 @@ def read_image(path, resize, crop, channels=3):
         raise FileNotFoundError(f"no image {path}. {'It is a folder' if path.is_dir() else 'Is the path right'}?")
     try:
         with Image.open(path) as image:
+            if image.format == "EPS":  # a program, which Pillow would have Ghostscript run
+                raise ValueError("PostScript")
             deep = image.format in ("PNG", "PPM")  # in which "I" stands for 16 bits
             image = ImageOps.exif_transpose(image)
             if image.mode == "F" or image.mode.startswith("I"):
