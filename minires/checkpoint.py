@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from minires.checks import instance, path_of, require, some
+from minires.checks import instance, path_of, require, shown, some
 from minires.files import previous, read_npz, written_safely
 from minires.layer import Layer
 from minires.layer_state import (
@@ -222,11 +222,11 @@ def _read(path):
         ) from None
     format = about.get("format") if isinstance(about, dict) else about
     if format != FORMAT:
-        raise CheckpointError(f"{path}: expected format {FORMAT}, got {format}. Is minires up to date?")
+        raise CheckpointError(f"{path}: expected format {FORMAT}, got {shown(format)}. Is minires up to date?")
     about.setdefault("counters", {})  # files of old versions have none
     for name in ("generators", "progress", "counters"):
         if not isinstance(about.get(name), dict):
-            raise Damaged(f"{path}: expected {name} by name, got {about.get(name)!r}. Restore it from a copy.")
+            raise Damaged(f"{path}: expected {name} by name, got {shown(about.get(name))}. Restore it from a copy.")
     return arrays, about
 
 

@@ -1,6 +1,7 @@
 """minires report: its numbers are those of the logs and checkpoints, and what is missing or broken is said."""
 
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -205,6 +206,14 @@ def test_nothing_in_a_folder_becomes_html(tmp_path):
     assert table(page, "From run.json")[evil] == [f"{evil} {evil}"]
 
 
+def test_seconds_that_are_no_number_do_not_count(four):
+    path = four / "plain-20-seed0" / "run.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    about["sessions"] = [{"seconds": 120}, {"seconds": {"a": 1}}, {"seconds": None}, {}]
+    path.write_text(json.dumps(about), encoding="utf-8")
+    assert "2.0" in table(page_of(four), "How far")["plain-20-seed0"]
+
+
 @pytest.mark.parametrize(
     "file, content, message",
     [
@@ -212,6 +221,16 @@ def test_nothing_in_a_folder_becomes_html(tmp_path):
         ("run.json", "[]", "run.json: expected {\"config\": {...}, ...}"),
         ("run.json", '{"config": 3}', "run.json: expected {\"config\""),
         ("log.jsonl", '{"kind": "train"\n{}\n{}\n', "log.jsonl, line 1: not JSON"),
+        (
+            "log.jsonl",
+            '{"kind": "train", "step": 1, "error": 0.5, "images": 0}\n',
+            "log.jsonl, line 1: expected kind, step, error",
+        ),
+        (
+            "log.jsonl",
+            '{"kind": "test", "step": 5e-324, "error": 0.5}\n',
+            "log.jsonl, line 1: expected kind, step, error",
+        ),
         ("log.jsonl", '{"kind": "train", "step": 1, "error": 0.5}\n', "log.jsonl, line 1: expected kind, step, error"),
         (
             "log.jsonl",

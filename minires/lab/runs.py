@@ -141,7 +141,8 @@ def _is_line(line):
     if not isinstance(line, dict) or line.get("kind") not in ("train", "test"):
         return False
     numbers = ("step", "error", "images") if line["kind"] == "train" else ("step", "error")
-    return all(isinstance(line.get(name), int | float) and not abs(line[name]) > 1e15 for name in numbers)
+    fits = all(isinstance(line.get(name), int | float) and not abs(line[name]) > 1e15 for name in numbers)
+    return fits and type(line["step"]) is int and min(line["step"], line.get("images", 1)) > 0
 
 
 def sets_of(runs):

@@ -5,6 +5,7 @@ import shlex
 from collections import defaultdict
 from html import escape
 
+from minires.checks import is_real
 from minires.lab.runs import by_key
 from minires.page import table
 from minires.report.errors import NONE
@@ -40,7 +41,7 @@ def history(group):
     """How far each run came, and when."""
     rows = []
     for run in group:
-        seconds = sum(session.get("seconds", 0) for session in run.sessions)
+        seconds = sum(filter(is_real, (session.get("seconds") for session in run.sessions)))
         began = str(run.sessions[0].get("started", NONE))[:10] if run.sessions else NONE
         rows.append([run.label, run.state, began, f"{seconds / 60:.1f}" if seconds else NONE])
     return table("How far each came", ["folder", "state", "begun", "minutes"], rows, facts=True)
