@@ -53,12 +53,12 @@ class Sequential(Layer):
         set_parts(self, "layer", layers, **named)
 
     def forward(self, x):
-        for layer in self:
+        for _, layer in self.children():
             x = layer.forward(x)
         return x
 
     def backward(self, dy):
-        for layer in self[::-1]:
+        for _, layer in reversed(self.children()):
             dy = layer.backward(dy)
         return dy
 

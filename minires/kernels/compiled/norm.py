@@ -54,14 +54,15 @@ def _room(x):
 
 def _rows(kernel, x, dy=None, **rows):
     """The rows, of one number per channel, in the dtype of x."""
-    if dy is not None:
+    if dy is not None and dy.shape != x.shape:
         expect(kernel, dy=(dy, x.shape))
-    each, dtype, cast = x.shape[1:2], x.dtype, []
+    each, dtype = x.shape[1:2], x.dtype
     for name, row in rows.items():
         if row.shape != each:
             expect(kernel, **{name: (row, each)})
-        cast.append(row if row.dtype is dtype else row.astype(dtype))
-    return tuple(cast)
+        if row.dtype is not dtype:
+            rows[name] = row.astype(dtype)
+    return tuple(rows.values())
 
 
 def _planes(x):

@@ -179,35 +179,36 @@ def add_energy(sizes, sums, plan):
 @compiled
 def cancels(sums):
     """Whether the numbers of some tap are small beside all that was multiplied; ``sums``: of all parts and groups."""
-    found = False
-    for group in range(sums.shape[1]):
-        total = sums[:, group].sum(axis=0)
-        for tap in range(total.size - 1):
-            found |= total[-1] > sums.dtype.type(CANCELLED**2) * total[tap]
+    found, last = False, sums.shape[2] - 1
+    for place in range(sums.shape[1] * last):
+        group, tap, total, size = place // last, place % last, sums.dtype.type(0), sums.dtype.type(0)
+        for part in range(sums.shape[0]):
+            total, size = total + sums[part, group, last], size + sums[part, group, tap]
+        found |= total > sums.dtype.type(CANCELLED**2) * size
     return found
 
 
 @compiled
 def sizes_of_windows(x, windows, channels, image, h, columns, plan):
-    """windows[r, q] = sum of the squares of all that output q of row r of a tile sees, whose rows of x begin with h
+    """windows[r*across + q] = sum of the squares of all that output q of row r of a tile sees
 
-    And windows[4, q] that of all six rows, in the same columns.
+    And with r = 4 that of all six rows of x, from h on, in the same columns.
     """
     (_, C, H, W), left, n, flat = x.shape, plan.pad[1], lanes(x), x.ravel()
-    rows, at_rows, at = steps(0, SEEN, W, SEEN), steps(0, SEEN, plan.across, SEEN), windows.ravel()
+    rows, at_rows = steps(0, SEEN, W, SEEN), steps(0, SEEN, plan.across, SEEN)
     begin, end = max(0, -left), min(W, plan.pitch - left)
-    at[:] = 0
+    windows[:] = 0
     for q in range(begin, end, n):
         total, some = zeros_each(x, SEEN, 1), inside(h, H, end - q, SEEN)
         for c in range(channels[0], channels[1]):
             line = ((image * C + c) * H + h) * W + q
             total = add_squares(total, load_each_some(flat, rows, line, some))
-        store_each(at, at_rows, left + q, total)
+        store_each(windows, at_rows, left + q, total)
     for q in range(0, plan.across - n - columns, n):
         total = zeros_each(x, SEEN, 1)
         for column in range(columns):
-            total = add_each(total, load_each(at, at_rows, q + column))
-        store_each(at, at_rows[:5], q, rows_to_windows(total))
+            total = add_each(total, load_each(windows, at_rows, q + column))
+        store_each(windows, at_rows[:5], q, rows_to_windows(total))
 
 
 @compiled
@@ -219,29 +220,30 @@ def mend(arrays, sizes, which, image, tile, plan):
     """
     x, kernels, bias, y = arrays
     (N, _, H, W), (_, _, height, width), (top, left), (turned, group, begin, end) = x.shape, y.shape, plan.pad, which
-    taps, columns, limit, little = kernels.shape[3], plan.columns, x.dtype.type(UNEVEN**2), 0
+    taps, columns, across, limit, little = kernels.shape[3], plan.columns, plan.across, x.dtype.type(UNEVEN**2), 0
     channels = group * taps // columns, (group + 1) * taps // columns
-    windows, seen = np.empty((SEEN, plan.across), x.dtype), np.empty((3, taps), x.dtype)
     for g in range(min(plan.images, N - image)):
         for t in range(min(plan.band, plan.out_rows - tile)):
             h = ROWS * (tile + t)
             outputs = min(ROWS, height - h)
             if not may_be_uneven(sizes, g, t, outputs, width, plan):
                 continue
+            windows, seen = np.empty(SEEN * across, x.dtype), np.empty(3 * taps, x.dtype)
             sizes_of_windows(x, windows, channels, image + g, h - top, columns, plan)
             for place in range(outputs * width):
                 row, column = place // width, place % width
-                some = windows[row, column]
-                if not windows[ROWS, column] > limit * some:
+                some = windows[row * across + column]
+                if not windows[ROWS * across + column] > limit * some:
                     continue
                 if some > 0:
                     little += 1
                     for i in range(3):
                         for j in range(columns):
                             a, b = h + row + i - top, column - left + (columns - 1 - j if turned else j)
-                            there, of_row = 0 <= a < H and 0 <= b < W, seen[i, j:]
+                            there = 0 <= a < H and 0 <= b < W
                             for c in range(taps // columns):
-                                of_row[c * columns] = x[image + g, channels[0] + c, a, b] if there else 0
+                                value = x[image + g, channels[0] + c, a, b] if there else x.dtype.type(0)
+                                seen[i * taps + c * columns + j] = value
                 for o in range(begin, end):
                     value = bias[o]
                     if some > 0:
@@ -251,14 +253,13 @@ def mend(arrays, sizes, which, image, tile, plan):
 
 
 @compiled
-def product_of(kernels, first, seen):
+def product_of(kernels, at, seen):
     """The sum of a kernel of three rows times what it sees: from the points, rows are 4 p0, 3 (p2 - p1) and p5."""
-    point, taps, flat = kernels[0].size, seen.shape[1], kernels.ravel()
-    top, bottom = flat[first : first + taps], flat[5 * point + first : 5 * point + first + taps]
-    plus, minus = flat[point + first : point + first + taps], flat[2 * point + first : 2 * point + first + taps]
-    total, above, here, below = seen.dtype.type(0), seen[0], seen[1], seen[2]
+    total, taps, point, w = seen.dtype.type(0), seen.size // 3, kernels[0].size, kernels.ravel()
     for k in range(taps):
-        total += 4 * top[k] * above[k] + 3 * (minus[k] - plus[k]) * here[k] + bottom[k] * below[k]
+        i = at + k
+        middle = 3 * (w[2 * point + i] - w[point + i])
+        total += 4 * w[i] * seen[k] + middle * seen[taps + k] + w[5 * point + i] * seen[2 * taps + k]
     return total
 
 

@@ -272,7 +272,7 @@ def find_way(x_shape, shape, out_size, pad, definition, turned=False, sums=False
     across = whole_vectors(max(pitch, Wo) + kw) + VECTOR
     region = max(offset) + max(length, plane) + BLOCK
     results = filters_in_fours(O, shares) * length if sums else min(O, FILTERS) * (length + VECTOR)
-    sizes = POINTS * region, POINTS * results, (images * (3 * tiles + 1) + 2) * across
+    sizes = POINTS * region, POINTS * results, (images * ((3 if sums else 2) * tiles + 1) + 2) * across
     pieces = pieces_of(N, images, all_tiles, tiles)
     parts = images, tiles, all_tiles, O, pieces, shares
     plan = Plan(*parts, pitch, length, region, across, kw, np.array(offset), (top, left), sizes)
