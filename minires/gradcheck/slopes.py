@@ -229,7 +229,8 @@ class Tensor:
         signs = [(group, rng.choice([-1.0, 1.0], len(group))) for group in [every, every, *groups]]
         signs.insert(0, (every, np.ones(size)))  # all in step: the members of a tie stay one
         self.directions = [Line(self, entries, _unit(u)) for entries, u in signs]
-        self.step = np.median([line.judge().step for line in self.directions[:3]])  # larger where rounding hides much
+        steps = sorted(line.step for line in self.directions[:3] if line.judge().own())  # 0 and 0 tell nothing
+        self.step = steps[len(steps) // 2] if steps else self.step  # larger where rounding hides much
         self.singles = [Line(self, singles[i : i + 1], np.ones(1)) for i in range(len(singles))]
         self.lines = self.singles + self.directions
         for line in self.singles + self.directions[3:]:
