@@ -5,6 +5,8 @@ padded row. Images are read and written from their first number to their last, s
 row that is no whole number of vectors ends with "some" columns; a row outside the image has none, and reads as zeros.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minires.kernels.compiled.planes import AHEAD
@@ -28,7 +30,7 @@ from minires.kernels.machine.vectors import add, fetch, lanes, load, multiply_ad
 
 POINTS, ROWS = 6, 4  # products for each tile, and the rows of output it gives
 SEEN = ROWS + 2  # rows of x that a tile sees
-MENDED = 8  # of so many outputs of a piece one is computed by its definition at most; of more, all
+MENDED = 16  # of so many outputs one is computed by its definition at most, by one thread; of more, all
 CANCELLED = 512.0  # times: how much larger all that a weight gradient multiplies may be than what is left
 UNEVEN = 128.0  # times: how much larger a tile's rows may be than those three that an output sees
 
@@ -48,6 +50,25 @@ G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0
 rows_to_points, points_to_rows = linear_map(B.T), linear_map(A.T)
 rows_to_windows = linear_map([[1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1], [1] * 6])
 kernel_to_points, rows_to_points_transposed, points_to_kernel = linear_map(G), linear_map(A), linear_map(G.T)
+
+
+class Plan(NamedTuple):
+    """How a convolution is done; band and out_rows are in tiles, of four rows."""
+
+    images: int
+    band: int
+    out_rows: int
+    filters: int
+    pieces: int
+    shares: int
+    pitch: int
+    length: int  # numbers of a channel at one point
+    region: int  # numbers from one point to the next
+    across: int  # numbers from the sizes of two rows to those of the next two
+    columns: int  # of the kernel
+    offset: np.ndarray  # of each channel and column of the kernel
+    pad: tuple  # rows above and columns left
+    sizes: tuple  # numbers that a thread needs for x at the points, for products there, and for the sizes of rows
 
 
 @compiled
@@ -149,20 +170,23 @@ def place_of_dy(g, t, plan):
 
 
 @compiled
-def may_be_uneven(sizes, g, t, outputs, width, plan):
-    """Whether two rows in a tile are small, somewhere, beside all that a window sees there."""
-    n, dtype, none, found = lanes(sizes), sizes.dtype.type, zeros(sizes), False
-    for q in range(0, width, n):
-        total, least = none, none
-        for i in range(3):
-            pair, at = none, place_of_sizes(g, t, plan) + i * plan.across + q
-            for column in range(plan.columns):
-                pair = add(pair, load(sizes, at + column))
-            total = add(total, pair)
-            if i < (outputs + 2) // 2:  # else no row of output sees both
-                least = least_of(least, pair) if i else pair
-        found |= any_larger(total, dtype(UNEVEN**2), least)
-    return found
+def set_apart(sizes, apart, image, tile, plan, out_size):
+    """apart[image + g, tile + t]: whether two rows in there are small, somewhere, beside all that a window sees"""
+    n, dtype, none = lanes(sizes), sizes.dtype.type, zeros(sizes)
+    for g in range(min(plan.images, apart.shape[0] - image)):
+        for t in range(min(plan.band, plan.out_rows - tile)):
+            outputs, found = min(ROWS, out_size[0] - ROWS * (tile + t)), apart[image + g, tile + t]
+            for q in range(0, out_size[1], n):
+                total, least = none, none
+                for i in range(3):
+                    pair, at = none, place_of_sizes(g, t, plan) + i * plan.across + q
+                    for column in range(plan.columns):
+                        pair = add(pair, load(sizes, at + column))
+                    total = add(total, pair)
+                    if i < (outputs + 2) // 2:  # else no row of output sees both
+                        least = least_of(least, pair) if i else pair
+                found |= any_larger(total, dtype(UNEVEN**2), least)
+            apart[image + g, tile + t] = found
 
 
 @compiled
@@ -189,7 +213,7 @@ def cancels(sums):
 
 
 @compiled
-def sizes_of_windows(x, windows, channels, image, h, columns, plan):
+def sizes_of_windows(x, windows, channels, image, h, plan):
     """windows[r*across + q] = sum of the squares of all that output q of row r of a tile sees
 
     And with r = 4 that of all six rows of x, from h on, in the same columns.
@@ -204,58 +228,55 @@ def sizes_of_windows(x, windows, channels, image, h, columns, plan):
             line = ((image * C + c) * H + h) * W + q
             total = add_squares(total, load_each_some(flat, rows, line, some))
         store_each(windows, at_rows, left + q, total)
-    for q in range(0, plan.across - n - columns, n):
+    for q in range(0, plan.across - n - plan.columns, n):
         total = zeros_each(x, SEEN, 1)
-        for column in range(columns):
+        for column in range(plan.columns):
             total = add_each(total, load_each(windows, at_rows, q + column))
         store_each(windows, at_rows[:5], q, rows_to_windows(total))
 
 
 @compiled
-def mend(arrays, sizes, which, image, tile, plan):
+def mend(arrays, which, turned, plan, doubts, part, start, stop):
     """y by its definition, for outputs that see little of what is in their columns; the bias where they see nothing.
 
-    ``arrays``: x, kernels at the points, bias, y; ``which``: whether kernels are turned, group, first and last filter.
-    Returns whether there are too many such outputs.
+    In the tiles which[start:stop], counted image by image. ``arrays``: x, kernels at the points, bias, y. A kernel
+    of its own, since many calls need none. doubts[part] is no longer 0 if too many outputs would be computed so.
     """
-    x, kernels, bias, y = arrays
-    (N, _, H, W), (_, _, height, width), (top, left), (turned, group, begin, end) = x.shape, y.shape, plan.pad, which
-    taps, columns, across, limit, little = kernels.shape[3], plan.columns, plan.across, x.dtype.type(UNEVEN**2), 0
-    channels = group * taps // columns, (group + 1) * taps // columns
-    for g in range(min(plan.images, N - image)):
-        for t in range(min(plan.band, plan.out_rows - tile)):
-            h = ROWS * (tile + t)
-            outputs = min(ROWS, height - h)
-            if not may_be_uneven(sizes, g, t, outputs, width, plan):
+    (x, kernels, bias, y), plan, limit, little = arrays, Plan(*plan), arrays[0].dtype.type(UNEVEN**2), 0
+    (N, _, H, W), (_, _, height, width), (top, left), across = x.shape, y.shape, plan.pad, plan.across
+    (groups, filters), columns, C = bias.shape, plan.columns, x.shape[1] // bias.shape[0]
+    taps, w = C * columns, kernels[0]
+    windows, seen = np.empty(SEEN * across, x.dtype), np.empty(3 * taps, x.dtype)
+    for place in range(start * groups, stop * groups):
+        number, group = which[place // groups], place % groups
+        image, h = number // plan.out_rows, ROWS * (number % plan.out_rows)
+        sizes_of_windows(x, windows, (group * C, (group + 1) * C), image, h - top, plan)
+        for output in range(min(ROWS, height - h) * width if little * MENDED <= N * height * width else 0):
+            row, column = output // width, output % width
+            some = windows[row * across + column]
+            if not windows[ROWS * across + column] > limit * some:
                 continue
-            windows, seen = np.empty(SEEN * across, x.dtype), np.empty(3 * taps, x.dtype)
-            sizes_of_windows(x, windows, channels, image + g, h - top, columns, plan)
-            for place in range(outputs * width):
-                row, column = place // width, place % width
-                some = windows[row * across + column]
-                if not windows[ROWS * across + column] > limit * some:
-                    continue
+            if some > 0:
+                little += 1
+                for i in range(3):
+                    for j in range(columns):
+                        a, b = h + row + i - top, column - left + (columns - 1 - j if turned else j)
+                        there = 0 <= a < H and 0 <= b < W
+                        for c in range(C):
+                            value = x[image, group * C + c, a, b] if there else x.dtype.type(0)
+                            seen[i * taps + c * columns + j] = value
+            for o in range(filters):
+                value = bias[group, o]
                 if some > 0:
-                    little += 1
-                    for i in range(3):
-                        for j in range(columns):
-                            a, b = h + row + i - top, column - left + (columns - 1 - j if turned else j)
-                            there = 0 <= a < H and 0 <= b < W
-                            for c in range(taps // columns):
-                                value = x[image + g, channels[0] + c, a, b] if there else x.dtype.type(0)
-                                seen[i * taps + c * columns + j] = value
-                for o in range(begin, end):
-                    value = bias[o]
-                    if some > 0:
-                        value += product_of(kernels, (group * plan.filters + o) * taps, seen)
-                    y[image + g, group * plan.filters + o, h + row, column] = value
-    return little * MENDED > plan.images * plan.band * ROWS * width
+                    value += product_of(w, groups * filters * taps, (group * filters + o) * taps, seen)
+                y[image, group * filters + o, h + row, column] = value
+    doubts[part] += little * MENDED > N * height * width
 
 
 @compiled
-def product_of(kernels, at, seen):
+def product_of(w, point, at, seen):
     """The sum of a kernel of three rows times what it sees: from the points, rows are 4 p0, 3 (p2 - p1) and p5."""
-    total, taps, point, w = seen.dtype.type(0), seen.size // 3, kernels[0].size, kernels.ravel()
+    total, taps = seen.dtype.type(0), seen.size // 3
     for k in range(taps):
         i = at + k
         middle = 3 * (w[2 * point + i] - w[point + i])

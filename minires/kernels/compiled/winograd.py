@@ -77,6 +77,7 @@ from minires.kernels.compiled.planes import (
 from minires.kernels.compiled.points import (
     POINTS,
     ROWS,
+    Plan,
     add_energy,
     cancels,
     empty_points,
@@ -85,6 +86,7 @@ from minires.kernels.compiled.points import (
     interpolate,
     interpolate_transposed,
     mend,
+    set_apart,
 )
 from minires.kernels.machine.compiler import compiled
 from minires.kernels.machine.memory import workspaces
@@ -92,25 +94,6 @@ from minires.kernels.machine.threads import num_threads, over_parts, over_phases
 from minires.kernels.machine.vectors import lanes
 
 OWN = 224 * 1024  # numbers: kernels at the points are made by each thread for itself, where its L2 can keep them
-
-
-class Plan(NamedTuple):
-    """How a convolution is done; band and out_rows are in tiles, of four rows."""
-
-    images: int
-    band: int
-    out_rows: int
-    filters: int
-    pieces: int
-    shares: int
-    pitch: int
-    length: int  # numbers of a channel at one point
-    region: int  # numbers from one point to the next
-    across: int  # numbers from the sizes of two rows to those of the next two
-    columns: int  # of the kernel
-    offset: np.ndarray  # of each channel and column of the kernel
-    pad: tuple  # rows above and columns left
-    sizes: tuple  # numbers that a thread needs for x at the points, for products there, and for the sizes of rows
 
 
 class Room(NamedTuple):
@@ -121,6 +104,7 @@ class Room(NamedTuple):
     sizes: np.ndarray
     kernels: np.ndarray  # at the points; for their gradient, its squares: (threads, groups, taps and what is compared)
     doubts: np.ndarray
+    apart: np.ndarray | None = None  # (N, tiles): which to look at again
 
 
 # -- the loops over jobs ----------------------------------------------------------------------------------------------
@@ -143,13 +127,14 @@ def correlate(arrays, ways, plan, room, part, start, stop):
     filters, width = min(plan.filters, FILTERS), length + lanes(x)
     points, sizes = room.points[part, : POINTS * plan.region], room.sizes[part, : plan.sizes[2]]
     products = room.products[part, : POINTS * filters * width].reshape(POINTS, filters, width)
-    doubts = room.doubts  # a name of its own: Numba loses what is written to room.doubts[part]
+    doubts, apart = room.doubts, room.apart  # names of their own: Numba loses what is written to room.doubts[part]
     points[:], sizes[:] = 0, 0
     for number in range(start, stop):
         image, tile, begin, end = job_of(number, plan)
         for group in range(groups):
             channels = group * in_channels, (group + 1) * in_channels
             evaluate(x, points, sizes, channels, image, tile, plan)
+            set_apart(sizes, apart, image, tile, plan, y.shape[2:])
             first = group * plan.filters
             for o in range(begin, end, FILTERS):
                 last = min(o + FILTERS, end)
@@ -157,8 +142,6 @@ def correlate(arrays, ways, plan, room, part, start, stop):
                     some, shift, at = kernels[a, group, o:last], bias[a, group, o:last], points[a * plan.region :]
                     doubts[part] += multiply(some, shift, at, plan.offset, (NO, taps), products[a], (NO, length), NEVER)
                 interpolate(products, y, (first + o, first + last), image, tile, plan)
-                which = turned, group, o, last
-                doubts[part] += mend((x, kernels, bias[1, group], y), sizes, which, image, tile, plan)
             sizes[:] = 0
 
 
@@ -239,9 +222,12 @@ class Way(NamedTuple):
             kernels = np.empty((1, size), x.dtype)
             points = kernels.reshape(POINTS, groups, O, C * kw)
             over_threads(fill_points, groups * O, filters, self.turned, points, work=size)
-        doubts = np.zeros(threads, x.dtype)
-        room, ways = (*spaces, kernels, doubts), (own, self.turned)
+        doubts, apart = np.zeros(threads, x.dtype), np.zeros((len(x), plan.out_rows), np.bool_)
+        room, ways = (*spaces, kernels, doubts, apart), (own, self.turned)
         over_parts(correlate, jobs(plan), (x, filters, shift, y), ways, tuple(plan), room)
+        if np.count_nonzero(apart):
+            which, arrays = np.flatnonzero(apart), (x, kernels, shift[1], y)
+            over_parts(mend, which.size, arrays, which, self.turned, tuple(plan), doubts)
         if np.count_nonzero(doubts):  # NaN counts
             return self.definition.product(x, weight, bias)
         return y, False
