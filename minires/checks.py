@@ -150,9 +150,13 @@ def as_array(who, name, value):
 
 
 def numbers_of_shape(who, name, values, shape, why, mistaken=None, hint=""):
-    """Return numbers that may come as a list, as an array of this shape; ``hint`` goes with a ``mistaken`` one."""
+    """Return numbers that may come as a list, as an array of this shape.
+
+    ``hint`` is for who gives another shape, one that is often ``mistaken`` for it.
+    """
     array, masked = as_array(who, name, values), isinstance(values, np.ma.MaskedArray)
-    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape, hint * (array.shape == mistaken))
+    hint = hint if array.shape == mistaken else ""
+    require(array.shape == shape, who, f"{name} of shape {shape}, {why}", array.shape, hint)
     got = "a masked array" if masked else array.dtype
     require(array.dtype.kind in "fiub" and not masked, who, f"{name}, an array of numbers", got)
     return array

@@ -25,9 +25,9 @@ def vgg16(classes=10, stages=VGG16, rng=None, in_channels=3):
     14724042
     """
     rng = generator("vgg16", rng)
-    parts, channels, number = {}, in_channels, count(1)
+    parts, channels, numbers = {}, in_channels, count(1)  # numbered through all stages
     for stage, widths in enumerate(stages, start=1):
-        for width, i in zip(widths, number):
+        for width, i in zip(widths, numbers):
             parts |= {f"conv{i}": conv3x3(channels, width, rng=rng), f"bn{i}": BatchNorm2d(width), f"relu{i}": ReLU()}
             channels = width
         parts[f"pool{stage}"] = MaxPool2d(2)
