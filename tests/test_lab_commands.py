@@ -151,6 +151,7 @@ def test_a_net_that_comes_with_minires_is_seen_before_early_in_and_after_its_tra
         before[0] != before[1] == before[2]
         and "the final weights that come with minires, then 1 step" in lab.about["setting"]
     )
+    capsys.readouterr()  # a slow training before, one that had to compile, has told how far it was
     message = "--pretrained: no such network comes with minires. There are: resnet-8."
     assert refused(capsys, lab.run("flow --data synthetic --pretrained --depths 56"), message)
 
